@@ -1,0 +1,130 @@
+package ledger
+
+import "time"
+
+// A Window names the half-open span of event time that a decision looked at.
+type Window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// An Alert is the body of a KindAlert entry: a rule started or stopped firing
+// on one series. It is the JSON of driftd.alerts.<model> less what a Delivery
+// adds (id, ledger_seq, ledger_hash).
+type Alert struct {
+	Type         string             `json:"type"`   // "alert"
+	Status       string             `json:"status"` // "firing" or "resolved"
+	Rule         string             `json:"rule"`
+	Model        string             `json:"model"`
+	ModelVersion string             `json:"model_version,omitempty"`
+	Variant      string             `json:"variant,omitempty"`
+	Segment      string             `json:"segment,omitempty"`
+	Feature      string             `json:"feature,omitempty"`
+	Severity     string             `json:"severity"` // "page", "ticket" or "info"
+	StartsAt     time.Time          `json:"starts_at"`
+	EndsAt       *time.Time         `json:"ends_at"` // nil while firing
+	Window       Window             `json:"window"`
+	Stats        map[string]float64 `json:"stats"`  // the rule's inputs that are defined
+	Reason       string             `json:"reason"` // each clause with its values
+	Evidence     Evidence           `json:"evidence"`
+	Labels       map[string]string  `json:"labels,omitempty"`
+	Annotations  map[string]string  `json:"annotations,omitempty"`
+	DedupKey     string             `json:"dedup_key"` // the id of the entry that started to fire
+}
+
+// Evidence is what an auditor needs to compute a decision again.
+type Evidence struct {
+	Expr       string `json:"expr"`
+	ConfigHash string `json:"config_hash,omitempty"`
+	Baseline   string `json:"baseline,omitempty"`
+	Digest     string `json:"window_digest,omitempty"` // of the window's integer counts
+	Peak       string `json:"peak,omitempty"`          // the worst reason while firing, on a resolve
+}
+
+// A Retrain is the body of a KindRetrain entry.
+type Retrain struct {
+	Type         string   `json:"type"` // "retrain"
+	Model        string   `json:"model"`
+	ModelVersion string   `json:"model_version,omitempty"`
+	Reason       string   `json:"reason"`
+	AlertIDs     []string `json:"alert_ids"`
+	Manifest     Manifest `json:"manifest"`
+	Suppressed   string   `json:"suppressed,omitempty"` // why nothing was sent
+}
+
+// A Manifest names everything a training run needs to be repeated.
+type Manifest struct {
+	Data          ManifestData   `json:"data"`
+	Baseline      string         `json:"baseline,omitempty"`
+	Labels        ManifestLabels `json:"labels"`
+	SamplesDigest string         `json:"samples_digest"`
+	Seed          uint64         `json:"seed"`
+	ConfigHash    string         `json:"config_hash"`
+	Driftd        string         `json:"driftd"`
+}
+
+// ManifestData names the part of the stream to train on.
+type ManifestData struct {
+	Stream  string    `json:"stream"`
+	FromSeq uint64    `json:"from_seq"`
+	ToSeq   uint64    `json:"to_seq"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+}
+
+// ManifestLabels counts the labels joined in the span and digests them.
+type ManifestLabels struct {
+	Count  uint64 `json:"count"`
+	Digest string `json:"digest"`
+}
+
+// A Rollback is the body of KindRollback and KindPromote entries.
+type Rollback struct {
+	Type        string           `json:"type"` // "rollback" or "promote"
+	Model       string           `json:"model"`
+	FromVersion string           `json:"from_version"`
+	ToVersion   string           `json:"to_version"`
+	Reason      string           `json:"reason"`
+	AlertIDs    []string         `json:"alert_ids,omitempty"`
+	Evidence    RollbackEvidence `json:"evidence"`
+	Suppressed  string           `json:"suppressed,omitempty"` // why nothing was sent
+}
+
+// RollbackEvidence says which test spoke and on how much data.
+type RollbackEvidence struct {
+	Test     string  `json:"test"` // "rule:<name>" or a sequential test
+	EValue   float64 `json:"e_value,omitempty"`
+	Alpha    float64 `json:"alpha,omitempty"`
+	NCanary  uint64  `json:"n_canary"`
+	NControl uint64  `json:"n_control"`
+}
+
+// A BaselineChange is the body of a KindBaseline entry.
+type BaselineChange struct {
+	Type     string `json:"type"` // "baseline"
+	Action   string `json:"action"`
+	Model    string `json:"model"`
+	Baseline string `json:"baseline"`
+	Origin   string `json:"origin"`
+	Rows     uint64 `json:"rows"`
+	State    string `json:"state"`
+	Actor    string `json:"actor"`
+}
+
+// A ConfigChange is the body of a KindConfig entry.
+type ConfigChange struct {
+	Type  string `json:"type"` // "config"
+	Hash  string `json:"hash"`
+	Actor string `json:"actor"`
+}
+
+// An EpochChange is the body of a KindEpoch entry: the stream is not the one
+// the last checkpoint knew, or messages are gone for good.
+type EpochChange struct {
+	Type   string `json:"type"` // "epoch"
+	Cause  string `json:"cause"`
+	Stream string `json:"stream"`
+	Epoch  uint64 `json:"epoch"`
+	From   uint64 `json:"from_seq"`
+	To     uint64 `json:"to_seq"`
+}
