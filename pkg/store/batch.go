@@ -1,0 +1,415 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/stats"
+)
+
+// Progress is the position that everything committed with it reflects, and the
+// counters that must agree with it.
+type Progress struct {
+	Stream     string          `json:"stream"`
+	Created    time.Time       `json:"created"`     // of the stream: another one means it was recreated
+	Epoch      uint64          `json:"epoch"`       // counts recreations and rewinds
+	FilterHash string          `json:"filter_hash"` // of the subjects that are read
+	ConfigHash string          `json:"config_hash"`
+	FirstSeq   uint64          `json:"first_seq"` // first message of the epoch that was read
+	Seq        uint64          `json:"seq"`       // last message that was applied
+	Time       int64           `json:"time"`      // its JetStream time, Unix nanoseconds
+	Digest     uint64          `json:"digest"`    // of its content, to notice a rewind
+	Chain      ledger.Chain    `json:"chain"`     // the ledger's tip
+	Counters   json.RawMessage `json:"counters,omitempty"`
+}
+
+// A Batch collects what one Commit makes durable. Every Put encodes at once, so
+// the caller may go on changing what it has put. The first fault of a Put
+// sticks: Err tells it, and Commit returns it.
+//
+// A Batch belongs to one goroutine. Reset makes it empty and keeps its memory.
+type Batch struct {
+	store   *Store
+	buf     []byte // keys and values, one after the other
+	scratch []byte // the signal being encoded
+	ops     []op
+	size    int64 // as Badger counts it
+	err     error
+
+	at, value int // of the record being written: its key and its value in buf
+
+	opens  map[string]int  // span of an open pane -> chunks put here
+	closes []string        // spans of panes closed here
+	drops  [][]byte        // prefixes of keys deleted here
+	refs   map[string]bool // edges and dictionaries put here
+}
+
+// An op sets the key to the value, or deletes the key if it has no value.
+type op struct{ key, value, end int }
+
+// opOverhead is what Badger counts for an entry besides key and value: two
+// bytes of metadata and ten for the version.
+const opOverhead = 12
+
+// NewBatch returns an empty batch.
+func (s *Store) NewBatch() *Batch {
+	return &Batch{store: s, opens: map[string]int{}, refs: map[string]bool{}}
+}
+
+// Reset makes the batch empty.
+func (b *Batch) Reset() {
+	b.buf, b.ops, b.size, b.err = b.buf[:0], b.ops[:0], 0, nil
+	b.closes, b.drops = b.closes[:0], b.drops[:0]
+	clear(b.opens)
+	clear(b.refs)
+}
+
+// Size returns the bytes that the batch takes of Store.CommitLimit.
+func (b *Batch) Size() int64 { return b.size }
+
+// Len returns the number of keys written or deleted.
+func (b *Batch) Len() int { return len(b.ops) }
+
+// Err returns the first fault of a Put.
+func (b *Batch) Err() error { return b.err }
+
+func (b *Batch) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// A record is written in four steps: begin, append the key to buf, payload,
+// append the payload to buf, end.
+func (b *Batch) begin() { b.at = len(b.buf) }
+
+func (b *Batch) payload() {
+	b.value = len(b.buf)
+	b.buf = append(b.buf, make([]byte, envelopeLen)...)
+}
+
+func (b *Batch) end() {
+	key, value := b.buf[b.at:b.value], b.buf[b.value:]
+	if len(value) > maxValue {
+		b.fail(fmt.Errorf("%w: the value of key %q has %d bytes, at most %d fit", ErrTooBig, key, len(value), maxValue))
+		b.buf = b.buf[:b.at]
+		return
+	}
+	seal(key, value)
+	b.ops = append(b.ops, op{b.at, b.value, len(b.buf)})
+	b.size += int64(len(key) + len(value) + opOverhead)
+}
+
+// remove ends a record that has a key only: the key is deleted.
+func (b *Batch) remove() {
+	b.ops = append(b.ops, op{b.at, len(b.buf), len(b.buf)})
+	b.size += int64(len(b.buf) - b.at + opOverhead)
+}
+
+// json ends a record with the JSON form of v.
+func (b *Batch) json(v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		b.fail(fmt.Errorf("encode the value of key %q: %w", b.buf[b.at:], err))
+		b.buf = b.buf[:b.at]
+		return
+	}
+	b.payload()
+	b.buf = append(b.buf, raw...)
+	b.end()
+}
+
+// longJSON writes the JSON form of v in chunks.
+func (b *Batch) longJSON(key []byte, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		b.fail(fmt.Errorf("encode the value of key %q: %w", key, err))
+		return
+	}
+	b.long(key, raw)
+}
+
+// PutOpen keeps a pane that is still counted into, over what was put before
+// for its group and start.
+func (b *Batch) PutOpen(w *drift.Window) {
+	span := string(appendSpan(nil, "", w.Group, w.Start))
+	b.opens[span] = b.window(tableOpen, w)
+}
+
+// PutPane keeps a closed pane and forgets the open one of its group and start.
+func (b *Batch) PutPane(w *drift.Window) {
+	if b.closed(w) {
+		b.window(tablePane, w)
+		span := string(appendSpan(nil, "", w.Group, w.Start))
+		b.closes = append(b.closes, span)
+	}
+}
+
+// PutHour keeps the sum of the closed panes of one full hour. It stands in for
+// them when they have been swept away.
+func (b *Batch) PutHour(w *drift.Window) {
+	if w.End.Sub(w.Start) != drift.RollupSize || !w.Start.Equal(w.Start.Truncate(drift.RollupSize)) {
+		b.fail(fmt.Errorf("put the rollup of %s: %v to %v is not a full hour", w.Group.Model, w.Start, w.End))
+		return
+	}
+	if b.closed(w) {
+		b.window(tableHour, w)
+	}
+}
+
+func (b *Batch) closed(w *drift.Window) bool {
+	if w.State == drift.Open {
+		b.fail(fmt.Errorf("put a closed window of %s at %v: it is open", w.Group.Model, w.Start))
+		return false
+	}
+	return true
+}
+
+// window writes a window and returns its number of chunks.
+func (b *Batch) window(table string, w *drift.Window) (chunks int) {
+	for i := range w.Signals {
+		b.refer(&w.Signals[i])
+	}
+	b.scratch = appendWindow(b.scratch[:0], w)
+	return b.long(appendSpan(nil, table, w.Group, w.Start), b.scratch)
+}
+
+// refer makes sure that the edges or the dictionary of a signal are stored
+// under their id.
+func (b *Batch) refer(s *drift.Signal) {
+	switch {
+	case s.Type == drift.Numeric:
+		b.edges(s.Numeric.Edges)
+	case s.Categorical.Dict != nil:
+		d := s.Categorical.Dict
+		if key := numberKey(tableDictionary, d.ID()); b.lacks(key, d) {
+			b.long(key, stats.AppendDictionary(nil, d))
+		}
+	}
+}
+
+func (b *Batch) edges(e *stats.Edges) {
+	if e == nil {
+		return
+	}
+	if key := numberKey(tableEdges, e.ID()); b.lacks(key, e) {
+		b.long(key, stats.AppendEdges(nil, e))
+	}
+}
+
+// lacks reports whether a shared record is neither durable nor in the batch,
+// and notes that it now will be.
+func (b *Batch) lacks(key []byte, object any) bool {
+	if b.refs[string(key)] || !b.store.refs.missing(key, object) {
+		return false
+	}
+	b.refs[string(key)] = true
+	return true
+}
+
+// PutModel keeps what the engine knows of a model besides its windows.
+func (b *Batch) PutModel(m drift.ModelState) {
+	b.longJSON(modelKey(m.Model), m)
+}
+
+// PutProgress keeps the position that the rest of the batch reflects.
+func (b *Batch) PutProgress(p Progress) {
+	b.begin()
+	b.buf = append(b.buf, keyProgress...)
+	b.json(p)
+}
+
+// PutDedup keeps one chunk of the ids seen, over what the slot held. No ids
+// at all clear the slot.
+func (b *Batch) PutDedup(slot int, ids []uint64) {
+	b.begin()
+	b.buf = binary.BigEndian.AppendUint32(append(b.buf, tableDedup...), uint32(slot))
+	if len(ids) == 0 {
+		b.remove()
+		return
+	}
+	b.payload()
+	for _, id := range ids {
+		b.buf = binary.BigEndian.AppendUint64(b.buf, id)
+	}
+	b.end()
+}
+
+// PutLearning keeps chunk n of the sample of a learning model, over what was
+// put for it before.
+func (b *Batch) PutLearning(model string, n int, chunk []byte) {
+	b.begin()
+	b.buf = binary.BigEndian.AppendUint64(appendName(append(b.buf, tableLearning...), model), uint64(n))
+	b.payload()
+	b.buf = append(b.buf, chunk...)
+	b.end()
+}
+
+// DeleteLearning forgets the sample of a model.
+func (b *Batch) DeleteLearning(model string) { b.drop(appendName([]byte(tableLearning), model)) }
+
+// drop deletes every key with the prefix, committed or put into this batch so
+// far. Which ones are committed is looked up by Commit: another batch may be on
+// its way there now.
+func (b *Batch) drop(prefix []byte) {
+	kept := b.ops[:0]
+	for _, o := range b.ops {
+		if !bytes.HasPrefix(b.buf[o.key:o.value], prefix) {
+			kept = append(kept, o)
+		}
+	}
+	b.ops = kept
+	b.drops = append(b.drops, prefix)
+}
+
+// CommitLimit returns the bytes that a batch may have.
+func (s *Store) CommitLimit() int64 { return s.db.MaxBatchSize() - 64 } // 64: Badger's own end-of-transaction mark
+
+// Commit makes the batch durable, whole or not at all, in one transaction. It
+// does not change the batch. Errors are the batch's own fault, ErrTooBig,
+// ErrNoSpace, or Badger's. After the last kind nobody knows what the disk
+// holds, so every later Commit fails with ErrFailed.
+func (s *Store) Commit(b *Batch) error {
+	if err := s.enter(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	defer s.leave()
+	stale, err := s.prepare(b)
+	if err != nil {
+		return fmt.Errorf("commit of %d keys: %w", len(b.ops), err)
+	}
+	if err := s.opt.Crash(BeforeCommit); err != nil {
+		return err
+	}
+	t, err := s.fill(b, stale)
+	defer t.Discard()
+	if err != nil {
+		return fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
+	}
+	if err := t.Commit(); err != nil {
+		err = fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
+		s.mu.Lock()
+		s.failed = err
+		s.mu.Unlock()
+		return err
+	}
+	s.remember(b)
+	return s.opt.Crash(AfterCommit)
+}
+
+// prepare returns the committed keys that the batch makes void.
+func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	if err := s.opt.reserve(s.dir); err != nil {
+		return nil, err
+	}
+	if stale, err = s.dropped(b); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFailed, s.failed)
+	}
+	forget := func(span string, from, to int) {
+		for ; from < to; from++ {
+			stale = append(stale, binary.BigEndian.AppendUint16([]byte(tableOpen+span), uint16(from)))
+		}
+	}
+	for span, chunks := range b.opens {
+		forget(span, chunks, s.open[span])
+	}
+	for _, span := range b.closes {
+		forget(span, 0, max(s.open[span], b.opens[span]))
+	}
+	size, keys := b.size, len(b.ops)+len(stale)
+	for _, key := range stale {
+		size += int64(len(key) + opOverhead)
+	}
+	if limit, most := s.CommitLimit(), s.db.MaxBatchCount()-2; size >= limit || int64(keys) >= most {
+		return nil, fmt.Errorf("%w: %d bytes in %d keys, the memory table of %d bytes takes %d bytes in %d keys: commit more often or raise limits",
+			ErrTooBig, size, keys, s.opt.MemTableBytes, limit, most)
+	}
+	return stale, nil
+}
+
+// dropped returns the committed keys under the batch's dropped prefixes, less
+// those that the batch puts again.
+func (s *Store) dropped(b *Batch) (keys [][]byte, err error) {
+	if len(b.drops) == 0 {
+		return nil, nil
+	}
+	again := map[string]bool{}
+	for _, o := range b.ops {
+		again[string(b.buf[o.key:o.value])] = true
+	}
+	err = s.db.View(func(t *badger.Txn) error {
+		for _, prefix := range b.drops {
+			err := scanKeys(t, prefix, func(key []byte) ([]byte, error) {
+				if !again[string(key)] {
+					keys = append(keys, bytes.Clone(key))
+				}
+				return nil, nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// fill makes one Badger transaction of the batch. Badger's WriteBatch would be
+// faster and is not atomic.
+func (s *Store) fill(b *Batch, stale [][]byte) (*badger.Txn, error) {
+	t := s.db.NewTransaction(true)
+	for _, o := range b.ops {
+		key, value := b.buf[o.key:o.value:o.value], b.buf[o.value:o.end:o.end]
+		set := t.Set
+		if len(value) == 0 {
+			set = func(key, _ []byte) error { return t.Delete(key) }
+		}
+		if err := set(key, value); err != nil {
+			return t, refused(key, err)
+		}
+	}
+	for _, key := range stale {
+		if err := t.Delete(key); err != nil {
+			return t, refused(key, err)
+		}
+	}
+	return t, nil
+}
+
+func refused(key []byte, err error) error {
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		err = fmt.Errorf("%w: %w", ErrTooBig, err)
+	}
+	return fmt.Errorf("key %.200q: %w", key, err)
+}
+
+// remember notes what is durable now.
+func (s *Store) remember(b *Batch) {
+	s.mu.Lock()
+	for span, chunks := range b.opens {
+		s.open[span] = chunks
+	}
+	for _, span := range b.closes {
+		delete(s.open, span)
+	}
+	s.mu.Unlock()
+	for key := range b.refs {
+		s.refs.committed(key)
+	}
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// A Result says what has to happen to a delivery.
+type Result uint8
+
+// The results.
+const (
+	Delivered Result = iota + 1 // forget it: the receiver has confirmed
+	Retry                       // keep it as it now is
+	Dead                        // move it to the dead letters
+)
+
+// An Outcome is what came of one attempt to deliver.
+type Outcome struct {
+	Result Result
+	At     time.Time // when that was known
+}
+
+// A DeadLetter is a delivery that was given up.
+type DeadLetter struct {
+	ledger.Delivery
+	DiedAt time.Time `json:"died_at"`
+}
+
+// Owe keeps what a receiver must be told. Its entry must be in the ledger or
+// in this batch.
+func (b *Batch) Owe(d ledger.Delivery) {
+	b.begin()
+	b.buf = appendDelivery(b.buf, tableOwed, d.Receiver, d.Seq)
+	b.json(d)
+}
+
+// Due returns at most limit deliveries to a receiver whose NextAt is not after
+// now, oldest first, with their entries. What comes behind a delivery of its
+// Order that must wait is not due either; one without an Order is alone.
+func (s *Store) Due(receiver string, now time.Time, limit int) (due []ledger.Delivery, err error) {
+	waiting := map[string]bool{}
+	err = s.owed(receiver, func(t *badger.Txn, d ledger.Delivery) error {
+		switch {
+		case len(due) >= limit:
+			return errStop
+		case d.NextAt.After(now):
+			waiting[d.Order] = d.Order != ""
+			return nil
+		case waiting[d.Order]:
+			return nil
+		}
+		if d.Entry, err = entry(t, d.Seq); err != nil {
+			return fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+		}
+		due = append(due, d)
+		return nil
+	})
+	return due, wrap(err, "read what is due to %s", receiver)
+}
+
+// owed hands every delivery to a receiver to fn, oldest first, without entry.
+func (s *Store) owed(receiver string, fn func(*badger.Txn, ledger.Delivery) error) error {
+	return s.view(func(t *badger.Txn) error {
+		return scan(t, appendName([]byte(tableOwed), receiver), nil, func(key, payload []byte) error {
+			var d ledger.Delivery
+			if err := decodeJSON(key, payload, &d); err != nil {
+				return err
+			}
+			return fn(t, d)
+		})
+	})
+}
+
+// Settle records what came of a delivery. d carries its new Attempt, NextAt and
+// LastError. One that is not owed any more is left alone.
+func (s *Store) Settle(d ledger.Delivery, o Outcome) error {
+	err := s.update(func(t *badger.Txn) error { return settle(t, d, o) })
+	return wrap(err, "settle delivery %d to %s", d.Seq, d.Receiver)
+}
+
+func settle(t *badger.Txn, d ledger.Delivery, o Outcome) error {
+	key := appendDelivery(nil, tableOwed, d.Receiver, d.Seq)
+	if _, err := t.Get(key); errors.Is(err, badger.ErrKeyNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	switch o.Result {
+	case Delivered:
+		return t.Delete(key)
+	case Retry:
+		return setJSON(t, key, d)
+	case Dead:
+		dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
+		return errors.Join(setJSON(t, dead, DeadLetter{d, o.At.UTC()}), t.Delete(key))
+	}
+	return fmt.Errorf("result %d is unknown", o.Result)
+}
+
+func setJSON(t *badger.Txn, key []byte, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the value of key %q: %w", key, err)
+	}
+	return t.Set(key, sealed(key, raw))
+}
+
+// Owed counts the deliveries to a receiver that are not settled and gives the
+// time the oldest was issued, zero when there is none.
+func (s *Store) Owed(receiver string) (n int, oldest time.Time, err error) {
+	err = s.owed(receiver, func(_ *badger.Txn, d ledger.Delivery) error {
+		if n++; oldest.IsZero() || d.IssuedAt.Before(oldest) {
+			oldest = d.IssuedAt
+		}
+		return nil
+	})
+	return n, oldest, wrap(err, "count what is owed to %s", receiver)
+}
+
+// Receivers returns the names to which something is owed, ascending: also
+// those that the configuration no longer knows.
+func (s *Store) Receivers() (names []string, err error) {
+	err = s.view(func(t *badger.Txn) error {
+		return scanKeys(t, []byte(tableOwed), func(key []byte) ([]byte, error) {
+			k := readKey(key)
+			names = append(names, k.name())
+			past := key[:len(key)-len(k.rest)]
+			k.u64()
+			return append(bytes.Clone(past), bytes.Repeat([]byte{0xff}, 9)...), k.end(key)
+		})
+	})
+	return names, wrap(err, "list receivers that are owed something")
+}
+
+// DeadLetters returns at most limit dead letters with their entries, ascending
+// by receiver and sequence. A limit below 1 means all of them.
+func (s *Store) DeadLetters(limit int) (dead []DeadLetter, err error) {
+	err = s.view(func(t *badger.Txn) error {
+		return scan(t, []byte(tableDead), nil, func(key, payload []byte) error {
+			var d DeadLetter
+			if err := decodeJSON(key, payload, &d); err != nil {
+				return err
+			}
+			if d.Entry, err = entry(t, d.Seq); err != nil {
+				return fmt.Errorf("%w: a dead letter to %s refers to it: %w", ErrDamaged, d.Receiver, err)
+			}
+			if dead = append(dead, d); limit > 0 && len(dead) >= limit {
+				return errStop
+			}
+			return nil
+		})
+	})
+	return dead, wrap(err, "read dead letters")
+}

@@ -1,0 +1,322 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	badgeroptions "github.com/dgraph-io/badger/v4/options"
+)
+
+// Schema is the version of the key map that this package reads and writes.
+const Schema = 1
+
+const badgerVersion = "v4.9.6"
+
+// Options say how a store is opened. Its zero value is fit for production but
+// for ReserveBytes.
+type Options struct {
+	// MemTableBytes sizes Badger's memory tables, of which up to three exist
+	// at a time. A commit may hold 15 % of it. 0: 64 MiB, for commits of 9.6 MiB.
+	MemTableBytes int64
+	// Compactors is the number of compaction workers: 0 means 2, negative none.
+	Compactors int
+	// ReserveBytes is the free disk space below which Commit and Open refuse
+	// with ErrNoSpace, because Badger writes through memory maps and a full
+	// disk kills the process. 0: no guard.
+	ReserveBytes int64
+	// Free returns the free bytes of the disk that dir is on. nil: statfs.
+	Free func(dir string) (int64, error)
+	// CloseTimeout bounds Close. 0: 8s.
+	CloseTimeout time.Duration
+	// Log receives Badger's messages; level is "error", "warn", "info" or
+	// "debug". nil: dropped.
+	Log func(level, message string)
+	// Crash is called at the named points of a commit; an error makes Commit
+	// return it there and then. For crash tests only.
+	Crash func(point string) error
+}
+
+// The points at which Options.Crash is called.
+const (
+	BeforeCommit = "before-commit" // nothing has been written
+	AfterCommit  = "after-commit"  // all of it has been, but nobody was told
+)
+
+func (o Options) withDefaults() Options {
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 64 << 20
+	}
+	if o.Compactors == 0 {
+		o.Compactors = 2
+	}
+	if o.CloseTimeout == 0 {
+		o.CloseTimeout = 8 * time.Second
+	}
+	if o.Free == nil {
+		o.Free = freeBytes
+	}
+	if o.Log == nil {
+		o.Log = func(string, string) {}
+	}
+	if o.Crash == nil {
+		o.Crash = func(string) error { return nil }
+	}
+	return o
+}
+
+// An Identity tells one store from another. It is kept in STORE.json beside
+// Badger's files as well as inside, so that the loss of either is noticed.
+type Identity struct {
+	UUID    string    `json:"uuid"`
+	Schema  int       `json:"schema"`
+	Created time.Time `json:"created"`
+	Badger  string    `json:"badger"`
+}
+
+// A Store is an open store. One goroutine commits batches; all other methods
+// are safe for concurrent use.
+type Store struct {
+	db   *badger.DB
+	dir  string
+	id   Identity
+	opt  Options
+	lock *dirLock
+	refs *registry
+
+	readers sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below; never held over I/O
+	closed bool
+	failed error
+	open   map[string]int // span of each open pane -> its chunks
+}
+
+// Open opens the store in dir and creates it if need be. It fails with
+// ErrLocked while another process has it open, with ErrNewerSchema (and
+// changes nothing) if a later driftd wrote it, with ErrDamaged if Badger lost
+// what STORE.json promises, and with ErrNoSpace.
+func Open(dir string, options Options) (*Store, error) {
+	s, err := open(dir, options.withDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func open(dir string, o Options) (s *Store, err error) {
+	data := filepath.Join(dir, "badger")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := acquire(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.release())
+		}
+	}()
+	if err := probe(data); err != nil {
+		return nil, err
+	}
+	sidecar, err := readSidecar(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.reserve(dir); err != nil {
+		return nil, err
+	}
+	if err := sweepEmpty(data); err != nil {
+		return nil, err
+	}
+	db, err := badger.Open(badgerOptions(data, o))
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{db: db, dir: dir, opt: o, lock: lock, refs: newRegistry(), open: map[string]int{}}
+	if err := s.start(sidecar); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func badgerOptions(dir string, o Options) badger.Options {
+	const maxThreshold = 1 << 20 // Badger refuses more; maxValue stays below it
+	return badger.DefaultOptions(dir).
+		WithLogger(logger{o.Log}).
+		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
+		WithChecksumVerificationMode(badgeroptions.OnTableRead).
+		WithMemTableSize(o.MemTableBytes).
+		WithNumMemtables(2).
+		WithNumCompactors(max(o.Compactors, 0)).
+		WithBlockCacheSize(16 << 20).
+		WithIndexCacheSize(8 << 20).
+		WithValueLogFileSize(64 << 20).
+		WithValueThreshold(min(maxThreshold, o.MemTableBytes*15/100)).
+		WithCompactL0OnClose(o.Compactors > 0).
+		WithDetectConflicts(false). // one writer decides; the others own their keys
+		WithMetricsEnabled(false)
+}
+
+// start checks or writes the identity and loads what the store keeps in
+// memory: which edges exist and how long each open pane is.
+func (s *Store) start(sidecar *Identity) error {
+	if err := s.identify(sidecar); err != nil {
+		return err
+	}
+	return s.db.View(func(t *badger.Txn) error {
+		for _, table := range []string{tableEdges, tableDictionary} {
+			err := scanKeys(t, []byte(table), func(key []byte) ([]byte, error) {
+				if len(key) != tableLen+8+2 {
+					return nil, fmt.Errorf("%w: key %q: %w", ErrDamaged, key, errKey)
+				}
+				s.refs.committed(string(key[:len(key)-2]))
+				return nil, nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return scanKeys(t, []byte(tableOpen), func(key []byte) ([]byte, error) {
+			if len(key) < tableLen+2 {
+				return nil, fmt.Errorf("%w: key %q: %w", ErrDamaged, key, errKey)
+			}
+			s.open[string(key[tableLen:len(key)-2])]++
+			return nil, nil
+		})
+	})
+}
+
+func (s *Store) identify(sidecar *Identity) error {
+	var inside *Identity
+	err := s.db.View(func(t *badger.Txn) error {
+		return readJSON(t, []byte(keyStore), &inside)
+	})
+	switch {
+	case errors.Is(err, ErrNotFound) && sidecar != nil:
+		return fmt.Errorf("%w: %s names store %s of %s, but Badger holds no such store (MANIFEST lost or files exchanged?): restore the directory from a backup or remove it to start again",
+			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339))
+	case errors.Is(err, ErrNotFound):
+		return s.create()
+	case err != nil:
+		return err
+	case inside.Schema > Schema:
+		return newer(*inside)
+	case inside.Schema != Schema:
+		return fmt.Errorf("%w: schema %d was never in use", ErrDamaged, inside.Schema)
+	case sidecar != nil && sidecar.UUID != inside.UUID:
+		return fmt.Errorf("%w: %s names store %s, Badger's files belong to store %s", ErrDamaged, sidecarName, sidecar.UUID, inside.UUID)
+	}
+	s.id = *inside
+	if sidecar == nil { // killed between the two writes of create
+		return writeSidecar(s.dir, s.id)
+	}
+	return nil
+}
+
+func newer(id Identity) error {
+	return fmt.Errorf("%w: schema %d, this driftd reads up to %d: nothing was changed, use the newer version", ErrNewerSchema, id.Schema, Schema)
+}
+
+func (s *Store) create() error {
+	uuid, err := newUUID()
+	if err != nil {
+		return err
+	}
+	s.id = Identity{UUID: uuid, Schema: Schema, Created: time.Now().UTC().Truncate(time.Second), Badger: badgerVersion}
+	raw, err := json.Marshal(s.id)
+	if err != nil {
+		return fmt.Errorf("encode identity: %w", err)
+	}
+	key := []byte(keyStore)
+	if err := s.db.Update(func(t *badger.Txn) error { return t.Set(key, sealed(key, raw)) }); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	return writeSidecar(s.dir, s.id)
+}
+
+// Identity returns what tells this store from another.
+func (s *Store) Identity() Identity { return s.id }
+
+// Close flushes and closes the store after the reads under way have ended. It
+// waits no longer than Options.CloseTimeout: every commit is durable already,
+// so leaving Badger behind costs a longer start and nothing else.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() {
+		s.readers.Wait()
+		done <- errors.Join(s.db.Close(), s.lock.release())
+	}()
+	late := time.NewTimer(s.opt.CloseTimeout)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("close store %s: %w", s.dir, err)
+		}
+		return nil
+	case <-late.C:
+		return fmt.Errorf("close store %s: still busy after %v", s.dir, s.opt.CloseTimeout)
+	}
+}
+
+// enter registers a user of the database, so that Close cannot unmap files
+// under it. Whoever enters must leave.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.readers.Add(1)
+	return nil
+}
+
+func (s *Store) leave() { s.readers.Done() }
+
+// view runs fn on a consistent snapshot.
+func (s *Store) view(fn func(*badger.Txn) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.db.View(fn)
+}
+
+// update runs fn in a small transaction of its own. It may use the reserve of
+// the disk: without it nothing could be settled or swept when space runs out.
+func (s *Store) update(fn func(*badger.Txn) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.db.Update(fn)
+}
+
+type logger struct{ log func(level, message string) }
+
+func (l logger) send(level, format string, args []any) {
+	if message := strings.TrimSpace(fmt.Sprintf(format, args...)); message != "" {
+		l.log(level, message)
+	}
+}
+
+func (l logger) Errorf(format string, args ...any)   { l.send("error", format, args) }
+func (l logger) Warningf(format string, args ...any) { l.send("warn", format, args) }
+func (l logger) Infof(format string, args ...any)    { l.send("info", format, args) }
+func (l logger) Debugf(format string, args ...any)   { l.send("debug", format, args) }

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/stats"
+)
+
+// A window is one long record. Group and start are in its key; numbers are
+// unsigned varints (LEB128) unless said otherwise.
+//
+//	length in nanoseconds
+//	state          1 byte: 0 open, 1 closed, 2 incomplete
+//	learning       1 byte: 0 or 1
+//	events, failed, first sequence, last sequence
+//	signals        until the record ends
+//
+// A signal:
+//
+//	length of the name, name
+//	form           1 byte, as below
+//	mismatched
+//	form 1         stats.AppendNumeric: id of the edges (8 bytes, little-endian), moments, counts
+//	form 2         stats.AppendCategorical: id of the dictionary (8 bytes, little-endian), counts
+//	form 3         categorical without a dictionary: values, other, unseen, then
+//	               1 byte: bit 0 stats.AppendSpaceSaving follows, bit 1 stats.AppendHLL follows
+//
+// Edges (stats.AppendEdges) and dictionaries (stats.AppendDictionary) are long
+// records of their own, each written once.
+const (
+	formNumeric     = 1
+	formCategorical = 2
+	formLearning    = 3
+
+	hasNew      = 1
+	hasDistinct = 2
+)
+
+func appendWindow(b []byte, w *drift.Window) []byte {
+	b = binary.AppendUvarint(b, uint64(w.End.Sub(w.Start)))
+	b = appendFlag(append(b, byte(w.State)), w.Learning)
+	for _, n := range [...]uint64{w.Events, w.Failed, w.FromSeq, w.ToSeq} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for i := range w.Signals {
+		b = appendSignal(b, &w.Signals[i])
+	}
+	return b
+}
+
+func appendSignal(b []byte, s *drift.Signal) []byte {
+	b = appendText(b, s.Name)
+	c := s.Categorical
+	switch {
+	case s.Type == drift.Numeric:
+		b = binary.AppendUvarint(append(b, formNumeric), s.Mismatched)
+		return stats.AppendNumeric(b, s.Numeric)
+	case c.Dict != nil:
+		b = binary.AppendUvarint(append(b, formCategorical), s.Mismatched)
+		return stats.AppendCategorical(b, c)
+	}
+	b = binary.AppendUvarint(append(b, formLearning), s.Mismatched)
+	for _, n := range [...]uint64{c.N, c.Other, c.Unseen} {
+		b = binary.AppendUvarint(b, n)
+	}
+	at := len(b)
+	b = append(b, 0)
+	if c.New != nil {
+		b = stats.AppendSpaceSaving(b, c.New)
+		b[at] |= hasNew
+	}
+	if c.Distinct != nil {
+		b = stats.AppendHLL(b, c.Distinct)
+		b[at] |= hasDistinct
+	}
+	return b
+}
+
+// decodeWindow reads a window from its key (less the chunk) and record.
+func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
+	w, err := decodeSpan(key)
+	if err != nil {
+		return nil, err
+	}
+	f := fields{rest: record}
+	w.End = w.Start.Add(time.Duration(f.uvarint()))
+	w.State = drift.WindowState(f.byte())
+	w.Learning = f.byte() == 1
+	w.Events, w.Failed, w.FromSeq, w.ToSeq = f.uvarint(), f.uvarint(), f.uvarint(), f.uvarint()
+	if w.State > drift.Incomplete {
+		f.fail(fmt.Errorf("window state %d is unknown", w.State))
+	}
+	for f.err == nil && len(f.rest) > 0 {
+		w.Signals = append(w.Signals, decodeSignal(r, &f))
+	}
+	if f.err != nil {
+		return nil, damaged(key, f.err, nil)
+	}
+	return w, nil
+}
+
+// decodeSpan reads group and start from the key of a window, less the chunk.
+func decodeSpan(key []byte) (*drift.Window, error) {
+	k := readKey(key)
+	w := &drift.Window{Group: k.group(), Start: k.time()}
+	return w, k.end(key)
+}
+
+func decodeSignal(r resolver, f *fields) (s drift.Signal) {
+	s.Name = f.text()
+	form := f.byte()
+	s.Mismatched = f.uvarint()
+	var err error
+	switch {
+	case f.err != nil:
+	case form == formNumeric:
+		s.Type = drift.Numeric
+		var edges *stats.Edges
+		if edges, err = r.edges(f.peek()); err == nil {
+			s.Numeric, f.rest, err = stats.DecodeNumeric(f.rest, edges)
+		}
+	case form == formCategorical:
+		s.Type = drift.Categorical
+		var dict *stats.Dictionary
+		if dict, err = r.dictionary(f.peek()); err == nil {
+			s.Categorical, f.rest, err = stats.DecodeCategorical(f.rest, dict)
+		}
+	case form == formLearning:
+		s.Type = drift.Categorical
+		s.Categorical, err = decodeLearning(f)
+	default:
+		err = fmt.Errorf("form %d is unknown", form)
+	}
+	if err != nil {
+		f.fail(fmt.Errorf("signal %q: %w", s.Name, err))
+	}
+	return s
+}
+
+// peek returns the id that comes next without taking it; the codec of the
+// counts checks it.
+func (f *fields) peek() uint64 {
+	if len(f.rest) < 8 {
+		f.fail(errShort)
+		return 0
+	}
+	return binary.LittleEndian.Uint64(f.rest)
+}
+
+func decodeLearning(f *fields) (c *stats.Categorical, err error) {
+	c = &stats.Categorical{N: f.uvarint(), Other: f.uvarint(), Unseen: f.uvarint()}
+	flags := f.byte()
+	if flags > hasNew|hasDistinct {
+		return nil, fmt.Errorf("flags %#x are unknown", flags)
+	}
+	if flags&hasNew != 0 {
+		if c.New, f.rest, err = stats.DecodeSpaceSaving(f.rest); err != nil {
+			return nil, err
+		}
+	}
+	if flags&hasDistinct != 0 {
+		c.Distinct, f.rest, err = stats.DecodeHLL(f.rest)
+	}
+	return c, err
+}
