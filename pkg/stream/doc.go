@@ -1,0 +1,15 @@
+// Package stream is driftd's edge to NATS JetStream: it reads the input stream
+// in order from a position that driftd itself keeps, publishes signals, dead
+// letters and events, and can run a JetStream server inside the process.
+//
+// It does not decode events, does not decide what a gap means for a window, and
+// never acknowledges: the anchor that the daemon commits to Badger is the truth.
+// Reader.Run owns the consumer; the receiver owns a Batch until Release.
+//
+//	JetStream --pull, 5,000 msgs / 16 MB--> session --handoff--> out chan *Batch
+//	             ^ recreated after any doubt    |  messages, or a Notice before them:
+//	   Anchor {stream, created, seq, time} -----+  new epoch, gap, filter changed
+//	   checked at start, after every break and every few seconds
+//
+//	daemon --Publisher--> DRIFTD (signals, driftd.dlq.*)    send, sim --EventPublisher--> ML
+package stream

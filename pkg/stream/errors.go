@@ -1,0 +1,41 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Reasons for which a reading session ends; they appear in ReaderStatus.Reason.
+var (
+	errDisconnected = errors.New("connection to NATS lost")
+	errSequence     = errors.New("consumer sequence broken: messages lost on the way")
+	errReply        = errors.New("message without a JetStream reply subject")
+	errStreamMoved  = errors.New("stream differs from the anchor")
+)
+
+// A RetentionError says that a stream deletes messages when they are
+// acknowledged. driftd reads by sequence and never acknowledges, so such a
+// stream would fill up, and a second reader would take messages away from it.
+type RetentionError struct {
+	Stream    string
+	Retention jetstream.RetentionPolicy
+}
+
+func (e *RetentionError) Error() string {
+	return fmt.Sprintf("stream %q has %s retention: driftd reads by sequence and needs limits retention; "+
+		"source it into a stream with limits retention, or recreate it", e.Stream, retentionName(e.Retention))
+}
+
+func retentionName(p jetstream.RetentionPolicy) string {
+	switch p {
+	case jetstream.WorkQueuePolicy:
+		return "work-queue"
+	case jetstream.InterestPolicy:
+		return "interest"
+	case jetstream.LimitsPolicy:
+		return "limits"
+	}
+	return p.String()
+}
