@@ -1,0 +1,196 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// A Receiver is a named Sink. The name is Delivery.Receiver.
+type Receiver struct {
+	Name  string
+	Sink  Sink
+	Limit *Limiter // nil: as fast as it answers
+}
+
+// Options configure a Dispatcher. The zero value of a field is its default.
+type Options struct {
+	Seed        uint64        // of the jitter
+	Poll        time.Duration // longest time between two looks at the Outbox; 5 s
+	SendTimeout time.Duration // of one Send; 15 s
+	BackoffBase time.Duration // wait after the first failure, doubled by each; 1 s
+	BackoffMax  time.Duration // 5 min
+	Batch       int           // deliveries read at once; 64
+	// Observe hears of every attempt and every Outbox error, on the receiver's
+	// goroutine: it must not block.
+	Observe func(Attempt)
+}
+
+func (o Options) withDefaults() Options {
+	orDefault(&o.Poll, 5*time.Second)
+	orDefault(&o.SendTimeout, 15*time.Second)
+	orDefault(&o.BackoffBase, time.Second)
+	orDefault(&o.BackoffMax, 5*time.Minute)
+	if o.Batch <= 0 {
+		o.Batch = 64
+	}
+	if o.Observe == nil {
+		o.Observe = func(Attempt) {}
+	}
+	return o
+}
+
+func orDefault(d *time.Duration, def time.Duration) {
+	if *d <= 0 {
+		*d = def
+	}
+}
+
+// An Attempt is what Options.Observe hears. With ReasonStore the Outbox failed
+// and Delivery may be empty.
+type Attempt struct {
+	Receiver string
+	Delivery ledger.Delivery
+	Outcome  Outcome
+	Took     time.Duration // in Send
+}
+
+// Stats counts one receiver's work since the process started.
+type Stats struct {
+	Receiver    string
+	Sent        uint64
+	Dead        uint64
+	Failed      map[Reason]uint64 // attempts, by reason
+	Pending     int               // owed now, due or not
+	Oldest      time.Time         // IssuedAt of the oldest owed; zero when nothing is
+	PausedUntil time.Time         // the receiver asked for quiet until then
+	LastError   string
+}
+
+// A Dispatcher delivers what an Outbox owes. Each receiver has its own worker,
+// so a dead receiver delays no other.
+type Dispatcher struct {
+	workers  []*worker
+	outbox   Outbox
+	draining chan struct{} // closed by Drain
+	done     chan struct{} // closed when Run has returned
+
+	mu     sync.Mutex
+	cancel context.CancelFunc // of Run; nil before it; guarded by mu
+	closed bool               // draining is closed; guarded by mu
+}
+
+// NewDispatcher returns a Dispatcher that does nothing until Run.
+func NewDispatcher(out Outbox, receivers []Receiver, o Options) (*Dispatcher, error) {
+	o = o.withDefaults()
+	d := &Dispatcher{outbox: out, draining: make(chan struct{}), done: make(chan struct{})}
+	seen := map[string]bool{}
+	for _, r := range receivers {
+		switch {
+		case r.Name == "":
+			return nil, errors.New("a receiver has no name")
+		case seen[r.Name]:
+			return nil, fmt.Errorf("receiver %q is named twice", r.Name)
+		case r.Sink == nil:
+			return nil, fmt.Errorf("receiver %q has no sink", r.Name)
+		}
+		seen[r.Name] = true
+		d.workers = append(d.workers, newWorker(out, r, o))
+	}
+	return d, nil
+}
+
+func newWorker(out Outbox, r Receiver, o Options) *worker {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(r.Name)) // never fails; own stream of jitter per receiver
+	return &worker{
+		Receiver: r, outbox: out, opts: o,
+		rng:  rand.New(rand.NewPCG(o.Seed, h.Sum64())),
+		wake: make(chan struct{}, 1),
+		held: map[string]time.Time{}, unsettled: map[uint64]settlement{},
+		stats: Stats{Receiver: r.Name, Failed: map[Reason]uint64{}},
+	}
+}
+
+// Run delivers until ctx ends or Drain is called, and returns when every
+// worker has. What is being sent when ctx ends is cut off and stays owed. It
+// can be called once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.mu.Lock()
+	if d.cancel != nil {
+		d.mu.Unlock()
+		return errors.New("dispatcher was run before")
+	}
+	d.cancel = cancel
+	d.mu.Unlock()
+	defer close(d.done)
+	var wg sync.WaitGroup
+	for _, w := range d.workers {
+		wg.Go(func() { w.run(ctx, d.draining) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Wake makes every worker look at the Outbox now: call it after a commit that
+// owes a delivery.
+func (d *Dispatcher) Wake() {
+	for _, w := range d.workers {
+		select {
+		case w.wake <- struct{}{}:
+		default: // it is going to look anyway
+		}
+	}
+}
+
+// Drain lets every worker send what is due, once and without waiting for
+// retries, and ends Run. When ctx ends first the sends under way are cut off
+// and Drain returns its error; what is unsent stays owed.
+func (d *Dispatcher) Drain(ctx context.Context) error {
+	d.mu.Lock()
+	if !d.closed {
+		close(d.draining)
+		d.closed = true
+	}
+	cancel := d.cancel
+	d.mu.Unlock()
+	if cancel == nil {
+		return nil
+	}
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+		cancel()
+		<-d.done
+		return fmt.Errorf("drain notifications: %w (the rest stays owed)", ctx.Err())
+	}
+}
+
+// Stats returns the counters of every receiver, in the order given to
+// NewDispatcher. An error is the Outbox's; the counters are right even so.
+func (d *Dispatcher) Stats() ([]Stats, error) {
+	all := make([]Stats, len(d.workers))
+	var errs []error
+	for i, w := range d.workers {
+		w.mu.Lock()
+		all[i] = w.stats
+		all[i].Failed = maps.Clone(w.stats.Failed)
+		w.mu.Unlock()
+		n, oldest, err := d.outbox.Owed(w.Name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("count deliveries owed to %s: %w", w.Name, err))
+		}
+		all[i].Pending, all[i].Oldest = n, oldest
+	}
+	return all, errors.Join(errs...)
+}

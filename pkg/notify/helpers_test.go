@@ -1,0 +1,172 @@
+package notify_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+)
+
+// TestMain fails a green run that leaves goroutines of ours behind.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	if left := ours(); code == 0 && left != "" {
+		fmt.Fprintln(os.Stderr, "goroutines left behind:\n"+left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// ours lists the goroutines in this module's code other than the caller; those
+// that are about to end get a moment.
+func ours() string {
+	var left []string
+	for range 100 {
+		buf := make([]byte, 1<<20)
+		stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+		left = slices.DeleteFunc(stacks[1:], func(s string) bool { return !strings.Contains(s, "driftd/pkg/notify") })
+		if len(left) == 0 {
+			break
+		}
+		runtime.Gosched()
+		time.Sleep(time.Millisecond)
+	}
+	return strings.Join(left, "\n\n")
+}
+
+var at = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+
+func fired() ledger.Alert {
+	return ledger.Alert{
+		Type: "alert", Status: "firing", Rule: "AmountDrift", Model: "fraud", ModelVersion: "42", Variant: "canary",
+		Segment: "channel=app", Feature: "amount", Severity: "page", StartsAt: at.Add(time.Hour),
+		Window:   ledger.Window{Start: at, End: at.Add(time.Hour)},
+		Stats:    map[string]float64{"psi_debiased": 0.3125678, "n": 5000, "mean": 73.1},
+		Reason:   "psi_debiased 0.31 > 0.1, n 5000 >= 1000",
+		Labels:   map[string]string{"team.name": "risk", "owner": "risk"},
+		DedupKey: "01JDEDUP",
+	}
+}
+
+func resolved() ledger.Alert {
+	a := fired()
+	end := at.Add(3 * time.Hour)
+	a.Status, a.EndsAt, a.Reason = "resolved", &end, "psi_debiased 0.01 < 0.05"
+	a.Evidence.Peak = "psi_debiased 0.4 > 0.1"
+	return a
+}
+
+func retrain() ledger.Retrain {
+	return ledger.Retrain{
+		Type: "retrain", Model: "fraud", ModelVersion: "42", Reason: "AmountDrift fired", AlertIDs: []string{"01A"},
+		Manifest: ledger.Manifest{
+			Data:   ledger.ManifestData{Stream: "ML", FromSeq: 1, ToSeq: 99, From: at, To: at.Add(26 * time.Hour)},
+			Labels: ledger.ManifestLabels{Count: 812}, Seed: 1234,
+		},
+	}
+}
+
+func rollback() ledger.Rollback {
+	return ledger.Rollback{
+		Type: "rollback", Model: "fraud", FromVersion: "43", ToVersion: "42", Reason: "errors 0.2 > 0.05",
+		Evidence: ledger.RollbackEvidence{Test: "rule:Errors", EValue: 128.4, Alpha: 0.01, NCanary: 4100, NControl: 37000},
+	}
+}
+
+// bodies is one entry of every kind, with the sentence that tells it.
+func kinds() map[ledger.Kind]any {
+	return map[ledger.Kind]any{
+		ledger.KindAlert: fired(), ledger.KindRetrain: retrain(), ledger.KindRollback: rollback(), ledger.KindPromote: rollback(),
+		ledger.KindBaseline: ledger.BaselineChange{Type: "baseline", Action: "approved", Model: "fraud", Baseline: "b1", Origin: "import", Rows: 10, State: "approved", Actor: "ann"},
+		ledger.KindConfig:   ledger.ConfigChange{Type: "config", Hash: "sha256:ab", Actor: "start"},
+		ledger.KindEpoch:    ledger.EpochChange{Type: "epoch", Cause: "gap", Stream: "ML", Epoch: 2, From: 5, To: 9},
+	}
+}
+
+func entry(t *testing.T, c *ledger.Chain, kind ledger.Kind, body any) ledger.Entry {
+	t.Helper()
+	e, err := c.Append(ledger.Draft{Time: at.Add(time.Hour), Kind: kind, Model: "fraud", Body: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func delivery(t *testing.T, kind ledger.Kind, body any) ledger.Delivery {
+	t.Helper()
+	e := entry(t, &ledger.Chain{Seq: 811}, kind, body) // so that the entry is 812, as in the contract's example
+	return ledger.Delivery{Receiver: "r", Entry: e, Seq: e.Seq, Order: "01JDEDUP", IssuedAt: at.Add(61 * time.Minute)}
+}
+
+// An outbox in memory. fail, when set, is what Due or Settle answer next.
+type outbox struct {
+	mu                  sync.Mutex
+	owed                []ledger.Delivery
+	dead                []ledger.Delivery
+	log                 []string
+	failDue, failSettle int
+}
+
+func (o *outbox) put(ds ...ledger.Delivery) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.owed = append(o.owed, ds...)
+}
+
+func (o *outbox) of(receiver string) []ledger.Delivery {
+	return slices.DeleteFunc(slices.Clone(o.owed), func(d ledger.Delivery) bool { return d.Receiver != receiver })
+}
+
+func (o *outbox) Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failDue > 0 {
+		o.failDue--
+		return nil, fmt.Errorf("disk is gone")
+	}
+	return notify.Ready(o.of(receiver), now, limit), nil
+}
+
+func (o *outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failSettle > 0 {
+		o.failSettle--
+		return fmt.Errorf("disk is full")
+	}
+	o.log = append(o.log, fmt.Sprintf("%s %d %s", d.Receiver, d.Seq, out.Result))
+	for i := range o.owed {
+		if o.owed[i].Receiver != d.Receiver || o.owed[i].Seq != d.Seq {
+			continue
+		}
+		switch out.Result {
+		case notify.Retry:
+			o.owed[i] = d
+			return nil
+		case notify.Dead:
+			o.dead = append(o.dead, d)
+		}
+		o.owed = slices.Delete(o.owed, i, i+1)
+		return nil
+	}
+	return nil
+}
+
+func (o *outbox) Owed(receiver string) (int, time.Time, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	owed := o.of(receiver)
+	if len(owed) == 0 {
+		return 0, time.Time{}, nil
+	}
+	return len(owed), owed[0].IssuedAt, nil
+}

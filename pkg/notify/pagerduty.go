@@ -1,0 +1,187 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// PagerDuty's limits: characters, and bytes of a whole event less room for
+// what surrounds the details.
+const (
+	pdSummary = 1024
+	pdDedup   = 255
+	pdDetails = 400_000
+)
+
+// PagerDutyOptions configure a PagerDuty sink.
+type PagerDutyOptions struct {
+	RoutingKey  string // the integration key, 32 characters; a secret
+	BaseURL     string // "" is https://events.pagerduty.com
+	ExternalURL string // of driftd, for the link; may be empty
+	Client      *http.Client
+}
+
+// PagerDuty sends Events API v2. An alert triggers and resolves the incident
+// of its dedup key; anything else is a change event, which pages nobody.
+type PagerDuty struct {
+	events, changes endpoint
+	key             func() string
+	external        string
+}
+
+// NewPagerDuty returns a PagerDuty sink, or says what is wrong with the options.
+func NewPagerDuty(o PagerDutyOptions) (*PagerDuty, error) {
+	if len(o.RoutingKey) != 32 {
+		return nil, fmt.Errorf("pagerduty routing_key has %d characters, an integration key has 32", len(o.RoutingKey))
+	}
+	if o.BaseURL == "" {
+		o.BaseURL = "https://events.pagerduty.com"
+	}
+	if o.Client == nil {
+		o.Client = NewClient(ClientOptions{})
+	}
+	events, err := newEndpoint("pagerduty url", o.BaseURL, "/v2/enqueue", o.Client, o.RoutingKey)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := newEndpoint("pagerduty url", o.BaseURL, "/v2/change/enqueue", o.Client, o.RoutingKey)
+	if err != nil {
+		return nil, err
+	}
+	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL}, nil
+}
+
+type pdEvent struct {
+	RoutingKey  string     `json:"routing_key"`
+	EventAction string     `json:"event_action,omitempty"` // "trigger" or "resolve"; a change has none
+	DedupKey    string     `json:"dedup_key,omitempty"`
+	Payload     *pdPayload `json:"payload,omitempty"`
+	Client      string     `json:"client,omitempty"`
+	ClientURL   string     `json:"client_url,omitempty"`
+	Links       []pdLink   `json:"links,omitempty"`
+}
+
+type pdPayload struct {
+	Summary       string         `json:"summary"`
+	Source        string         `json:"source"`
+	Severity      string         `json:"severity,omitempty"`
+	Timestamp     time.Time      `json:"timestamp"`
+	Component     string         `json:"component,omitempty"`
+	Group         string         `json:"group,omitempty"`
+	Class         string         `json:"class,omitempty"`
+	CustomDetails map[string]any `json:"custom_details,omitempty"`
+}
+
+type pdLink struct {
+	Href string `json:"href"`
+	Text string `json:"text"`
+}
+
+// Send implements Sink.
+func (p *PagerDuty) Send(ctx context.Context, d ledger.Delivery) error {
+	m, err := Describe(d.Entry, p.external)
+	if err != nil {
+		return err
+	}
+	ep, ev := p.changes, p.change(d, m)
+	if d.Entry.Kind == ledger.KindAlert {
+		ep = p.events
+		if ev, err = p.alert(d, m); err != nil {
+			return err
+		}
+	}
+	body, err := encode(ev)
+	if err != nil {
+		return err
+	}
+	return ep.post(ctx, body, nil)
+}
+
+func (p *PagerDuty) event(m Message) pdEvent {
+	ev := pdEvent{RoutingKey: p.key()}
+	if m.Link != "" {
+		ev.Links = []pdLink{{Href: m.Link, Text: "driftd ledger entry"}}
+	}
+	return ev
+}
+
+func (p *PagerDuty) alert(d ledger.Delivery, m Message) (pdEvent, error) {
+	a, err := decode[ledger.Alert](d.Entry)
+	if err != nil {
+		return pdEvent{}, err
+	}
+	ev := p.event(m)
+	ev.DedupKey = cut(dedupKey(a, d), pdDedup)
+	ev.EventAction, ev.Client, ev.ClientURL = "trigger", "driftd", p.external
+	if a.Status == "resolved" {
+		ev.EventAction = "resolve"
+	}
+	ev.Payload = &pdPayload{
+		Summary: cut(m.Title+": "+m.Sentence, pdSummary), Source: "driftd", Severity: pdSeverity(a.Severity),
+		Timestamp: d.Entry.Time, Component: a.Model, Group: a.ModelVersion, Class: a.Rule,
+		CustomDetails: pdCustom(map[string]any{
+			"model": a.Model, "model_version": a.ModelVersion, "variant": a.Variant, "segment": a.Segment, "feature": a.Feature,
+			"rule": a.Rule, "reason": a.Reason, "stats": a.Stats, "window": a.Window, "starts_at": a.StartsAt, "ends_at": a.EndsAt,
+			"evidence": a.Evidence, "labels": a.Labels, "annotations": a.Annotations,
+			"ledger_seq": d.Entry.Seq, "ledger_hash": d.Entry.Hash,
+		}),
+	}
+	return ev, nil
+}
+
+// change tells of a retrain, rollback or promote: context for who is on call.
+func (p *PagerDuty) change(d ledger.Delivery, m Message) pdEvent {
+	ev := p.event(m)
+	ev.Payload = &pdPayload{
+		Summary: cut(m.Title+": "+m.Sentence, pdSummary), Source: "driftd", Timestamp: d.Entry.Time,
+		CustomDetails: pdCustom(map[string]any{"body": d.Entry.Body, "ledger_seq": d.Entry.Seq, "ledger_hash": d.Entry.Hash}),
+	}
+	return ev
+}
+
+// pdCustom leaves the details out of an event that PagerDuty would refuse for
+// its size: who is paged can follow the link.
+func pdCustom(details map[string]any) map[string]any {
+	for k, v := range details {
+		if v == "" {
+			delete(details, k)
+		}
+	}
+	if b, err := json.Marshal(details); err != nil || len(b) > pdDetails {
+		return map[string]any{"left_out": fmt.Sprintf("details of %d bytes: see ledger entry", len(b)), "ledger_seq": details["ledger_seq"]}
+	}
+	return details
+}
+
+// pdSeverity maps driftd's severities; one that is not known is a warning.
+func pdSeverity(s string) string {
+	switch s {
+	case "page":
+		return "critical"
+	case "info":
+		return "info"
+	}
+	return "warning"
+}
+
+// dedupKey identifies the incident that an alert belongs to.
+func dedupKey(a ledger.Alert, d ledger.Delivery) string {
+	if a.DedupKey != "" {
+		return a.DedupKey
+	}
+	return orderOf(d)
+}
+
+// cut shortens text to limit characters.
+func cut(text string, limit int) string {
+	runes := []rune(text)
+	if len(runes) <= limit {
+		return text
+	}
+	return string(runes[:limit-1]) + "…"
+}

@@ -1,0 +1,150 @@
+package notify
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// Slack's limits, in characters (python-slack-sdk's models).
+const (
+	slackHeader  = 150
+	slackSection = 3000
+	slackField   = 2000
+	slackFields  = 10 // in one section
+)
+
+// SlackOptions configure a Slack sink.
+type SlackOptions struct {
+	WebhookURL  string // a secret: who has it can post
+	ExternalURL string // of driftd, for the link; may be empty
+	Client      *http.Client
+}
+
+// Slack posts to an incoming webhook. Slack gives no message id back, so a
+// resolve is a message of its own and a repeat cannot be seen.
+type Slack struct {
+	ep       endpoint
+	external string
+}
+
+// NewSlack returns a Slack sink, or says what is wrong with the options.
+func NewSlack(o SlackOptions) (*Slack, error) {
+	ep, err := newEndpoint("slack webhook_url", o.WebhookURL, "", o.Client)
+	if err != nil {
+		return nil, err
+	}
+	return &Slack{ep: ep, external: o.ExternalURL}, nil
+}
+
+// Send implements Sink.
+func (s *Slack) Send(ctx context.Context, d ledger.Delivery) error {
+	m, err := Describe(d.Entry, s.external)
+	if err != nil {
+		return err
+	}
+	body, err := encode(slackPayload(m))
+	if err != nil {
+		return err
+	}
+	return s.ep.post(ctx, body, nil)
+}
+
+// slackText is a Block Kit text object.
+type slackText struct {
+	Type     string `json:"type"` // "plain_text" or "mrkdwn"
+	Text     string `json:"text"`
+	Verbatim bool   `json:"verbatim,omitempty"` // mrkdwn: make no links of bare URLs
+}
+
+type slackBlock struct {
+	Type     string      `json:"type"` // "header", "section" or "context"
+	Text     *slackText  `json:"text,omitempty"`
+	Fields   []slackText `json:"fields,omitempty"`
+	Elements []slackText `json:"elements,omitempty"`
+}
+
+type slackMessage struct {
+	Text        string       `json:"text"` // what a notification and a screen reader say
+	Blocks      []slackBlock `json:"blocks"`
+	UnfurlLinks bool         `json:"unfurl_links"`
+	UnfurlMedia bool         `json:"unfurl_media"`
+}
+
+// slackPayload lays a message out: header, sentence, what it is about, the
+// numbers, where to look.
+func slackPayload(m Message) slackMessage {
+	out := slackMessage{
+		Text: slackEscape(m.Title+": "+m.Sentence, slackSection),
+		Blocks: []slackBlock{
+			{Type: "header", Text: plain(m.Title, slackHeader)},
+			{Type: "section", Text: plain(m.Sentence, slackSection)},
+		},
+	}
+	for _, fs := range [][]Field{m.About, m.Values} {
+		if len(fs) > 0 {
+			out.Blocks = append(out.Blocks, slackBlock{Type: "section", Fields: slackFieldTexts(fs)})
+		}
+	}
+	foot := []string{"ledger " + numberText(float64(m.Seq))}
+	if !m.Window.Start.IsZero() {
+		foot = append([]string{"window " + spanText(m.Window.Start, m.Window.End)}, foot...)
+	}
+	where := slackText{Type: "mrkdwn", Verbatim: true, Text: strings.Join(foot, " · ")}
+	if m.Link != "" {
+		where.Text += " · <" + slackEscape(strings.ReplaceAll(m.Link, "|", "%7C"), slackSection) + "|open in driftd>"
+	}
+	out.Blocks = append(out.Blocks, slackBlock{Type: "context", Elements: []slackText{where}})
+	return out
+}
+
+func plain(text string, limit int) *slackText {
+	return &slackText{Type: "plain_text", Text: slackEscape(text, limit)}
+}
+
+func slackFieldTexts(fs []Field) []slackText {
+	texts := make([]slackText, 0, slackFields)
+	for _, f := range fs[:min(len(fs), slackFields)] {
+		name := slackEscape(f.Name, slackHeader)
+		texts = append(texts, slackText{
+			Type: "mrkdwn", Verbatim: true,
+			Text: "*" + name + "*\n" + slackEscape(f.Value, slackField-2*slackHeader),
+		})
+	}
+	return texts
+}
+
+// slackEscape makes text inert (& < > are what mentions, channels and links
+// are made of) and cuts it to limit characters as Slack counts them, never
+// inside an entity. Control characters become spaces; empty text, which Slack
+// refuses, becomes "-".
+func slackEscape(text string, limit int) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range orDash(strings.TrimSpace(text)) {
+		s := string(r)
+		switch {
+		case r == '&':
+			s = "&amp;"
+		case r == '<':
+			s = "&lt;"
+		case r == '>':
+			s = "&gt;"
+		case unicode.IsControl(r):
+			s = " "
+		}
+		size := len(s)
+		if len(s) == len(string(r)) {
+			size = utf16.RuneLen(r)
+		}
+		if n += size; n > limit-1 {
+			return b.String() + "…"
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
