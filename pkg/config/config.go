@@ -1,0 +1,227 @@
+package config
+
+// A Config is what the operator wrote, over the defaults. The json tag is the
+// key in the file ("required" ones must be given), the jsonschema tag is what
+// editors show. Fields that hold a name may hold a glob where it says so: "*" is
+// any run of characters, "?" any one.
+type Config struct {
+	NATS      NATS               `json:"nats" jsonschema:"where events come from and signals go to"`
+	Store     Store              `json:"store" jsonschema:"where the state lives and how long it is kept"`
+	HTTP      HTTP               `json:"http" jsonschema:"API, status page and metrics"`
+	Windows   Windows            `json:"windows" jsonschema:"how events are cut into windows of event time"`
+	Limits    Limits             `json:"limits" jsonschema:"bounds of everything that events can make grow; what exceeds one is counted"`
+	Dedup     Dedup              `json:"dedup" jsonschema:"how duplicates are recognised"`
+	DLQ       DLQ                `json:"dlq" jsonschema:"dead letters: events that were refused"`
+	Privacy   Privacy            `json:"privacy" jsonschema:"which fields may be kept, applied while decoding"`
+	Baselines Baselines          `json:"baselines" jsonschema:"when a model that has no baseline has learned one"`
+	Discover  bool               `json:"discover" jsonschema:"observe models that are not listed under models; false refuses them as unknown_model"`
+	Features  map[string]Feature `json:"features" jsonschema:"overrides by feature name, for every model; compare reads them too"`
+	Defaults  Defaults           `json:"defaults" jsonschema:"what holds for every model that does not say otherwise"`
+	Models    []Model            `json:"models" jsonschema:"models, by name or glob; the first entry that matches a model is its own"`
+	Budgets   []Budget           `json:"budgets" jsonschema:"how many pages people can bear, shared by the models they own"`
+	Rules     []Rule             `json:"rules" jsonschema:"alerting rules"`
+	Routes    Route              `json:"routes" jsonschema:"which alert goes to which receiver"`
+	Receivers []Receiver         `json:"receivers" jsonschema:"who is told"`
+
+	folder string // of the file it was loaded from: *_file paths are relative to it
+	places map[string]place
+}
+
+// NATS says where events come from.
+type NATS struct {
+	URL             Address  `json:"url" jsonschema:"addresses of the servers, with commas between"`
+	Embedded        bool     `json:"embedded" jsonschema:"run JetStream inside the process, under the store's folder; url is then where it listens"`
+	Stream          string   `json:"stream" jsonschema:"JetStream stream that holds the events"`
+	Subjects        []string `json:"subjects" jsonschema:"subjects read from the stream"`
+	SubjectTemplate string   `json:"subject_template" jsonschema:"how a subject names kind, model and version; the payload is authoritative and must agree"`
+	CredsFile       string   `json:"creds_file" jsonschema:"NATS credentials file"`
+}
+
+// Store says where the state lives.
+type Store struct {
+	Dir       string    `json:"dir" jsonschema:"folder of the state; one process at a time"`
+	Retention Retention `json:"retention" jsonschema:"how long the state is kept, in event time"`
+}
+
+// Retention is how long each kind of state is kept.
+type Retention struct {
+	Panes   Duration `json:"panes" jsonschema:"panes: the windows at full resolution"`
+	Hourly  Duration `json:"hourly" jsonschema:"hourly rollups of the panes"`
+	Ledger  Duration `json:"ledger" jsonschema:"entries of the audit log"`
+	Samples Duration `json:"samples" jsonschema:"captured examples and their labels"`
+}
+
+// HTTP says where the API listens.
+type HTTP struct {
+	Listen        string `json:"listen" jsonschema:"address of API, status page and metrics; loopback only"`
+	MetricsListen string `json:"metrics_listen" jsonschema:"a second address that serves only /metrics and health; loopback only"`
+	ExternalURL   string `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
+	TokensFile    string `json:"tokens_file" jsonschema:"access tokens; not supported by this version"`
+	TLS           TLS    `json:"tls" jsonschema:"TLS of the listener; not supported by this version"`
+}
+
+// TLS names a certificate and its key.
+type TLS struct {
+	CertFile string `json:"cert_file" jsonschema:"certificate chain in PEM"`
+	KeyFile  string `json:"key_file" jsonschema:"private key in PEM"`
+}
+
+// Windows says how events are cut into windows.
+type Windows struct {
+	Pane          Duration   `json:"pane" jsonschema:"finest window; every size is a multiple of it"`
+	Lateness      Duration   `json:"lateness" jsonschema:"how long after its end a window waits for events; later ones are counted as late"`
+	MaxFutureSkew Duration   `json:"max_future_skew" jsonschema:"how far an event's time may be ahead of its message's"`
+	Sizes         []Duration `json:"sizes" jsonschema:"windows that are compared with the reference, ascending"`
+	Decide        Duration   `json:"decide" jsonschema:"the size that states and metrics are taken from; rules without a window use it"`
+}
+
+// Limits bound what events can make grow.
+type Limits struct {
+	Models           int  `json:"models" jsonschema:"models"`
+	FeaturesPerModel int  `json:"features_per_model" jsonschema:"features of one model"`
+	Series           int  `json:"series" jsonschema:"series in all: model, version, variant, segment and signal"`
+	Categories       int  `json:"categories" jsonschema:"categories counted by name per signal; the rest count together"`
+	EventBytes       Size `json:"event_bytes" jsonschema:"one message"`
+	LearningBytes    Size `json:"learning_bytes" jsonschema:"raw values kept while models learn, in all"`
+}
+
+// Dedup says how duplicates are recognised.
+type Dedup struct {
+	IDs int `json:"ids" jsonschema:"event ids remembered exactly, in two generations; the time they span is exported"`
+}
+
+// DLQ says what happens to refused events.
+type DLQ struct {
+	Body DLQBody `json:"body" jsonschema:"what a dead letter holds of the event: all of it, its hash, or nothing"`
+	Rate int     `json:"rate" jsonschema:"dead letters a second; above it they are counted and not sent"`
+}
+
+// Privacy is the policy that every event passes while it is decoded.
+type Privacy struct {
+	Default     Action                 `json:"default" jsonschema:"what happens to fields that are not named"`
+	Fields      map[string]PrivacyRule `json:"fields" jsonschema:"what happens to a feature, by name, for every model"`
+	HMACKey     Secret                 `json:"hmac_key" jsonschema:"key of the action hmac; without one driftd makes one and keeps it in the store's folder"`
+	HMACKeyFile string                 `json:"hmac_key_file" jsonschema:"file that holds the key; at most one of hmac_key and hmac_key_file"`
+}
+
+// Baselines says when a baseline is learned from live events.
+type Baselines struct {
+	MinRows int      `json:"min_rows" jsonschema:"events that a baseline needs at least"`
+	MinSpan Duration `json:"min_span" jsonschema:"event time that it must span"`
+	MaxRows int      `json:"max_rows" jsonschema:"events after which it is frozen once min_span has passed; later ones are not sampled"`
+}
+
+// Feature overrides what is otherwise known about a feature.
+type Feature struct {
+	Type    FeatureType  `json:"type" jsonschema:"auto: strings and booleans are categories and numbers are numeric"`
+	Privacy *PrivacyRule `json:"privacy,omitempty" jsonschema:"what may be kept of it; overrides privacy.fields"`
+}
+
+// Defaults hold for every model.
+type Defaults struct {
+	Owner         string         `json:"owner" jsonschema:"who answers for a model; a label of its alerts"`
+	Budget        string         `json:"budget" jsonschema:"name of the budget that pages are drawn from"`
+	PositiveLabel string         `json:"positive_label" jsonschema:"the label that counts as positive in recall and precision"`
+	Segments      []Segmentation `json:"segments" jsonschema:"ways to cut traffic: channel, or [channel, country] together"`
+	LabelHorizon  Duration       `json:"label_horizon" jsonschema:"how long after a prediction its outcome can arrive"`
+	Capture       Capture        `json:"capture" jsonschema:"examples kept for labelling"`
+}
+
+// Capture says how many examples are kept.
+type Capture struct {
+	Share float64 `json:"share" jsonschema:"share of the predictions, from 0 to 1"`
+}
+
+// Model is one model, or all whose name matches a glob. Fields that are not
+// given are taken from Defaults.
+type Model struct {
+	Name           string             `json:"name,required" jsonschema:"name or glob"`
+	Owner          string             `json:"owner,omitempty" jsonschema:"who answers for it"`
+	Budget         string             `json:"budget,omitempty" jsonschema:"name of the budget that pages are drawn from"`
+	PrimaryMetrics []string           `json:"primary_metrics,omitempty" jsonschema:"quality metrics and KPIs that matter most, in order"`
+	PositiveLabel  string             `json:"positive_label,omitempty" jsonschema:"the label that counts as positive"`
+	Segments       []Segmentation     `json:"segments,omitempty" jsonschema:"ways to cut its traffic; replaces the default ones"`
+	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive"`
+	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
+	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
+}
+
+// Budget is how many pages one group of people can bear.
+type Budget struct {
+	Name     string   `json:"name,required" jsonschema:"name"`
+	Receiver string   `json:"receiver,required" jsonschema:"who is paged"`
+	Pages    int      `json:"pages,required" jsonschema:"false pages allowed in the period"`
+	Per      Duration `json:"per,required" jsonschema:"the period"`
+}
+
+// Rule is one alerting rule. Without selectors it sees everything.
+type Rule struct {
+	Alert         string            `json:"alert,required" jsonschema:"name of the alert, unique"`
+	Model         string            `json:"model,omitempty" jsonschema:"models, by name or glob; all if absent"`
+	Version       string            `json:"version,omitempty" jsonschema:"versions, by name or glob"`
+	Variant       string            `json:"variant,omitempty" jsonschema:"primary, canary, shadow, or a glob"`
+	Segment       string            `json:"segment,omitempty" jsonschema:"segments such as channel=app, by name or glob; absent = the whole traffic"`
+	Feature       string            `json:"feature,omitempty" jsonschema:"features, by name or glob"`
+	Reference     Reference         `json:"reference" jsonschema:"what a window is compared with"`
+	Window        Duration          `json:"window" jsonschema:"closed windows of this size are looked at; windows.decide if absent"`
+	Expr          string            `json:"expr,required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
+	For           Hold              `json:"for" jsonschema:"how long the condition must hold before it fires: consecutive windows (2) or event time (10m)"`
+	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves"`
+	Clear         string            `json:"clear,omitempty" jsonschema:"condition under which it is clear; the opposite of expr if absent"`
+	Severity      Severity          `json:"severity" jsonschema:"page wakes people, ticket waits for the morning, info is only recorded"`
+	Actions       []Trigger         `json:"actions,omitempty" jsonschema:"what it sets off: retrain, rollback"`
+	MinN          *uint64           `json:"min_n,omitempty" jsonschema:"values that a window needs before the rule looks at it; 100 for features and 0 for whole models if absent"`
+	Limit         int               `json:"limit,omitempty" jsonschema:"alerts that may fire at once; the strongest are kept and the rest counted together; 0 = no limit"`
+	Labels        map[string]string `json:"labels,omitempty" jsonschema:"labels added to the alert"`
+	Annotations   map[string]string `json:"annotations,omitempty" jsonschema:"texts added to the alert"`
+}
+
+// Route is a node of the tree that sends alerts to receivers. The root takes
+// every alert; of the others the first that matches, and further ones after
+// "continue".
+type Route struct {
+	Receiver string            `json:"receiver" jsonschema:"who is told; the parent's if absent"`
+	GroupBy  []string          `json:"group_by,omitempty" jsonschema:"labels whose values make one message"`
+	Match    map[string]string `json:"match,omitempty" jsonschema:"labels that must be equal"`
+	Matchers []string          `json:"matchers,omitempty" jsonschema:"further conditions on labels: name=value, name!=value, name=~regexp, name!~regexp"`
+	Continue bool              `json:"continue,omitempty" jsonschema:"also try the routes after this one"`
+	Routes   []Route           `json:"routes,omitempty" jsonschema:"routes below this one"`
+}
+
+// Receiver is one destination, of exactly one kind.
+type Receiver struct {
+	Name         string        `json:"name,required" jsonschema:"name, unique"`
+	PagerDuty    *PagerDuty    `json:"pagerduty,omitempty" jsonschema:"PagerDuty Events v2"`
+	Slack        *Slack        `json:"slack,omitempty" jsonschema:"Slack incoming webhook"`
+	Webhook      *Webhook      `json:"webhook,omitempty" jsonschema:"HTTP POST with the body of Alertmanager's webhook, version 4"`
+	Alertmanager *Alertmanager `json:"alertmanager,omitempty" jsonschema:"push to Alertmanager's API v2"`
+	NATS         *Signal       `json:"nats,omitempty" jsonschema:"publish on driftd.alerts.<model>"`
+}
+
+// PagerDuty is an Events v2 integration.
+type PagerDuty struct {
+	RoutingKey     Secret  `json:"routing_key,omitempty" jsonschema:"integration key"`
+	RoutingKeyFile string  `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
+	URL            Address `json:"url" jsonschema:"address of the events API"`
+}
+
+// Slack is an incoming webhook.
+type Slack struct {
+	WebhookURL     Secret `json:"webhook_url,omitempty" jsonschema:"address of the webhook, a secret"`
+	WebhookURLFile string `json:"webhook_url_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
+}
+
+// Webhook is any HTTP endpoint.
+type Webhook struct {
+	URL        Address `json:"url,required" jsonschema:"where to POST"`
+	Secret     Secret  `json:"secret,omitempty" jsonschema:"signs the body (Standard Webhooks)"`
+	SecretFile string  `json:"secret_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
+}
+
+// Alertmanager is a cluster of Alertmanagers.
+type Alertmanager struct {
+	URLs []Address `json:"urls,required" jsonschema:"base addresses; each gets every alert"`
+}
+
+// Signal is the NATS receiver. It has no settings.
+type Signal struct{}

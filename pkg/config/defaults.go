@@ -1,0 +1,65 @@
+package config
+
+import "time"
+
+const (
+	day  = Duration(24 * time.Hour)
+	hour = Duration(time.Hour)
+	min1 = Duration(time.Minute)
+)
+
+// PagerDutyURL is where PagerDuty takes events.
+const PagerDutyURL = "https://events.pagerduty.com/v2/enqueue"
+
+// Default returns the configuration of an empty file. configs/driftd.yaml says
+// the same with comments, and a test compares the two.
+func Default() *Config {
+	return &Config{
+		NATS: NATS{
+			URL:             "nats://127.0.0.1:4222",
+			Stream:          "ML",
+			Subjects:        []string{"ml.>"},
+			SubjectTemplate: "ml.{kind}.{model}.{version}",
+		},
+		Store: Store{
+			Dir:       "./data",
+			Retention: Retention{Panes: 7 * day, Hourly: 400 * day, Ledger: 400 * day, Samples: 90 * day},
+		},
+		HTTP: HTTP{Listen: "127.0.0.1:8480"},
+		Windows: Windows{
+			Pane:          min1,
+			Lateness:      2 * min1,
+			MaxFutureSkew: min1,
+			Sizes:         []Duration{5 * min1, hour, day},
+			Decide:        hour,
+		},
+		Limits: Limits{
+			Models:           1000,
+			FeaturesPerModel: 2000,
+			Series:           100_000,
+			Categories:       256,
+			EventBytes:       256 << 10,
+			LearningBytes:    64 << 20,
+		},
+		Dedup:     Dedup{IDs: 1_000_000},
+		DLQ:       DLQ{Body: "hash", Rate: 100},
+		Privacy:   Privacy{Default: "count"},
+		Baselines: Baselines{MinRows: 10_000, MinSpan: day, MaxRows: 200_000},
+		Discover:  true,
+		Defaults:  Defaults{LabelHorizon: 30 * day},
+	}
+}
+
+// What a list's element holds before its keys are read.
+func (r *Rule) setDefaults()      { r.Reference, r.Severity = "baseline", "ticket" }
+func (f *Feature) setDefaults()   { f.Type = "auto" }
+func (p *PagerDuty) setDefaults() { p.URL = PagerDutyURL }
+
+// complete fills in what depends on other settings.
+func (c *Config) complete() {
+	for i := range c.Rules {
+		if c.Rules[i].Window == 0 {
+			c.Rules[i].Window = c.Windows.Decide
+		}
+	}
+}

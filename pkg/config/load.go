@@ -1,0 +1,190 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile bounds a configuration file.
+const maxFile = 4 << 20
+
+// Options say how a file is read. The zero value reads it as the daemon does.
+type Options struct {
+	LookupEnv func(name string) (string, bool) // nil: the process's environment
+}
+
+// Load reads, expands, decodes and checks a file. Its error is Faults, all of
+// them, unless the file could not be read.
+func Load(file string, o Options) (*Config, error) {
+	text, err := read(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, text, o)
+}
+
+// Parse is Load of a text; name stands for the file in messages.
+func Parse(name string, text []byte, o Options) (*Config, error) {
+	c := Default()
+	d := newDecoder(name, o)
+	if root := d.parse(text); root != nil {
+		d.value("", root, c)
+	}
+	c.folder = filepath.Dir(name)
+	c.complete()
+	if d.nodes <= maxNodes {
+		d.add(c.faults())
+	}
+	if err := d.report(text).err(); err != nil {
+		return nil, err
+	}
+	c.places = d.places
+	return c, nil
+}
+
+// LoadRules reads and checks rules alone: a list, or a mapping whose only key is
+// "rules". Windows are not compared with a configuration's.
+func LoadRules(file string, o Options) ([]Rule, error) {
+	text, err := read(file)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRules(file, text, o)
+}
+
+// ParseRules is LoadRules of a text; name stands for the file in messages.
+func ParseRules(name string, text []byte, o Options) ([]Rule, error) {
+	var doc struct {
+		Rules []Rule `json:"rules,required"`
+	}
+	d := newDecoder(name, o)
+	if root := d.parse(text); root != nil {
+		if root.Kind == yaml.SequenceNode {
+			d.value("rules", root, &doc.Rules)
+		} else {
+			d.value("", root, &doc)
+		}
+	}
+	c := Default()
+	c.Rules = doc.Rules
+	c.complete()
+	v := &validator{}
+	v.rules(c, false)
+	d.add(v.faults)
+	if err := d.report(text).err(); err != nil {
+		return nil, err
+	}
+	return c.Rules, nil
+}
+
+func newDecoder(file string, o Options) *decoder {
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	return &decoder{file: file, lookup: o.LookupEnv, places: map[string]place{}}
+}
+
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("read configuration: %s is larger than %s", file, Size(maxFile))
+	}
+	return text, nil
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// parse returns the root of the only document, nil if there is none or it is no
+// YAML.
+func (d *decoder) parse(text []byte) *yaml.Node {
+	source := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, second yaml.Node
+	err := source.Decode(&doc)
+	if err == nil {
+		err = source.Decode(&second)
+		if err == nil {
+			at := &second
+			if len(second.Content) > 0 {
+				at = second.Content[0]
+			}
+			d.fault("", at, "a second document starts here: a configuration is one document")
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		at := &yaml.Node{Line: 1, Column: 1}
+		m := yamlLine.FindStringSubmatch(err.Error())
+		if m != nil && m[1] != "" {
+			at.Line, _ = strconv.Atoi(m[1])
+		}
+		d.fault("", at, "not YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+		return nil
+	}
+	if len(doc.Content) == 0 {
+		return nil
+	}
+	return doc.Content[0]
+}
+
+// add appends faults that know only their path, but for those of values that
+// could not be read.
+func (d *decoder) add(fs Faults) {
+	earlier := d.faults
+	for _, f := range fs {
+		if lost(earlier, f.Path) {
+			continue
+		}
+		at := d.at(f.Path)
+		f.File, f.Line = d.file, at.line
+		f.Column += at.column
+		d.faults = append(d.faults, f)
+	}
+}
+
+// lost reports whether one of faults is about path or about a value above it.
+func lost(faults Faults, path string) bool {
+	within := func(above string) bool {
+		rest, ok := strings.CutPrefix(path, above)
+		return ok && above != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}
+	return slices.ContainsFunc(faults, func(f Fault) bool { return within(f.Path) || within(f.meant) })
+}
+
+// at returns the place of path, or of the nearest value above it.
+func (d *decoder) at(path string) place {
+	for path != "" {
+		if p, ok := d.places[path]; ok {
+			return p
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return place{1, 1}
+}
+
+// report returns the faults in order, each with its snippet.
+func (d *decoder) report(text []byte) Faults {
+	lines := strings.Split(string(text), "\n")
+	for i := range d.faults {
+		f := &d.faults[i]
+		f.Message = mask(f.Message, d.secrets)
+		f.Snippet = snippet(lines, f.Line, f.Column, d.secrets)
+	}
+	return d.faults.sorted()
+}

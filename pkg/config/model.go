@@ -1,0 +1,89 @@
+package config
+
+// A ModelSettings is what holds for one model: its entry over the defaults.
+type ModelSettings struct {
+	Listed         bool // an entry under models matches it
+	Owner          string
+	Budget         string
+	PrimaryMetrics []string
+	PositiveLabel  string
+	Segments       []Segmentation
+	LabelHorizon   Duration
+	Capture        Capture
+}
+
+// Model returns what holds for the model of this name.
+func (c *Config) Model(name string) ModelSettings {
+	out := ModelSettings{
+		Owner:         c.Defaults.Owner,
+		Budget:        c.Defaults.Budget,
+		PositiveLabel: c.Defaults.PositiveLabel,
+		Segments:      c.Defaults.Segments,
+		LabelHorizon:  c.Defaults.LabelHorizon,
+		Capture:       c.Defaults.Capture,
+	}
+	m := c.model(name)
+	if m == nil {
+		return out
+	}
+	out.Listed, out.PrimaryMetrics = true, m.PrimaryMetrics
+	if m.Owner != "" {
+		out.Owner = m.Owner
+	}
+	if m.Budget != "" {
+		out.Budget = m.Budget
+	}
+	if m.PositiveLabel != "" {
+		out.PositiveLabel = m.PositiveLabel
+	}
+	if m.Segments != nil {
+		out.Segments = m.Segments
+	}
+	if m.LabelHorizon != 0 {
+		out.LabelHorizon = m.LabelHorizon
+	}
+	if m.Capture != nil {
+		out.Capture = *m.Capture
+	}
+	return out
+}
+
+// Admits reports whether events of a model are counted: it is listed, or models
+// are discovered.
+func (c *Config) Admits(model string) bool {
+	return c.Discover || c.model(model) != nil
+}
+
+// model returns the first entry that matches, nil if none does.
+func (c *Config) model(name string) *Model {
+	for i := range c.Models {
+		if match(c.Models[i].Name, name) {
+			return &c.Models[i]
+		}
+	}
+	return nil
+}
+
+// match reports whether name fits a glob: "*" is any run of bytes, "?" any one.
+func match(glob, name string) bool {
+	star, back := -1, 0
+	g, n := 0, 0
+	for n < len(name) {
+		switch {
+		case g < len(glob) && glob[g] == '*':
+			star, back = g, n
+			g++
+		case g < len(glob) && (glob[g] == '?' || glob[g] == name[n]):
+			g, n = g+1, n+1
+		case star >= 0:
+			back++
+			g, n = star+1, back
+		default:
+			return false
+		}
+	}
+	for g < len(glob) && glob[g] == '*' {
+		g++
+	}
+	return g == len(glob)
+}

@@ -1,0 +1,318 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"driftd.dev/driftd/pkg/event"
+)
+
+// A validator collects faults by path; the loader knows where they stand.
+type validator struct {
+	faults Faults
+}
+
+func (v *validator) fault(path, format string, args ...any) {
+	v.faults = append(v.faults, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// faultAt is fault for a place inside a text, offset characters from its start.
+func (v *validator) faultAt(path string, offset int, format string, args ...any) {
+	v.faults = append(v.faults, Fault{Path: path, Column: offset, Message: fmt.Sprintf(format, args...)})
+}
+
+// Validate returns Faults for everything that the program could not run. Load
+// has done it already; it is for a Config made or changed by code.
+func (c *Config) Validate() error {
+	return c.faults().err()
+}
+
+func (c *Config) faults() Faults {
+	v := &validator{}
+	v.nats(c)
+	v.store(c)
+	v.http(c)
+	v.windows(c)
+	v.bounds(c)
+	v.privacy(c)
+	v.models(c)
+	v.budgets(c)
+	v.rules(c, true)
+	v.route("routes", c.Routes, c, true)
+	v.receivers(c)
+	return v.faults
+}
+
+var (
+	streamName = regexp.MustCompile(`^[^\s.*>/\\]+$`)
+	subject    = regexp.MustCompile(`^[^\s.]+(\.[^\s.]+)*$`)
+	labelName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	alertName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+)
+
+func (v *validator) nats(c *Config) {
+	for part := range strings.SplitSeq(c.NATS.URL.Reveal(), ",") {
+		v.address("nats.url", Address(strings.TrimSpace(part)), "nats", "tls", "ws", "wss")
+	}
+	if !streamName.MatchString(c.NATS.Stream) {
+		v.fault("nats.stream", "%q is no name of a stream: it is not empty and has no blanks, '.', '*', '>' or slashes", c.NATS.Stream)
+	}
+	if len(c.NATS.Subjects) == 0 {
+		v.fault("nats.subjects", "no subject: driftd would read nothing")
+	}
+	for i, s := range c.NATS.Subjects {
+		if !subject.MatchString(s) {
+			v.fault(fmt.Sprintf("nats.subjects[%d]", i), "%q is no subject: tokens with dots between, none empty, no blanks", s)
+		}
+	}
+	if _, err := event.NewSubjectTemplate(c.NATS.SubjectTemplate); err != nil {
+		v.fault("nats.subject_template", "%v", err)
+	}
+}
+
+func (v *validator) store(c *Config) {
+	if c.Store.Dir == "" {
+		v.fault("store.dir", "there must be a folder for the state")
+	}
+	r := c.Store.Retention
+	longest := Duration(0)
+	for _, size := range c.Windows.Sizes {
+		longest = max(longest, size)
+	}
+	if r.Panes < longest+c.Windows.Lateness {
+		v.fault("store.retention.panes", "%s is shorter than the longest window and windows.lateness (%s): its panes would be gone before it closes", r.Panes, longest+c.Windows.Lateness)
+	}
+	if r.Hourly < r.Panes {
+		v.fault("store.retention.hourly", "%s is shorter than retention.panes (%s)", r.Hourly, r.Panes)
+	}
+	v.positive("store.retention.ledger", r.Ledger)
+	v.positive("store.retention.samples", r.Samples)
+}
+
+func (v *validator) http(c *Config) {
+	v.listen("http.listen", c.HTTP.Listen)
+	if c.HTTP.MetricsListen != "" {
+		v.listen("http.metrics_listen", c.HTTP.MetricsListen)
+		if c.HTTP.MetricsListen == c.HTTP.Listen && !strings.HasSuffix(c.HTTP.Listen, ":0") {
+			v.fault("http.metrics_listen", "it is the same as http.listen: write \"\", /metrics is there too")
+		}
+	}
+	if c.HTTP.ExternalURL != "" {
+		v.address("http.external_url", Address(c.HTTP.ExternalURL), "http", "https")
+	}
+	for path, value := range map[string]string{
+		"http.tokens_file": c.HTTP.TokensFile, "http.tls.cert_file": c.HTTP.TLS.CertFile, "http.tls.key_file": c.HTTP.TLS.KeyFile,
+	} {
+		if value != "" {
+			v.fault(path, "not supported by this version, which listens on loopback only: write \"\"")
+		}
+	}
+}
+
+// listen checks an address to listen on. Whoever reaches it may do everything,
+// so that it must not leave the machine.
+func (v *validator) listen(path, address string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		v.fault(path, "expected host:port such as 127.0.0.1:8480, found %q", address)
+		return
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.fault(path, "expected a port from 0 to 65535, found %q", port)
+	} else if n == 0 && path == "http.metrics_listen" {
+		v.fault(path, "port 0 would be another one at each start: name a port")
+	}
+	ip := net.ParseIP(host)
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		v.fault(path, "%q is not loopback, and without access control nobody else may reach driftd: use 127.0.0.1:%s", address, port)
+	}
+}
+
+func (v *validator) windows(c *Config) {
+	w := c.Windows
+	v.positive("windows.pane", w.Pane)
+	v.positive("windows.max_future_skew", w.MaxFutureSkew)
+	if w.Pane > 0 && hour%w.Pane != 0 {
+		v.fault("windows.pane", "%s does not divide an hour: hourly rollups are sums of panes", w.Pane)
+	}
+	if len(w.Sizes) == 0 {
+		v.fault("windows.sizes", "no window: nothing would be compared")
+	}
+	for i, size := range w.Sizes {
+		path := fmt.Sprintf("windows.sizes[%d]", i)
+		switch {
+		case size <= 0 || w.Pane > 0 && size%w.Pane != 0:
+			v.fault(path, "%s is no multiple of windows.pane (%s)", size, w.Pane)
+		case size > 31*day:
+			v.fault(path, "%s is too long: 31d at most", size)
+		case i > 0 && size <= w.Sizes[i-1]:
+			v.fault(path, "%s comes after %s: sizes ascend", size, w.Sizes[i-1])
+		}
+	}
+	if !slices.Contains(w.Sizes, w.Decide) {
+		v.fault("windows.decide", "%s is none of windows.sizes (%s)", w.Decide, durations(w.Sizes))
+	}
+}
+
+func durations(ds []Duration) string {
+	texts := make([]string, len(ds))
+	for i, d := range ds {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+// bounds checks the numbers that have a least and a greatest value.
+func (v *validator) bounds(c *Config) {
+	l := c.Limits
+	for _, b := range []struct {
+		path          string
+		n, least, max int64
+	}{
+		{"limits.models", int64(l.Models), 1, 100_000},
+		{"limits.features_per_model", int64(l.FeaturesPerModel), 1, 100_000},
+		{"limits.series", int64(l.Series), 1, 10_000_000},
+		{"limits.categories", int64(l.Categories), 2, 65_536},
+		{"limits.event_bytes", int64(l.EventBytes), 1 << 10, 64 << 20},
+		{"limits.learning_bytes", int64(l.LearningBytes), 1 << 20, 16 << 30},
+		{"dedup.ids", int64(c.Dedup.IDs), 1000, 100_000_000},
+		{"dlq.rate", int64(c.DLQ.Rate), 0, 100_000},
+		{"baselines.min_rows", int64(c.Baselines.MinRows), 100, 1_000_000_000},
+		{"baselines.max_rows", int64(c.Baselines.MaxRows), 100, 1_000_000_000},
+	} {
+		if b.n < b.least || b.n > b.max {
+			v.fault(b.path, "%d is not between %d and %d", b.n, b.least, b.max)
+		}
+	}
+	if c.Baselines.MaxRows < c.Baselines.MinRows {
+		v.fault("baselines.max_rows", "%d is less than baselines.min_rows (%d)", c.Baselines.MaxRows, c.Baselines.MinRows)
+	}
+}
+
+func (v *validator) privacy(c *Config) {
+	v.atMostOne("privacy", "hmac_key", c.Privacy.HMACKey.Set(), c.Privacy.HMACKeyFile != "")
+	if c.Privacy.Default == "bucket" {
+		v.fault("privacy.default", "bucket needs a width, which no single number is for all fields: use count, drop or hmac")
+	}
+	for name, rule := range c.Privacy.Fields {
+		v.privacyRule(join("privacy.fields", name), rule)
+	}
+	v.features("features", c.Features)
+}
+
+func (v *validator) privacyRule(path string, r PrivacyRule) {
+	if r.Action == "bucket" && r.Width <= 0 {
+		v.fault(path, "bucket needs a width: {action: bucket, width: 10}")
+	}
+	if r.Action != "bucket" && r.Width != 0 {
+		v.fault(path, "only bucket has a width")
+	}
+}
+
+func (v *validator) features(path string, features map[string]Feature) {
+	for name, f := range features {
+		if f.Privacy != nil {
+			v.privacyRule(join(path, name)+".privacy", *f.Privacy)
+		}
+	}
+}
+
+func (v *validator) models(c *Config) {
+	v.positive("defaults.label_horizon", c.Defaults.LabelHorizon)
+	v.share("defaults.capture.share", c.Defaults.Capture.Share)
+	v.segments("defaults.segments", c.Defaults.Segments)
+	v.budget("defaults.budget", c.Defaults.Budget, c)
+	first := map[string]bool{}
+	for i, m := range c.Models {
+		path := fmt.Sprintf("models[%d]", i)
+		v.named(path+".name", m.Name, "model", first)
+		v.glob(path+".name", m.Name)
+		v.budget(path+".budget", m.Budget, c)
+		v.segments(path+".segments", m.Segments)
+		v.features(path+".features", m.Features)
+		if m.Capture != nil {
+			v.share(path+".capture.share", m.Capture.Share)
+		}
+	}
+}
+
+func (v *validator) segments(path string, segments []Segmentation) {
+	for i, s := range segments {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if len(s) == 0 || len(s) > 3 || slices.Contains(s, "") {
+			v.fault(at, "expected the name of a segment, or two or three of them")
+		}
+	}
+}
+
+func (v *validator) budget(path, name string, c *Config) {
+	names := make([]string, len(c.Budgets))
+	for i, b := range c.Budgets {
+		names[i] = b.Name
+	}
+	if name != "" && !slices.Contains(names, name) {
+		v.fault(path, "there is no budget %q%s", name, suggest(name, names))
+	}
+}
+
+func (v *validator) budgets(c *Config) {
+	first := map[string]bool{}
+	for i, b := range c.Budgets {
+		path := fmt.Sprintf("budgets[%d]", i)
+		v.named(path+".name", b.Name, "budget", first)
+		v.receiver(path+".receiver", b.Receiver, c)
+		v.positive(path+".per", b.Per)
+		if b.Pages < 1 {
+			v.fault(path+".pages", "a budget has at least one page")
+		}
+	}
+}
+
+// named checks that a name is there and new.
+func (v *validator) named(path, name, what string, first map[string]bool) {
+	switch {
+	case name == "":
+		v.fault(path, "the %s has no name", what)
+	case first[name]:
+		v.fault(path, "there are two %ss %q", what, name)
+	}
+	first[name] = true
+}
+
+func (v *validator) glob(path, pattern string) {
+	if strings.ContainsAny(pattern, "[]{}\\") {
+		v.fault(path, "%q: a glob knows * and ? only", pattern)
+	}
+}
+
+func (v *validator) positive(path string, d Duration) {
+	if d <= 0 {
+		v.fault(path, "it must be longer than 0")
+	}
+}
+
+func (v *validator) share(path string, share float64) {
+	if share < 0 || share > 1 {
+		v.fault(path, "expected a share from 0 to 1, found %v", share)
+	}
+}
+
+// atMostOne checks a secret and its file.
+func (v *validator) atMostOne(path, key string, text, file bool) {
+	if text && file {
+		v.fault(path+"."+key+"_file", "at most one of %s and %s_file may be set", key, key)
+	}
+}
+
+// address checks a URL.
+func (v *validator) address(path string, a Address, schemes ...string) {
+	u, err := url.Parse(a.Reveal())
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		v.fault(path, "expected a URL that starts with %s://, found %q", alternatives(schemes), a.String())
+	}
+}
