@@ -50,7 +50,7 @@ func sortKey(x float64) uint64 {
 func buildGrid(values []float64) ([]uint64, grid) {
 	n := len(values)
 	best := grid{half: halfFor(n)}
-	if n > 1 {
+	if n > 1 && n <= MaxEdges { // the cells count in 16 bits
 		for _, g := range []grid{bitsGrid(values), valueGrid(values)} {
 			if g.kind == noGrid {
 				continue

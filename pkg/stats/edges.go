@@ -14,6 +14,9 @@ import (
 // more memory than any baseline needs.
 const MaxEdges = 1<<16 - 1
 
+// maxResolution keeps BuildEdges below MaxEdges.
+const maxResolution = 16_000
+
 // ErrEdges is wrapped by every error about edges that do not fit together.
 var ErrEdges = errors.New("edges do not match")
 
@@ -74,14 +77,15 @@ func newEdges(values []float64) *Edges {
 // distance to this baseline is known within 1/k. A value that fills the cap
 // alone becomes a point bin; m <= k makes every value a point bin, and KS
 // exact. extra edges (deciles, thresholds) are added; not finite ones are
-// ignored. At most about 2k+1 edges plus the extra ones come out.
+// ignored. About k edges come out of a large continuous baseline, at most 4k+2
+// of any, plus the extra ones. k is at most 16,000 and at least 1.
 func BuildEdges(sorted []float64, k int, extra ...float64) *Edges {
-	sorted = trimInfinities(sorted)
-	values := make([]float64, 0, 2*max(k, 1)+2+len(extra))
+	sorted, k = trimInfinities(sorted), min(max(k, 1), maxResolution)
+	values := make([]float64, 0, 2*k+2+len(extra))
 	if len(sorted) > 0 {
 		values = append(values, below(sorted[0]))
 	}
-	limit := max(1, len(sorted)/max(k, 1))
+	limit := max(1, len(sorted)/k)
 	acc, last := 0, 0.0
 	for i := 0; i < len(sorted); {
 		v, j := sorted[i]+0, i+1

@@ -17,7 +17,7 @@ func EValue(p float64) float64 {
 	case p == 0:
 		return math.Inf(1)
 	case p > 0.999: // the limit at 1 is 1/2, where the formula is 0/0
-		return 0.5 + (1-p)/3
+		return 0.5 + (1-p)/6
 	}
 	log := math.Log(p)
 	return (1 - p + p*log) / (p * log * log)

@@ -30,7 +30,8 @@ func NewRate(k, n uint64, p0 float64) Rate {
 }
 
 // NewRateShift tests k hits of n against k0 of m. Where one of the four cells
-// is expected below 10 it is Fisher's exact test, otherwise the pooled z test.
+// is expected below 1000 it is Fisher's exact test, otherwise the pooled z test
+// (whose tail is half as heavy as Fisher's still at 10).
 // Special cases are: NaN when a side is empty or has more hits than trials.
 func NewRateShift(k, n, k0, m uint64) Rate {
 	r := Rate{K: k, N: n, Expected: float64(k0) / float64(m)}
@@ -38,7 +39,7 @@ func NewRateShift(k, n, k0, m uint64) Rate {
 		return r.undefined()
 	}
 	hits, all := float64(k+k0), float64(n+m)
-	if min(hits, all-hits)*float64(min(n, m)) < 10*all {
+	if min(hits, all-hits)*float64(min(n, m)) < 1000*all {
 		r.fill(fisherTail(k, n, k0, m), fisherTail(n-k, n, m-k0, m))
 		return r
 	}
