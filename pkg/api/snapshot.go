@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// A Snapshot is what the daemon shows of itself: one immutable value, published
+// after every commit and every second. HTTP never reads the loop's memory.
+type Snapshot struct {
+	At       time.Time // wall clock
+	Version  string    // of driftd
+	Schema   int       // of the store
+	StoreID  string
+	Role     string // "active"
+	Epoch    uint64
+	NotReady []string // reasons: "nats", "disk", "replay", "store", "config"; empty when ready
+
+	Stream     Stream
+	Disk       Disk
+	Config     Config
+	LastCommit time.Time // wall clock, zero before the first
+	Notifier   Notifier
+	Account    *drift.Account
+	Models     []Model // ascending by name
+	Alerts     []Alert // not inactive
+	Rules      []*alert.Rule
+	Heartbeat  time.Time
+	// LastEvaluated is the wall clock time at which rules were evaluated last.
+	LastEvaluated time.Time
+	Triggers      map[Trigger]uint64
+	DeadLetters   map[string]uint64 // sent, by reason; "limited" counts those above the rate
+	Permission    uint64            // NATS permission errors seen
+	StoreBytes    int64
+	Checkpoint    Histogram // seconds
+	EventDelay    Histogram // seconds between an event's time and its message's
+}
+
+// Stream is the state of the input stream.
+type Stream struct {
+	Name         string
+	Created      time.Time
+	FirstSeq     uint64
+	LastSeq      uint64
+	CommittedSeq uint64
+	Connected    bool
+	Rewinds      uint64
+	Gaps         []Gap // newest last, bounded
+}
+
+// A Gap is a run of messages that are known to be lost.
+type Gap struct {
+	From  uint64 `json:"from"`
+	To    uint64 `json:"to"`
+	Cause string `json:"cause"`
+}
+
+// Disk is the room left for the store.
+type Disk struct {
+	Free  uint64
+	State string // "ok", "low"
+}
+
+// Config says which configuration runs.
+type Config struct {
+	Hash         string
+	LoadedAt     time.Time
+	LastReloadOK bool
+}
+
+// Notifier says what is owed to receivers.
+type Notifier struct {
+	Pending   int
+	Oldest    time.Time // when the oldest was issued; zero for none
+	Receivers []Receiver
+}
+
+// A Receiver is the delivery record of one receiver since the start.
+type Receiver struct {
+	Name    string
+	Kind    string
+	Sent    uint64
+	Failed  map[string]uint64 // by reason
+	Pending int
+}
+
+// A Model is one model with its last reports.
+type Model struct {
+	drift.ModelState
+	Status   string // "learning", "ok", "drifting", "alerting"
+	Owner    string
+	Baseline *drift.Baseline // nil while learning
+	Reports  []Report
+}
+
+// A Report is the last report of one group and window length.
+type Report struct {
+	Size time.Duration
+	*drift.Report
+}
+
+// An Alert is one rule's state on one series.
+type Alert struct {
+	alert.Series
+	alert.State
+	Severity string
+}
+
+// A Trigger names a counter of signals to machines.
+type Trigger struct{ Kind, Model, Outcome string }
+
+// A Histogram is a Prometheus histogram: Counts[i] observations were at most
+// Bounds[i], counted singly; the last element of Counts is beyond all bounds.
+type Histogram struct {
+	Bounds []float64
+	Counts []uint64
+	Sum    float64
+}
+
+// A Query selects windows of one model: sums of the length Size over the groups
+// it matches.
+type Query struct {
+	Model    string
+	Version  string          // "" is every version
+	Variants []event.Variant // nil is every variant
+	Segment  string          // "" is the whole, not every segment
+	From, To time.Time       // windows that overlap [From, To); zero is unbounded
+	Size     time.Duration   // a multiple of the pane
+	Total    bool            // add the groups up: one window a span
+}
+
+// Reader gives what is committed. Its values are immutable.
+type Reader interface {
+	Snapshot() *Snapshot
+	Windows(Query) ([]*drift.Window, error)
+	Baselines() ([]*drift.Baseline, error)
+	Baseline(id string) (*drift.Baseline, error) // ErrNotFound
+	Entries(after uint64, limit int) ([]ledger.Entry, error)
+	VerifyLedger(ctx context.Context) (ledger.Chain, error)
+	// Compare is the report of a window against the model's active baseline.
+	Compare(w *drift.Window) *drift.Report
+}
+
+// Commander changes what is decided. Each call returns when the change is
+// committed; the actor ends up in the ledger.
+type Commander interface {
+	ImportBaseline(ctx context.Context, b *drift.Baseline, actor string) error
+	ApproveBaseline(ctx context.Context, id, actor string) error
+	CaptureBaseline(ctx context.Context, c Capture, actor string) (*drift.Baseline, error)
+}
+
+// A Capture names the part of the stream that a baseline is made of: what was
+// counted of a model in [From, To), by primary traffic, all or one version's.
+type Capture struct {
+	Model    string
+	Version  string // "" for all
+	From, To time.Time
+}

@@ -1,0 +1,139 @@
+package drift
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// A span is one length of windows: seen by rules, kept as rollup, or both.
+type span struct {
+	length int64
+	rules  bool
+	rollup bool
+}
+
+// spans returns the lengths of the spec, ascending, the rollup among them.
+func (s *Spec) spans() []span {
+	var out []span
+	for _, d := range s.Sizes {
+		out = append(out, span{length: int64(d), rules: true, rollup: d == RollupSize})
+	}
+	if !slices.Contains(s.Sizes, RollupSize) {
+		out = append(out, span{length: int64(RollupSize), rollup: true})
+	}
+	slices.SortFunc(out, func(a, b span) int { return int(a.length/int64(time.Second) - b.length/int64(time.Second)) })
+	return out
+}
+
+// advance moves a model's watermark and closes what it passes.
+func (g *Engine) advance(m *model, watermark int64, seq uint64) {
+	if watermark <= m.watermark {
+		return
+	}
+	m.watermark = watermark
+	closed := floor(watermark, int64(g.spec.Pane))
+	if closed <= m.closed {
+		return
+	}
+	m.closed, m.gap, m.dirty = closed, false, true
+	for empty := 0; ; {
+		at := min(m.firstPaneEnd(int64(g.spec.Pane)), slices.Min(m.next))
+		if at > closed {
+			return
+		}
+		g.closePanes(m, at)
+		for i, s := range g.spans {
+			if m.next[i] != at {
+				continue
+			}
+			if g.closeWindows(m, i, at, seq) {
+				empty = 0
+			} else {
+				empty++
+			}
+			m.next[i] += s.length
+		}
+		if empty > g.spec.Limits.GapWindows {
+			m.skip(g.spans, min(closed, m.firstPaneEnd(int64(g.spec.Pane))-1))
+			empty = 0
+		}
+	}
+}
+
+// firstPaneEnd returns the earliest end of an open pane.
+func (m *model) firstPaneEnd(width int64) int64 {
+	end := int64(math.MaxInt64)
+	for _, grp := range m.groups {
+		if len(grp.panes) > 0 {
+			end = min(end, grp.panes[0].start+width)
+		}
+	}
+	return end
+}
+
+// closePanes closes the panes that end at end and adds them to the sums.
+func (g *Engine) closePanes(m *model, end int64) {
+	start := end - int64(g.spec.Pane)
+	for _, grp := range m.groups {
+		if len(grp.panes) == 0 || grp.panes[0].start != start {
+			continue
+		}
+		w := grp.panes[0].window(grp.Group, start, end, m.order)
+		if w.State == Open {
+			w.State = Closed
+		}
+		grp.panes = slices.Delete(grp.panes, 0, 1)
+		g.panes = append(g.panes, w)
+		for i, s := range g.spans {
+			g.sum(grp, i, m.next[i]-s.length, m.next[i], w)
+		}
+	}
+}
+
+// sum adds a closed pane or rollup to the window that closes next.
+func (g *Engine) sum(grp *group, i int, start, end int64, w *Window) {
+	if grp.sums[i] == nil {
+		grp.sums[i] = &Window{Group: grp.Group, Start: clock(start), End: clock(end), State: Closed}
+	}
+	if err := Merge(grp.sums[i], w); err != nil && g.err == nil {
+		g.err = fmt.Errorf("window of %v ending %v: %w", grp.Group, clock(end), err)
+	}
+}
+
+// closeWindows closes the windows of one length that end at end. It reports
+// whether any had an event.
+func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
+	s := g.spans[i]
+	var windows []*Window
+	for _, grp := range m.groups {
+		if w := grp.sums[i]; w != nil {
+			windows = append(windows, w)
+			grp.sums[i] = nil
+		}
+	}
+	if s.rollup {
+		g.hours = append(g.hours, windows...)
+	}
+	if s.rules && (len(windows) > 0 || end > m.started) {
+		g.closings = append(g.closings, Closing{
+			Model: m.name, Size: time.Duration(s.length), Start: clock(end - s.length), End: clock(end), Seq: seq, Windows: windows,
+		})
+	}
+	return len(windows) > 0
+}
+
+// skip passes over the windows of a long silence that end by until, save those
+// that hold events: a rule's state does not change any more by one more of them.
+func (m *model) skip(spans []span, until int64) {
+	for i, s := range spans {
+		if slices.ContainsFunc(m.groups, func(g *group) bool { return g.sums[i] != nil }) {
+			continue
+		}
+		if next := floor(until, s.length) + s.length; next > m.next[i] {
+			m.overflow.SkippedGap += uint64((next - m.next[i]) / s.length)
+			m.next[i] = next
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package drift
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"driftd.dev/driftd/pkg/event"
+)
+
+// An Outcome says what became of one decoded event. Every event has exactly one.
+type Outcome uint8
+
+// The outcomes of events, by contract.md section 5.
+const (
+	Counted Outcome = iota
+	Duplicate
+	Late
+	Future
+	Unconfigured
+	OverLimit
+)
+
+// String returns the outcome's name in metrics.
+func (o Outcome) String() string {
+	return [...]string{"counted", "duplicate", "late", "future", "unconfigured", "limit"}[o]
+}
+
+// A Position is a message's place in the stream.
+type Position struct {
+	Seq  uint64
+	Time int64 // JetStream timestamp, Unix nanoseconds
+}
+
+// A Closing is what one step of a model's watermark closed: the windows of one
+// size that end at one instant. Windows is empty when no group had an event.
+type Closing struct {
+	Model   string
+	Size    time.Duration
+	Start   time.Time
+	End     time.Time
+	Seq     uint64    // the message that moved the watermark
+	Windows []*Window // ascending by Group
+}
+
+// An Engine counts events in panes and closes windows. It is not safe for
+// concurrent use: the daemon's loop owns it.
+type Engine struct {
+	spec    Spec
+	spans   []span
+	models  map[string]*model
+	names   []string // of models, ascending
+	last    *model   // of the last event: most messages come in runs
+	seen    *Seen
+	learned int64 // bytes held by the samples of all models
+	tick    int64 // JetStream second at which idle models were looked at last
+
+	panes    []*Window // closed since the last Drain
+	hours    []*Window
+	closings []Closing
+	frozen   []*Baseline
+	err      error // a window could not be summed: a defect of ours
+}
+
+// NewEngine returns an engine without models. The Spec must be valid.
+func NewEngine(spec Spec) *Engine {
+	return &Engine{spec: spec, spans: spec.spans(), models: map[string]*model{}, seen: NewSeen(spec.DedupIDs)}
+}
+
+// Add counts one event of the message at pos and says what became of it. An
+// event without a time takes the message's.
+func (g *Engine) Add(e *event.Event, pos Position) Outcome {
+	if e.Kind == event.KPI && e.Model == "" {
+		return g.once(e)
+	}
+	m, outcome := g.model(e.Model)
+	if m == nil {
+		return outcome
+	}
+	at := e.Time
+	if at == 0 {
+		at = pos.Time
+	}
+	if at > pos.Time+int64(g.spec.MaxFutureSkew) {
+		return Future
+	}
+	if e.Kind != event.Prediction {
+		if outcome = g.once(e); outcome == Counted && e.Kind == event.Outcome && e.Name == "label" {
+			m.labels(e.Key())
+		}
+		return outcome
+	}
+	key := e.Key()
+	if key != 0 && g.seen.Has(key) {
+		return Duplicate
+	}
+	g.begin(m, at, pos)
+	if at < m.closed {
+		return Late
+	}
+	if key != 0 {
+		g.seen.Insert(key)
+	}
+	m.count(e, at, key, pos, int64(g.spec.Pane))
+	m.lastMessage, m.lastSeq = pos.Time, pos.Seq
+	if at > m.maxTime {
+		m.maxTime = at
+		g.advance(m, at-int64(g.spec.Lateness), pos.Seq)
+	}
+	if m.sample != nil {
+		g.learn(m, e, at, key)
+	}
+	return Counted
+}
+
+// begin sets a model's watermark by its first event.
+func (g *Engine) begin(m *model, at int64, pos Position) {
+	if m.started != 0 {
+		return
+	}
+	m.started, m.since, m.sinceSeq = at, at, pos.Seq
+	m.maxTime, m.watermark = at, at-int64(g.spec.Lateness)
+	g.align(m)
+}
+
+// align sets what follows from a model's watermark.
+func (g *Engine) align(m *model) {
+	m.closed = floor(m.watermark, int64(g.spec.Pane))
+	m.next = make([]int64, len(g.spans))
+	for i, s := range g.spans {
+		m.next[i] = floor(m.closed, s.length) + s.length
+	}
+}
+
+// once counts an event that belongs to no window, unless it was seen before.
+func (g *Engine) once(e *event.Event) Outcome {
+	key := e.Key()
+	if key == 0 {
+		return Counted
+	}
+	if g.seen.Has(key) {
+		return Duplicate
+	}
+	g.seen.Insert(key)
+	return Counted
+}
+
+// Tick lets time pass for models that get no messages: the watermark of a model
+// that has been idle for longer than the lateness moves on with the stream's own
+// clock, from where its events left it. Call it with every message, before Add.
+func (g *Engine) Tick(pos Position) {
+	second := pos.Time / int64(time.Second)
+	if second <= g.tick {
+		return
+	}
+	g.tick = second
+	for _, name := range g.names {
+		m := g.models[name]
+		idle := pos.Time - m.lastMessage
+		if m.started == 0 || idle <= int64(max(g.spec.Lateness, g.spec.Pane)) {
+			continue
+		}
+		g.advance(m, m.maxTime+idle-int64(g.spec.Lateness), pos.Seq)
+	}
+}
+
+// model returns the model of an event; without one it says why.
+func (g *Engine) model(name string) (*model, Outcome) {
+	if g.last != nil && g.last.name == name {
+		return g.last, Counted
+	}
+	m := g.models[name]
+	if m == nil {
+		spec, ok := g.spec.model(name)
+		if !ok {
+			return nil, Unconfigured
+		}
+		if len(g.models) >= g.spec.Limits.Models {
+			return nil, OverLimit
+		}
+		m = g.newModel(strings.Clone(name), spec)
+	}
+	g.last = m
+	return m, Counted
+}
+
+func (g *Engine) newModel(name string, spec ModelSpec) *model {
+	m := newModel(name, spec, &g.spec.Limits)
+	m.sample = newSample()
+	g.models[name] = m
+	i, _ := slices.BinarySearch(g.names, name)
+	g.names = slices.Insert(g.names, i, name)
+	return m
+}
+
+// Gap marks every pane that is open as incomplete: messages are known to be lost
+// around the stream's present. A rule never fires on an incomplete window.
+func (g *Engine) Gap() {
+	for _, name := range g.names {
+		m := g.models[name]
+		for _, grp := range m.groups {
+			for _, p := range grp.panes {
+				p.incomplete, p.dirty = true, true
+			}
+		}
+		m.gap = true
+	}
+}
+
+// A Drained is what the engine has produced since the last Drain.
+type Drained struct {
+	Panes    []*Window // closed, in the order of closing
+	Hours    []*Window // hourly rollups
+	Closings []Closing // ascending by (message, window end, size)
+	Frozen   []*Baseline
+}
+
+// Drain returns and forgets what was closed. The error is a defect: windows of
+// one model that cannot be added.
+func (g *Engine) Drain() (Drained, error) {
+	d := Drained{g.panes, g.hours, g.closings, g.frozen}
+	g.panes, g.hours, g.closings, g.frozen = nil, nil, nil, nil
+	return d, g.err
+}
+
+// Pending reports whether Drain has something to give.
+func (g *Engine) Pending() bool {
+	return len(g.panes)+len(g.closings)+len(g.frozen) > 0 || g.err != nil
+}
+
+// DirtyBytes bounds the bytes that the changed open panes take in the store.
+func (g *Engine) DirtyBytes() int {
+	n := 0
+	for _, m := range g.models {
+		for _, grp := range m.groups {
+			for _, p := range grp.panes {
+				if p.dirty {
+					n += p.size()
+				}
+			}
+		}
+		if m.sample != nil {
+			n += m.sample.unsaved
+		}
+	}
+	return n
+}
+
+// Dirty yields the state changed since the last call: open panes, models and
+// chunks of the duplicate table and of learning samples.
+func (g *Engine) Dirty(to DirtySink) {
+	for _, name := range g.names {
+		m := g.models[name]
+		for _, grp := range m.groups {
+			for _, p := range grp.panes {
+				if p.dirty {
+					to.Open(p.window(grp.Group, p.start, p.start+int64(g.spec.Pane), m.order))
+					p.dirty = false
+				}
+			}
+		}
+		if m.dirty {
+			to.Model(m.state())
+			m.dirty = false
+		}
+		if m.sample != nil {
+			m.sample.dirtyChunks(func(n int, chunk []byte) { to.Sample(name, n, chunk) })
+		}
+	}
+	g.seen.Dirty(to.Seen)
+}
+
+// A DirtySink takes what a checkpoint must keep. Nil functions are not allowed.
+type DirtySink struct {
+	Open   func(*Window)
+	Model  func(ModelState)
+	Sample func(model string, n int, chunk []byte)
+	Seen   func(slot int, chunk []uint64)
+}
+
+// Models returns the state of every model, ascending by name.
+func (g *Engine) Models() []ModelState {
+	out := make([]ModelState, 0, len(g.names))
+	for _, name := range g.names {
+		out = append(out, g.models[name].state())
+	}
+	return out
+}
+
+// Watermark returns a model's watermark, zero if it is unknown.
+func (g *Engine) Watermark(model string) time.Time {
+	if m := g.models[model]; m != nil {
+		return clock(m.watermark)
+	}
+	return time.Time{}
+}

@@ -1,0 +1,123 @@
+package drift
+
+import (
+	"slices"
+	"strings"
+
+	"driftd.dev/driftd/pkg/event"
+)
+
+// group returns the whole that a version serves in a role. Beyond the limit,
+// and when no group is idle enough to be forgotten, it is the Other version.
+func (m *model) group(version string, variant event.Variant) *group {
+	if r := m.recent; r != nil && r.Version == version && r.Variant == variant {
+		return r
+	}
+	g := Group{Model: m.name, Version: version, Variant: variant}
+	grp := m.find(g)
+	if grp == nil {
+		if m.count0() >= m.limits.Versions && !m.evict(func(o *group) bool { return o.parent == nil }) {
+			m.overflow.Versions++
+			g.Version = Other
+			if grp = m.find(g); grp == nil {
+				grp = m.insert(g, nil)
+			}
+			return grp
+		}
+		g.Version = strings.Clone(version)
+		grp = m.insert(g, nil)
+	}
+	m.recent = grp
+	return grp
+}
+
+// segment returns the group of an event's segment, nil if the event does not
+// name all parts of it.
+func (m *model) segment(whole *group, names []string, e *event.Event) *group {
+	name, ok := segmentName(names, e.Segments)
+	if !ok {
+		return nil
+	}
+	if seg := whole.segments[name]; seg != nil {
+		return seg
+	}
+	g := whole.Group
+	g.Segment = name
+	if len(whole.segments) >= m.limits.Segments*len(m.spec.Segments) &&
+		!m.evict(func(o *group) bool { return o.parent == whole }) {
+		m.overflow.Segments++
+		g.Segment = strings.Join(names, ",") + "=" + Other
+		if seg := whole.segments[g.Segment]; seg != nil {
+			return seg
+		}
+	}
+	return m.insert(g, whole)
+}
+
+func (m *model) find(g Group) *group {
+	i, ok := slices.BinarySearchFunc(m.groups, g, func(o *group, g Group) int { return o.Compare(g) })
+	if !ok {
+		return nil
+	}
+	return m.groups[i]
+}
+
+// count0 counts the groups that are not segments.
+func (m *model) count0() (n int) {
+	for _, g := range m.groups {
+		if g.parent == nil && g.Version != Other {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) insert(g Group, parent *group) *group {
+	grp := &group{Group: g, parent: parent, sums: make([]*Window, len(m.next)), segments: map[string]*group{}}
+	i, _ := slices.BinarySearchFunc(m.groups, g, func(o *group, g Group) int { return o.Compare(g) })
+	m.groups = slices.Insert(m.groups, i, grp)
+	if parent != nil {
+		parent.segments[g.Segment] = grp
+	}
+	m.dirty = true
+	return grp
+}
+
+// evict forgets the group longest unseen among those that may go and have
+// nothing open, with its segments. It reports whether there was one.
+func (m *model) evict(may func(*group) bool) bool {
+	var oldest *group
+	for _, g := range m.groups {
+		if may(g) && g.idle() && (oldest == nil || g.lastSeen < oldest.lastSeen) {
+			oldest = g
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	m.groups = slices.DeleteFunc(m.groups, func(g *group) bool { return g == oldest || g.parent == oldest })
+	if oldest.parent != nil {
+		delete(oldest.parent.segments, oldest.Segment)
+	}
+	m.recent = nil
+	m.dirty = true
+	return true
+}
+
+func (g *group) idle() bool {
+	return len(g.panes) == 0 && !slices.ContainsFunc(g.sums, func(w *Window) bool { return w != nil })
+}
+
+// pane returns the group's pane that starts at start.
+func (g *group) pane(start int64, m *model) *pane {
+	i := len(g.panes)
+	for i > 0 && g.panes[i-1].start > start {
+		i--
+	}
+	if i > 0 && g.panes[i-1].start == start {
+		return g.panes[i-1]
+	}
+	p := &pane{start: start, tally: tally{layout: m.layout, incomplete: m.gap}}
+	g.panes = slices.Insert(g.panes, i, p)
+	return p
+}

@@ -1,0 +1,179 @@
+package drift
+
+import (
+	"fmt"
+	"time"
+)
+
+// state returns what is persisted of the model.
+func (m *model) state() ModelState {
+	st := ModelState{
+		Model: m.name, Started: clock(m.started), Watermark: clock(m.watermark), MaxTime: clock(m.maxTime),
+		LastMessage: clock(m.lastMessage), LastSeq: m.lastSeq, Since: clock(m.since), SinceSeq: m.sinceSeq,
+		Labels: Tracked{m.labelled, m.labelSum}, Samples: m.sampleSum, Baseline: m.layout.id(), Overflow: m.overflow,
+	}
+	for _, s := range m.layout.slots {
+		st.Signals = append(st.Signals, s.def)
+	}
+	for _, grp := range m.groups {
+		st.Groups = append(st.Groups, GroupState{grp.Group, clock(grp.lastSeen)})
+	}
+	if s := m.sample; s != nil {
+		st.Sample = &SampleState{Seen: s.seen, Kept: uint64(len(s.rows)), Threshold: s.threshold, From: clock(s.from), To: clock(s.to)}
+	}
+	return st
+}
+
+// A Snapshot is what an Engine is restored from: the last checkpoint.
+type Snapshot struct {
+	Models    []ModelState
+	Baselines []*Baseline // active ones, and those that open panes count on
+	Open      []*Window
+	Samples   map[string][][]byte // chunks by model, in order
+	Seen      [][]uint64
+	// Closed returns the sum of a group's closed panes in [from, to), nil if
+	// there were none: what the windows that are open hold so far.
+	Closed func(g Group, from, to time.Time) (*Window, error)
+}
+
+// Restore fills a new engine with the state of a checkpoint.
+func (g *Engine) Restore(s Snapshot) error {
+	baselines := map[string]*Baseline{}
+	for _, b := range s.Baselines {
+		baselines[b.ID] = b
+	}
+	for _, st := range s.Models {
+		if err := g.restoreModel(st, baselines, s); err != nil {
+			return fmt.Errorf("restore model %s: %w", st.Model, err)
+		}
+	}
+	for _, w := range s.Open {
+		m := g.models[w.Group.Model]
+		if m == nil || m.find(w.Group) == nil {
+			return fmt.Errorf("restore pane of %v at %v: its group is unknown", w.Group, w.Start)
+		}
+		base, ok := baselines[w.Baseline]
+		if !ok && w.Baseline != "" {
+			return fmt.Errorf("restore pane of %v at %v: baseline %s is missing", w.Group, w.Start, w.Baseline)
+		}
+		m.restorePane(m.find(w.Group), w, base)
+	}
+	g.seen.Restore(s.Seen)
+	return nil
+}
+
+func (g *Engine) restoreModel(st ModelState, baselines map[string]*Baseline, s Snapshot) error {
+	spec, _ := g.spec.model(st.Model) // a model no longer configured keeps its past
+	m := g.newModel(st.Model, spec)
+	m.started, m.watermark, m.maxTime = nanos(st.Started), nanos(st.Watermark), nanos(st.MaxTime)
+	m.lastMessage, m.lastSeq = nanos(st.LastMessage), st.LastSeq
+	m.since, m.sinceSeq = nanos(st.Since), st.SinceSeq
+	m.labelled, m.labelSum, m.sampleSum = st.Labels.Count, st.Labels.Sum, st.Samples
+	m.overflow = st.Overflow
+	if st.Baseline != "" {
+		b := baselines[st.Baseline]
+		if b == nil {
+			return fmt.Errorf("baseline %s is missing", st.Baseline)
+		}
+		m.layout.baseline, m.sample = b, nil
+	}
+	for _, def := range st.Signals {
+		m.define(def)
+	}
+	if m.started != 0 {
+		g.align(m)
+	}
+	if st.Sample != nil {
+		sample, err := restoreSample(*st.Sample, s.Samples[st.Model])
+		if err != nil {
+			return err
+		}
+		m.sample = sample
+		g.learned += sample.bytes
+	}
+	for _, gs := range st.Groups {
+		if err := g.restoreGroup(m, gs, s); err != nil {
+			return err
+		}
+	}
+	m.dirty = false
+	return nil
+}
+
+func (g *Engine) restoreGroup(m *model, gs GroupState, s Snapshot) error {
+	var parent *group
+	if gs.Group.Segment != "" {
+		whole := gs.Group
+		whole.Segment = ""
+		parent = m.find(whole) // "" sorts before its segments
+	}
+	grp := m.insert(gs.Group, parent)
+	grp.lastSeen = nanos(gs.LastSeen)
+	for i, span := range g.spans {
+		from := m.next[i] - span.length
+		if from >= m.closed {
+			continue
+		}
+		w, err := s.Closed(gs.Group, clock(from), clock(m.closed))
+		if err != nil {
+			return err
+		}
+		if w != nil {
+			g.sum(grp, i, from, m.next[i], w)
+		}
+	}
+	return g.err
+}
+
+// restorePane opens a pane again, on the edges that it was counted on.
+func (m *model) restorePane(grp *group, w *Window, base *Baseline) {
+	l := m.layout
+	if base != l.baseline {
+		l = &layout{baseline: base}
+		for _, s := range m.layout.slots {
+			l.add(s.def)
+		}
+	}
+	p := &pane{start: nanos(w.Start), tally: tally{layout: l}}
+	p.load(w, func(s *Signal) int {
+		for _, i := range m.order {
+			if def := l.slots[i].def; def.Name == s.Name && def.Type == s.Type {
+				return i
+			}
+		}
+		return m.define(SignalDef{Name: s.Name, Type: s.Type})
+	})
+	grp.panes = append(grp.panes, p)
+}
+
+// SetBaseline makes b the reference of its model from now on; panes that are
+// open keep counting on the edges they began with. It returns false if the model
+// is unknown and may not be added.
+func (g *Engine) SetBaseline(b *Baseline) bool {
+	m, _ := g.model(b.Model)
+	if m == nil {
+		return false
+	}
+	if m.sample != nil {
+		g.learned -= m.sample.bytes
+	}
+	m.adopt(b)
+	return true
+}
+
+// Baseline returns the model's active baseline, nil while it learns.
+func (g *Engine) Baseline(model string) *Baseline {
+	if m := g.models[model]; m != nil {
+		return m.layout.baseline
+	}
+	return nil
+}
+
+// Model returns the state of one model.
+func (g *Engine) Model(name string) (ModelState, bool) {
+	m := g.models[name]
+	if m == nil {
+		return ModelState{}, false
+	}
+	return m.state(), true
+}
