@@ -86,6 +86,49 @@ func TestPurged(t *testing.T) {
 	}
 }
 
+// TestPurgedIdle: a purge moves the beginning of the stream past a reader that
+// waits for messages: the gap is seen without a new one.
+func TestPurgedIdle(t *testing.T) {
+	c := inProcess(t, embed(t, t.TempDir(), 0))
+	s := input(t, c, nil)
+	publish(t, c, 1, 100, one)
+	r := read(t, c, stream.Anchor{}, stream.ReaderOptions{})
+	r.has(100)
+	must(t, s.Purge(testContext(t), jetstream.WithPurgeSequence(501))) // of a stream that ends at 100
+	wantNotice(t, r.notice(1), stream.Gap, stream.CauseRemoved, 101, 500, 400)
+	publish(t, c, 501, 10, one)
+	r.has(110)
+	if anchor := r.end(); anchor.Seq != 510 {
+		t.Errorf("anchor at %d, want 510", anchor.Seq)
+	}
+}
+
+// TestOverrunFiltered: with a filter nobody knows which of the sequences that
+// limits removed near a reader's position were of interest: they count as
+// filtered, and a notice without a count marks the range.
+func TestOverrunFiltered(t *testing.T) {
+	c := inProcess(t, embed(t, t.TempDir(), 0))
+	input(t, c, func(cfg *jetstream.StreamConfig) { cfg.MaxMsgs = 1000 })
+	publish(t, c, 1, 900, mixed)
+	r := prepare(t, c, stream.Anchor{}, stream.ReaderOptions{Subjects: []string{"ml.predictions.fraud.1"}, BatchMessages: 64})
+	eventually(t, "a blocked reader", func() bool { return r.reader.Status().Received > 0 })
+	publish(t, c, 901, 5000, mixed)
+	doubt := func() bool {
+		st := r.reader.Status()
+		return st.First > st.Received && st.Ready
+	}
+	eventually(t, "a check behind the removal", doubt)
+	go r.collect()
+	eventually(t, "the end of the stream", func() bool { return r.reader.Status().Received == 5900 })
+	r.end()
+	for _, n := range r.notices {
+		if n.Kind == stream.Gap && n.Cause == stream.CauseOverrun && n.Count == 0 && n.From <= n.To {
+			return
+		}
+	}
+	t.Errorf("no doubt in %+v", r.notices)
+}
+
 // TestMissing: single deleted messages are gaps in an unfiltered delivery.
 func TestMissing(t *testing.T) {
 	c := inProcess(t, embed(t, t.TempDir(), 0))

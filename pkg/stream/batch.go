@@ -45,3 +45,23 @@ func (b *Batch) Release() {
 	*b = Batch{Messages: b.Messages[:0]}
 	batches.Put(b)
 }
+
+// absorb puts n into a batch that holds nothing yet, or joins it to a gap of the
+// same cause that nothing has followed: a blocked reader must not collect notices
+// without bound.
+func (b *Batch) absorb(n Notice) bool {
+	switch old := b.Notice; {
+	case len(b.Messages) > 0 || b.Filtered > 0:
+		return false
+	case old == nil:
+		b.Notice = &n
+	case old.Kind == Gap && n.Kind == Gap && old.Cause == n.Cause:
+		old.From, old.To = min(old.From, n.From), max(old.To, n.To)
+		old.Count += n.Count
+		old.Anchor = n.Anchor
+	default:
+		return false
+	}
+	b.Anchor = n.Anchor
+	return true
+}

@@ -125,8 +125,7 @@ func (h *handoff) notice(n Notice) *Batch {
 		h.gaps += n.Count
 	}
 	h.anchor = n.Anchor
-	if k := len(h.queue); k > 0 && len(h.queue[k-1].Messages) == 0 && h.queue[k-1].Notice == nil && h.queue[k-1].Filtered == 0 {
-		h.queue[k-1].Notice, h.queue[k-1].Anchor = &n, n.Anchor
+	if k := len(h.queue); k > 0 && h.queue[k-1].absorb(n) {
 		return h.queue[k-1]
 	}
 	b := newBatch(n.Anchor)

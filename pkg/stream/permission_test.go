@@ -1,0 +1,82 @@
+package stream_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// least are the permissions that docs ask an operator for (and its own inbox):
+// nothing with which driftd could change or delete the input stream.
+var least = []string{
+	"$JS.API.STREAM.INFO.ML",
+	"$JS.API.CONSUMER.CREATE.ML.>", "$JS.API.CONSUMER.DELETE.ML.>", "$JS.API.CONSUMER.INFO.ML.>",
+	"$JS.API.CONSUMER.MSG.NEXT.ML.*", "$JS.API.STREAM.MSG.GET.ML", "$JS.API.DIRECT.GET.ML",
+	"driftd.>",
+}
+
+// guarded starts a server on which user "driftd" may publish allowed only.
+func guarded(t *testing.T, allowed []string) (admin, driftd *stream.Conn) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		Users: []*server.User{
+			{Username: "admin", Password: "a"},
+			{Username: "driftd", Password: "d", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: allowed},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+			}},
+		},
+	})
+	must(t, err)
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(deadline) {
+		t.Fatal("server not ready")
+	}
+	at := "@" + s.Addr().String()
+	return connect(t, stream.Options{URL: "nats://admin:a" + at, MustConnect: true}),
+		connect(t, stream.Options{URL: "nats://driftd:d" + at, MustConnect: true})
+}
+
+// TestLeastPermissions: reading filtered and unfiltered, checks, signals and dead
+// letters work with what the docs ask for.
+func TestLeastPermissions(t *testing.T) {
+	admin, c := guarded(t, least)
+	input(t, admin, nil)
+	publish(t, admin, 1, 300, mixed)
+	for _, subjects := range [][]string{nil, {"ml.predictions.fraud.1"}, {"ml.predictions.fraud.1", "ml.kpis.>"}} {
+		r := read(t, c, stream.Anchor{}, stream.ReaderOptions{Subjects: subjects})
+		eventually(t, "the end of the stream", func() bool { return r.reader.Status().Received == 300 })
+		r.end()
+	}
+	_, err := stream.EnsureStream(testContext(t), admin.JetStream(), stream.SignalStream())
+	must(t, err)
+	p, err := stream.NewPublisher(c, stream.DefaultPublisherOptions())
+	must(t, err)
+	defer p.Close()
+	_, err = p.Signal(testContext(t), stream.Signal{Subject: "driftd.alerts.fraud", ID: "1"})
+	must(t, err)
+	p.DeadLetter(time.Unix(0, 0), stream.DeadLetter{Reason: "decode", Stream: "ML", Seq: 1})
+	must(t, p.Flush(testContext(t)))
+	if got := c.Status().PermissionErrors; got != 0 {
+		t.Errorf("%d permission errors: %s", got, c.Status().LastError)
+	}
+}
+
+// TestPermissionErrors: a refusal is counted and the reader says why it waits.
+func TestPermissionErrors(t *testing.T) {
+	_, c := guarded(t, []string{"driftd.>"})
+	r := read(t, c, stream.Anchor{}, stream.ReaderOptions{RequestTimeout: 50 * time.Millisecond})
+	eventually(t, "counted refusals", func() bool { return c.Status().PermissionErrors > 0 && r.reader.Status().Reason != "" })
+	if st := r.reader.Status(); st.Ready {
+		t.Errorf("ready without permission: %+v", st)
+	}
+	r.end()
+}
