@@ -94,7 +94,7 @@ func (t *TieTable) P(d float64, n, m uint64) float64 {
 	i, _ := slices.BinarySearch(t.lambda[:], lambda)
 	switch {
 	case i == 0 && lambda < t.lambda[0]:
-		return 1
+		return continuous // so near to 1 that the table does not say
 	case i == tiePoints:
 		return min(continuous, tieBottom)
 	case t.lambda[i] == lambda || i == 0:
