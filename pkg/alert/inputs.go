@@ -1,0 +1,156 @@
+package alert
+
+import (
+	"cmp"
+	"time"
+
+	"driftd.dev/driftd/pkg/drift"
+)
+
+// A Series is what has a State: one rule on one key. A model-level rule on the
+// whole model has a Key of the model alone; on a group it has no Signal.
+type Series struct {
+	Rule string
+	drift.Key
+}
+
+// OverflowSignal is the Signal of the series that stands for those which a
+// Limit keeps from firing.
+const OverflowSignal = "__overflow__"
+
+// String returns the series for people: "AmountDrift fraud/42/canary amount".
+func (s Series) String() string {
+	out := s.Rule + " " + s.Model
+	if s.Version != "" {
+		out += "/" + s.Version + "/" + s.Variant.String()
+	}
+	if s.Segment != "" {
+		out += "{" + s.Segment + "}"
+	}
+	if s.Signal != "" {
+		out += " " + s.Signal
+	}
+	return out
+}
+
+// Compare orders series by rule, model, version, variant, segment and signal.
+func (s Series) Compare(o Series) int {
+	return cmp.Or(
+		cmp.Compare(s.Rule, o.Rule), cmp.Compare(s.Model, o.Model), cmp.Compare(s.Version, o.Version),
+		cmp.Compare(s.Variant, o.Variant), cmp.Compare(s.Segment, o.Segment), cmp.Compare(s.Signal, o.Signal),
+	)
+}
+
+// A Window is the window that an Input is about.
+type Window struct {
+	Start, End time.Time
+	State      drift.WindowState
+	Learning   bool // some of it was counted before there was a baseline
+}
+
+// An Input is what a rule sees of one series in one closed window.
+type Input struct {
+	Key      drift.Key
+	Window   Window
+	N        uint64 // values of the signal, or events of the model
+	Vars     Vars
+	Approved bool   // the reference may page
+	Baseline string // the reference's id or name
+
+	absent bool // made by StepAll: the series had no events in this window
+}
+
+// Inputs selects what the rule judges in one closed window of one model, and
+// gives it the rule's variables. groups are the reports of the model's groups,
+// total the report of the whole model, which exists even when it has no events;
+// either may be empty. Reports of windows that are open or of another length
+// give nothing.
+func (r *Rule) Inputs(groups []*drift.Report, total *drift.Report) []Input {
+	if !r.feature && !r.groups {
+		if total == nil || !r.wants(total.Window) {
+			return nil
+		}
+		key := drift.Key{Group: drift.Group{Model: total.Window.Group.Model}}
+		return []Input{r.input(key, total, nil)}
+	}
+	var out []Input
+	for _, rep := range groups {
+		if !r.wants(rep.Window) || !r.selects(rep.Window.Group) {
+			continue
+		}
+		if !r.feature {
+			out = append(out, r.input(drift.Key{Group: rep.Window.Group}, rep, nil))
+			continue
+		}
+		for i := range rep.Signals {
+			if sr := &rep.Signals[i]; glob(r.spec.Feature, sr.Name) {
+				out = append(out, r.input(drift.Key{Group: rep.Window.Group, Signal: sr.Name}, rep, sr))
+			}
+		}
+	}
+	return out
+}
+
+// Watches reports whether the rule looks at a model at all.
+func (r *Rule) Watches(model string) bool { return glob(r.spec.Model, model) }
+
+func (r *Rule) wants(w *drift.Window) bool {
+	return w.State != drift.Open && w.End.Sub(w.Start) == r.spec.Window && glob(r.spec.Model, w.Group.Model)
+}
+
+func (r *Rule) selects(g drift.Group) bool {
+	return glob(r.spec.Version, g.Version) && glob(r.spec.Variant, g.Variant.String()) &&
+		(g.Segment == "") == (r.spec.Segment == "") && glob(r.spec.Segment, g.Segment)
+}
+
+func (r *Rule) input(key drift.Key, rep *drift.Report, sr *drift.SignalReport) Input {
+	w := rep.Window
+	in := Input{
+		Key:      key,
+		Window:   Window{Start: w.Start.UTC(), End: w.End.UTC(), State: w.State, Learning: w.Learning},
+		N:        w.Events,
+		Approved: rep.Approved,
+		Baseline: rep.Reference,
+	}
+	if sr != nil {
+		in.N = 0
+		if s := w.Signal(sr.Name); s != nil {
+			in.N = s.Values()
+		}
+		in.Vars.signal(in.N, rep, sr)
+	}
+	in.Vars.set(varEvents, float64(w.Events))
+	in.Vars.set(varErrorRatio, rep.ErrorRatio)
+	in.Vars.set(varLatencyP50, rep.LatencyP50)
+	in.Vars.set(varLatencyP95, rep.LatencyP95)
+	in.Vars.set(varLatencyP99, rep.LatencyP99)
+	if rep.Reference != "" {
+		in.Vars.set(varDriftingFeatures, float64(rep.Drifting))
+	}
+	return in
+}
+
+// signal sets the variables of one signal. Without a reference the numbers that
+// compare with it stay undefined, whatever the report holds.
+func (v *Vars) signal(n uint64, rep *drift.Report, sr *drift.SignalReport) {
+	v.set(varN, float64(n))
+	v.set(varMissingRatio, sr.Missing)
+	v.set(varMean, sr.Mean)
+	if rep.Reference == "" {
+		return
+	}
+	v.set(varM, float64(sr.M))
+	v.set(varPSI, sr.PSI)
+	v.set(varPSIRaw, sr.PSIRaw)
+	v.set(varPSIDebiased, sr.PSIDebiased)
+	v.set(varPSIP, sr.PSIP)
+	v.set(varNoiseFloor, sr.NoiseFloor)
+	v.set(varKSLo, sr.KSLo)
+	v.set(varKSHi, sr.KSHi)
+	v.set(varKSP, sr.KSP)
+	v.set(varChi2P, sr.Chi2P)
+	v.set(varJS, sr.JS)
+	v.set(varHellinger, sr.Hellinger)
+	v.set(varW1ClippedSD, sr.W1ClippedSD)
+	v.set(varUnseenRatio, sr.Unseen)
+}

@@ -1,0 +1,136 @@
+package alert
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// A Phase is where a series stands.
+type Phase uint8
+
+// The phases. A State starts, and after a day ends, Inactive.
+const (
+	Inactive   Phase = iota
+	Pending          // the condition holds, not yet for long enough
+	Firing           // somebody was told
+	Recovering       // still firing; the condition stopped, not yet for long enough
+	Resolved         // kept for a day
+)
+
+var phases = [...]string{"inactive", "pending", "firing", "recovering", "resolved"}
+
+// String returns the phase in lower case.
+func (p Phase) String() string { return phases[p] }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Phase) UnmarshalText(text []byte) error {
+	i := slices.Index(phases[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("alert phase %.20q is not one of %v", text, phases)
+	}
+	*p = Phase(i)
+	return nil
+}
+
+// A Flag says why the last window decided nothing. The phase is kept.
+type Flag string
+
+// The flags.
+const (
+	NoData       Flag = "no_data"      // an input is undefined, or the series had no events
+	Insufficient Flag = "insufficient" // fewer values than the rule's minimum
+	Incomplete   Flag = "incomplete"   // the condition holds, but on a window that lost messages
+)
+
+// A State is what a rule remembers of one series. It is comparable, survives
+// JSON unchanged, and needs no storage when it is zero. Step makes the next one;
+// a caller sets DedupKey only.
+type State struct {
+	Phase Phase     `json:"phase"`
+	Since time.Time `json:"since,omitzero"` // end of the window that entered the phase
+	Last  time.Time `json:"last,omitzero"`  // end of the last window seen; zero while Inactive
+	Held  int       `json:"held,omitzero"`  // windows counted toward leaving Pending or Recovering
+
+	Flag      Flag      `json:"flag,omitzero"`
+	FlagSince time.Time `json:"flag_since,omitzero"` // end of the first window under the flag
+	Lost      int       `json:"lost,omitzero"`       // windows without data while firing
+
+	FiredAt    time.Time `json:"fired_at,omitzero"`
+	ResolvedAt time.Time `json:"resolved_at,omitzero"`
+	Fires      int       `json:"fires,omitzero"`    // how often it fired while remembered: flapping
+	Limited    bool      `json:"limited,omitzero"`  // would fire, but the rule's Limit is reached
+	Severity   string    `json:"severity,omitzero"` // of this firing
+	Peak       Peak      `json:"peak,omitzero"`     // of this firing
+	DedupKey   string    `json:"dedup_key,omitzero"`
+}
+
+// A Peak is the worst window of a firing.
+type Peak struct {
+	Effect float64   `json:"effect"` // relative distance past the threshold
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"` // end of the window
+}
+
+// Active reports whether the series counts as firing to the outside.
+func (s State) Active() bool { return s.Phase == Firing || s.Phase == Recovering }
+
+// A Change is one transition, with what a ledger entry about it needs.
+type Change struct {
+	Series   Series
+	From, To Phase
+	At       time.Time // end of the window that caused it, event time
+	Window   Window
+	Reason   string             // each clause with its values
+	Stats    map[string]float64 // the rule's variables that are defined
+
+	Severity string    // after any downgrade
+	StartsAt time.Time // when it fired; zero before
+	EndsAt   time.Time // when it resolved; zero before
+	Peak     Peak      // the worst window, from firing on
+	DedupKey string    // State.DedupKey; "" when it fires, for the caller knows the id then
+
+	Expr        string // Spec.Expr, as evidence
+	Baseline    string
+	Unapproved  bool // it rests on a reference that nobody approved: no action may follow
+	Actions     []string
+	Labels      map[string]string // shared with the rule: read only
+	Annotations map[string]string // shared with the rule: read only
+}
+
+// Fired reports whether the change is the start of an alert.
+func (c Change) Fired() bool { return c.To == Firing && c.From != Recovering }
+
+// Resolved reports whether the change is the end of an alert.
+func (c Change) Resolved() bool {
+	return c.To == Resolved && (c.From == Firing || c.From == Recovering)
+}
+
+// Variant returns the variant's name, "" for an alert on a whole model.
+func (c Change) Variant() string {
+	if c.Series.Version == "" {
+		return ""
+	}
+	return c.Series.Variant.String()
+}
+
+// LabelSet returns all labels of the alert, for Routes and for receivers.
+func (c Change) LabelSet() map[string]string {
+	out := maps.Clone(c.Labels)
+	if out == nil {
+		out = make(map[string]string, len(reserved))
+	}
+	for name, value := range map[string]string{
+		"alertname": c.Series.Rule, "model": c.Series.Model, "model_version": c.Series.Version,
+		"variant": c.Variant(), "segment": c.Series.Segment, "feature": c.Series.Signal, "severity": c.Severity,
+	} {
+		if value != "" {
+			out[name] = value
+		}
+	}
+	return out
+}
