@@ -171,7 +171,8 @@ func (ep endpoint) statusError(resp *http.Response, body []byte, now time.Time) 
 	if code/100 == 2 {
 		return nil
 	}
-	e := &Error{Err: ep.clean(fmt.Errorf("status %d%s", code, snippet(body)))}
+	// Redacted before it is cut: half a secret is not found again.
+	e := &Error{Err: fmt.Errorf("status %d%s", code, snippet(ep.redact(string(body))))}
 	switch {
 	case code == http.StatusTooManyRequests:
 		e.Reason = ReasonRateLimited
@@ -209,21 +210,24 @@ func (ep endpoint) clean(err error) error {
 	for errors.As(err, &u) {
 		err = u.Err
 	}
-	text := err.Error()
+	return errors.New(ep.redact(err.Error()))
+}
+
+func (ep endpoint) redact(text string) string {
 	for _, secret := range ep.hide() {
 		text = strings.ReplaceAll(text, secret, "<secret>")
 	}
-	return errors.New(text)
+	return text
 }
 
 // snippet is the start of an answer on one line, ready to follow the status.
-func snippet(body []byte) string {
+func snippet(body string) string {
 	line := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r
-	}, string(body[:min(len(body), maxSnippet)]))
+	}, body[:min(len(body), maxSnippet)])
 	if line = strings.TrimSpace(line); line == "" {
 		return ""
 	}
