@@ -116,7 +116,10 @@ func (d *Decoder) Decode(b *Batch, kind Kind, subject string, data []byte) *Reje
 	if r != nil {
 		b.rollback(before)
 	}
-	d.b, d.s, d.base, d.top, d.sub, d.vector = nil, "", Event{}, frame{}, frame{}, nil
+	d.b, d.s, d.vector = nil, "", nil
+	if d.base.Kind != 0 { // it keeps its message alive, and has not seen the policy
+		d.base = Event{}
+	}
 	return r
 }
 

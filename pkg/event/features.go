@@ -1,9 +1,6 @@
 package event
 
-import (
-	"math"
-	"strings"
-)
+import "math"
 
 // featuresField reads the features if the model is known, and with it the
 // rules; else it notes where they are, for finish to read them.
@@ -44,13 +41,12 @@ func (d *Decoder) features(f *frame, p *producer) int {
 // followed prev last time is compared as a whole token first.
 func (d *Decoder) nameKey(t *nameTable, prev int32, i int) (id int32, predicted bool, after int) {
 	if id = t.names[prev].next; id != 0 {
-		if token := t.names[id].token; token != "" && strings.HasPrefix(d.s[i:], token) {
-			n := &t.names[id]
+		if n := &t.names[id]; n.token.at(d.s, i) {
 			if n.gen == t.gen {
 				return 0, false, d.twice(n.text, i)
 			}
 			n.gen = t.gen
-			return id, true, skipSpace(d.s, i+len(token))
+			return id, true, skipSpace(d.s, i+n.token.n)
 		}
 	}
 	text, after := d.key(i)
@@ -97,8 +93,16 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 			}
 			prev, allPredicted = id, allPredicted && predicted
 			seq = append(seq, id)
-			if i = d.feature(&t.names[id], after); i < 0 {
-				return d.in(t.names[id].text)
+			n := &t.names[id]
+			if n.plain && after < len(s) && s[after]-'0' < 10 { // most features, without a call more
+				var x float64
+				if x, i = parseNumber(s, after); i < 0 {
+					d.badNumber(after)
+					return d.in(n.text)
+				}
+				b.values = append(b.values, Value{Kind: Number, Num: x})
+			} else if i = d.feature(n, after); i < 0 {
+				return d.in(n.text)
 			}
 			i = skipSpace(s, i)
 			if i < len(s) && s[i] == ',' {
@@ -121,15 +125,7 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 
 // feature reads one value and appends it as its rule allows.
 func (d *Decoder) feature(n *name, i int) int {
-	s, b := d.s, d.b
-	if n.plain && i < len(s) && (s[i]-'0' < 10 || s[i] == '-') { // most features
-		x, end := parseNumber(s, i)
-		if end < 0 {
-			return d.badNumber(i)
-		}
-		b.values = append(b.values, Value{Kind: Number, Num: x})
-		return end
-	}
+	b := d.b
 	if n.rule.action == Drop {
 		return d.skip(i, 2)
 	}

@@ -42,9 +42,9 @@ var fieldNames = [...]string{
 	fieldAnnotator: "annotator", fieldExplanation: "explanation", fieldCurrency: "currency",
 }
 
-var fieldTokens = func() (t [len(fieldNames)]string) {
+var fieldTokens = func() (t [len(fieldNames)]token) {
 	for f, name := range fieldNames {
-		t[f] = `"` + name + `":`
+		t[f] = newToken(`"` + name + `":`)
 	}
 	return t
 }()
@@ -144,8 +144,8 @@ func (d *Decoder) object(f *frame, i int) int {
 // a whole token first; a wrong guess costs one map lookup.
 func (d *Decoder) fieldKey(prev field, i int) (field, int) {
 	if guess := d.order[d.kind][prev]; guess != fieldNone {
-		if token := fieldTokens[guess]; strings.HasPrefix(d.s[i:], token) && fieldsOf[d.kind]&(1<<guess) != 0 {
-			return guess, skipSpace(d.s, i+len(token))
+		if token := &fieldTokens[guess]; token.at(d.s, i) {
+			return guess, skipSpace(d.s, i+token.n)
 		}
 	}
 	name, after := d.key(i)

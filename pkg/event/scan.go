@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -18,6 +19,67 @@ var plainByte = func() (t [256]bool) {
 	return t
 }()
 
+// load8 returns the eight bytes of s from i on, the first lowest. The caller has
+// checked that 0 <= i and i+8 <= len(s): here nobody does, for speed.
+func load8(s string, i int) uint64 {
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))[:])
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// notPlain is not 0 if any of the eight bytes of w is not plain. The tests for
+// less-than and equal set the highest bit of the first byte that is, and perhaps
+// of later ones (Hacker's Delight, 6-1): good enough for yes or no.
+func notPlain(w uint64) uint64 {
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	return (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & highs
+}
+
+// plainEnd returns the index of the first byte from j on which is not plain.
+func plainEnd(s string, j int) int {
+	for j+8 <= len(s) && notPlain(load8(s, j)) == 0 {
+		j += 8
+	}
+	for j < len(s) && plainByte[s[j]] {
+		j++
+	}
+	return j
+}
+
+// token is the text of a key with its quotes and colon, cut into words which
+// are compared without a call. Its zero value matches nothing.
+type token struct {
+	head, tail, mask uint64 // tail: of the last eight bytes, where there are more than eight
+	n                int
+	text             string
+}
+
+func newToken(text string) token {
+	t := token{n: len(text), text: text, mask: 1<<64 - 1}
+	if t.n < 8 {
+		t.mask = 1<<(8*t.n) - 1
+		t.head = load8(text+"\x00\x00\x00\x00\x00\x00\x00\x00", 0)
+		return t
+	}
+	t.head, t.tail = load8(text, 0), load8(text, t.n-8)
+	return t
+}
+
+// at reports whether s has the token at i. Within eight bytes of the end of s
+// it may say no: the caller then reads the key the long way.
+func (t *token) at(s string, i int) bool {
+	if i+8 > len(s) || i+t.n > len(s) || load8(s, i)&t.mask != t.head || t.n == 0 {
+		return false
+	}
+	if t.n <= 8 {
+		return true
+	}
+	return load8(s, i+t.n-8) == t.tail && (t.n <= 16 || s[i:i+t.n] == t.text)
+}
+
 // skipSpace returns the index of the first byte from i on which is not JSON
 // white space, len(s) if there is none.
 func skipSpace(s string, i int) int {
@@ -34,10 +96,7 @@ func (d *Decoder) text(i int) (string, int) {
 	if i >= len(s) || s[i] != '"' {
 		return "", d.badValue(i)
 	}
-	j := i + 1
-	for j < len(s) && plainByte[s[j]] {
-		j++
-	}
+	j := plainEnd(s, i+1)
 	if j < len(s) && s[j] == '"' {
 		return s[i+1 : j], j + 1
 	}
@@ -59,7 +118,7 @@ func (d *Decoder) textEnd(j int) (end int, escaped bool) {
 		c := s[j]
 		switch {
 		case plainByte[c]:
-			j++
+			j = plainEnd(s, j+1)
 		case c == '"':
 			return j + 1, escaped
 		case c == '\\':
@@ -229,12 +288,7 @@ func (d *Decoder) skip(i, depth int) int {
 }
 
 func (d *Decoder) skipText(i int) int {
-	s := d.s
-	j := i + 1
-	for j < len(s) && plainByte[s[j]] {
-		j++
-	}
-	end, _ := d.textEnd(j)
+	end, _ := d.textEnd(plainEnd(d.s, i+1))
 	return end
 }
 

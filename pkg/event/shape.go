@@ -58,7 +58,7 @@ type nameTable struct {
 
 type name struct {
 	text  string
-	token string // `"name":`, compared in one go
+	token token
 	next  int32  // the name which followed last time; 0 = not known
 	gen   uint32 // the object in which it was last seen
 	plain bool   // no rule: the value is taken as it is
@@ -106,7 +106,7 @@ func (d *Decoder) lookup(t *nameTable, text string) int32 {
 	}
 	n := name{text: text, plain: true, rule: rule{action: Count}}
 	if quoted := AppendString(nil, text); len(quoted) == len(text)+2 {
-		n.token = string(append(quoted, ':')) // with escapes there are many spellings
+		n.token = newToken(string(append(quoted, ':'))) // with escapes there are many spellings
 	}
 	if t.rules != nil {
 		n.rule = t.rules.field(text)
