@@ -56,7 +56,7 @@ var (
 	predictionFields = []string{"id", "time", "version", "variant", "prediction", "scores", "confidence", "latency_ms", "cost", "error", "entity_id", "trace_id", "segments", "features"}
 	outcomeFields    = []string{"id", "time", "version", "variant", "prediction_id", "entity_id", "name", "label", "value", "source", "annotator", "explanation", "cost"}
 	named            = []string{"scores", "segments"}
-	timeStep         = regexp.MustCompile(`^(.+?)([+-])([0-9].*)\*row$`)
+	timeStep         = regexp.MustCompile(`^(.+)([+-])([0-9][^+-]*)\*row$`)
 )
 
 // ParseMap reads a mapping. Whether it makes predictions or outcomes follows from

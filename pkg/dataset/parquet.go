@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -91,8 +92,11 @@ func (s *parquetSource) checkFooter(size int64) error {
 }
 
 // guarded turns a panic of the library into an error: crafted files make it
-// index out of range (fraugster/parquet-go #85, redpanda-data/connect #3091).
+// index out of range (fraugster/parquet-go #85, redpanda-data/connect #3091). A
+// fault at a wild address in its assembly would end the process; for the time of
+// the call it is a panic too.
 func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("is damaged: the Parquet reader gave up: %v", r)

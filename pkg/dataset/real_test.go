@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"driftd.dev/driftd/pkg/dataset"
+	"driftd.dev/driftd/pkg/event"
 )
 
 // shared returns a file of the shared data; a missing one fails the test.
@@ -138,5 +140,40 @@ func TestRealCircleWithHeader(t *testing.T) {
 				t.Errorf("%s is %s", c.Name, c.Type)
 			}
 		}
+	}
+}
+
+// The mapping of the contract turns the analysis rows into events: 208,892 of
+// them, the first at 2016-01-05T13:20Z, a minute apart.
+func TestRealEmploymentEvents(t *testing.T) {
+	table, err := dataset.Open(shared(t, "employment_analysis.parquet"), dataset.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	m, err := dataset.ParseMap("id=id,time=2016-01-05T13:20Z+1m*row,prediction=prediction,scores.1=predicted_probability,features=AGEP,SCHL,MAR,RELP,DIS,ESP,CIT,MIG,MIL,ANC,NATIVITY,DEAR,DEYE,DREM,SEX,RAC1P")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Bind(table.Columns()); err != nil {
+		t.Fatal(err)
+	}
+	var e event.Event
+	var n int64
+	for row, err := range table.All() {
+		if err == nil {
+			err = m.Event(row, row.N, &e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row.N == 0 && (e.ID != "68785" || e.Values[0] != event.Num(46) || e.Values[1] != event.Cat("21") || e.Prediction != event.Num(1)) {
+			t.Errorf("first event: %+v", e)
+		}
+		n++
+	}
+	last := time.Date(2016, 1, 5, 13, 20, 0, 0, time.UTC).Add(208_891 * time.Minute)
+	if n != 208_892 || e.Time != last.UnixNano() || len(e.Values) != 16 {
+		t.Errorf("%d events, the last at %s with %d features", n, time.Unix(0, e.Time).UTC(), len(e.Values))
 	}
 }
