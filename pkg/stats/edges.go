@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -57,14 +56,12 @@ func NewEdges(values []float64) (*Edges, error) {
 // and free of -0.
 func newEdges(values []float64) *Edges {
 	e := &Edges{values: values, point: make([]bool, len(values)+1)}
-	hash := xxhash.New()
-	var word [8]byte
+	raw := make([]byte, 0, 8*len(values))
 	for i, v := range values {
 		e.point[i] = i > 0 && below(v) == values[i-1]
-		binary.LittleEndian.PutUint64(word[:], math.Float64bits(v))
-		hash.Write(word[:]) //nolint:errcheck // a hash cannot fail
+		raw = appendFloat(raw, v)
 	}
-	e.id = hash.Sum64()
+	e.id = xxhash.Sum64(raw)
 	e.keys, e.grid = buildGrid(values)
 	return e
 }
