@@ -355,6 +355,7 @@ func (d *Decoder) oneRow(f *frame, i, n int) int {
 	*r = *f
 	r.ev, r.seen, r.start, r.inRow, r.rowsAt = &b.Events[len(b.Events)-1], 0, i, true, -1
 	r.ev.Row = int32(n)
+	r.have &^= 1 << fieldID
 	if n > 0 {
 		r.ev.UnknownFields = 0 // those beside rows count once
 	}
@@ -362,7 +363,7 @@ func (d *Decoder) oneRow(f *frame, i, n int) int {
 	if end < 0 {
 		return -1
 	}
-	if r.seen&(1<<fieldID) != 0 {
+	if r.have&(1<<fieldID) != 0 {
 		r.ev.Row = -1 // the row's own id is its identity
 	}
 	return d.finish(r, end)
