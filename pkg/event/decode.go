@@ -72,6 +72,7 @@ type Decoder struct {
 	top, sub frame
 	base     Event     // the fields beside rows
 	vector   []float64 // the last vector read
+	raw      []Segment // as sent; finish copies what the policy allows to the batch
 }
 
 // parsedSubject is the last subject and what it says.
@@ -117,6 +118,8 @@ func (d *Decoder) Decode(b *Batch, kind Kind, subject string, data []byte) *Reje
 		b.rollback(before)
 	}
 	d.b, d.s, d.vector = nil, "", nil
+	clear(d.raw)
+	d.raw = d.raw[:0]
 	if d.base.Kind != 0 { // it keeps its message alive, and has not seen the policy
 		d.base = Event{}
 	}

@@ -317,11 +317,11 @@ func (d *Decoder) score(i int) int {
 
 // segments reads the object at i: texts, numbers and bools by name.
 func (d *Decoder) segments(ev *Event, i int) int {
-	s, b := d.s, d.b
+	s := d.s
 	if i >= len(s) || s[i] != '{' {
 		return d.wrongType(i, `an object such as {"channel": "app"}`)
 	}
-	first := len(b.segments)
+	first := len(d.raw)
 	i = skipSpace(s, i+1)
 	if i < len(s) && s[i] == '}' {
 		ev.Segments = nil
@@ -336,7 +336,7 @@ func (d *Decoder) segments(ev *Event, i int) int {
 		if n >= maxSegments || len(name) > d.limits.StringBytes {
 			return d.fail(Limit, at, "more than %d segments, or a name longer than %d bytes", maxSegments, d.limits.StringBytes)
 		}
-		for _, g := range b.segments[first:] {
+		for _, g := range d.raw[first:] {
 			if g.Name == name {
 				return d.twice(name, at)
 			}
@@ -346,7 +346,7 @@ func (d *Decoder) segments(ev *Event, i int) int {
 			return d.in(name)
 		}
 		if value != "" {
-			b.segments = append(b.segments, Segment{Name: name, Value: value})
+			d.raw = append(d.raw, Segment{Name: name, Value: value})
 		}
 		i = skipSpace(s, end)
 		if i < len(s) && s[i] == ',' {
@@ -354,7 +354,7 @@ func (d *Decoder) segments(ev *Event, i int) int {
 			continue
 		}
 		if i < len(s) && s[i] == '}' {
-			ev.Segments = b.segments[first:len(b.segments):len(b.segments)]
+			ev.Segments = d.raw[first:len(d.raw):len(d.raw)]
 			return i + 1
 		}
 		return d.badNext(i, '}')

@@ -29,6 +29,9 @@ func (d *Decoder) finish(f *frame, end int) int {
 	if rules.text {
 		d.applyPolicy(f, rules)
 	}
+	if len(ev.Segments) > 0 {
+		d.keepSegments(ev, rules)
+	}
 	ev.Vectors = f.vectors
 	if ev.Prediction.Kind == Vector {
 		b := d.b
@@ -115,7 +118,6 @@ func (d *Decoder) applyPolicy(f *frame, m *modelRules) {
 		f.prediction = d.bucketed(f.prediction, r.width)
 	}
 	ev.Label = d.applyValue(ev.Label, m.named("label"))
-	d.applySegments(ev, m)
 }
 
 // applyValue is the policy of a prediction or a label.
@@ -141,13 +143,16 @@ func (d *Decoder) bucketed(vector []float64, width float64) []float64 {
 	return b.floats[first:len(b.floats):len(b.floats)]
 }
 
-// applySegments writes the allowed segments to new memory, as rows share theirs.
-func (d *Decoder) applySegments(ev *Event, m *modelRules) {
+// keepSegments copies the segments which the policy allows to the batch.
+func (d *Decoder) keepSegments(ev *Event, m *modelRules) {
 	b := d.b
 	first := len(b.segments)
 	for _, g := range ev.Segments {
-		if v := d.applyText(g.Value, m.field(g.Name)); v != "" {
-			b.segments = append(b.segments, Segment{Name: g.Name, Value: v})
+		if m.text {
+			g.Value = d.applyText(g.Value, m.field(g.Name))
+		}
+		if g.Value != "" {
+			b.segments = append(b.segments, g)
 		}
 	}
 	ev.Segments = b.segments[first:len(b.segments):len(b.segments)]
