@@ -21,7 +21,7 @@ type Progress struct {
 	Stream     string          `json:"stream"`
 	Created    time.Time       `json:"created"`     // of the stream: another one means it was recreated
 	Epoch      uint64          `json:"epoch"`       // counts recreations and rewinds
-	FilterHash string          `json:"filter_hash"` // of the subjects that are read
+	FilterHash uint64          `json:"filter_hash"` // of the subjects that are read
 	ConfigHash string          `json:"config_hash"`
 	FirstSeq   uint64          `json:"first_seq"` // first message of the epoch that was read
 	Seq        uint64          `json:"seq"`       // last message that was applied
@@ -98,8 +98,8 @@ func (b *Batch) payload() {
 
 func (b *Batch) end() {
 	key, value := b.buf[b.at:b.value], b.buf[b.value:]
-	if len(value) > maxValue {
-		b.fail(fmt.Errorf("%w: the value of key %q has %d bytes, at most %d fit", ErrTooBig, key, len(value), maxValue))
+	if limit := b.store.opt.valueLimit(); int64(len(value)) >= limit {
+		b.fail(fmt.Errorf("%w: the value of key %.200q has %d bytes, it must have less than %d", ErrTooBig, key, len(value), limit))
 		b.buf = b.buf[:b.at]
 		return
 	}

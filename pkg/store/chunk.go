@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -89,7 +90,7 @@ func scanLong(t *badger.Txn, prefix, from []byte, fn func(key, record []byte) er
 			return err
 		}
 		err = fn(j.key, record)
-		stopped = err == errStop
+		stopped = errors.Is(err, errStop)
 		return err
 	})
 	if err != nil || stopped {

@@ -149,7 +149,6 @@ func open(dir string, o Options) (s *Store, err error) {
 }
 
 func badgerOptions(dir string, o Options) badger.Options {
-	const maxThreshold = 1 << 20 // Badger refuses more; maxValue stays below it
 	return badger.DefaultOptions(dir).
 		WithLogger(logger{o.Log}).
 		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
@@ -160,11 +159,16 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(8 << 20).
 		WithValueLogFileSize(64 << 20).
-		WithValueThreshold(min(maxThreshold, o.MemTableBytes*15/100)).
+		WithValueThreshold(o.valueLimit()).
 		WithCompactL0OnClose(o.Compactors > 0).
 		WithDetectConflicts(false). // one writer decides; the others own their keys
 		WithMetricsEnabled(false)
 }
+
+// valueLimit is the size from which Badger would put a value in its value log,
+// whose sync errors are only logged. Every value stays below it. More than
+// 1 MiB, or than a transaction holds, Badger refuses.
+func (o Options) valueLimit() int64 { return min(1<<20, o.MemTableBytes*15/100) }
 
 // start checks or writes the identity and loads what the store keeps in
 // memory: which edges exist and how long each open pane is.
@@ -242,6 +246,9 @@ func (s *Store) create() error {
 	}
 	return writeSidecar(s.dir, s.id)
 }
+
+// Dir returns the store's directory.
+func (s *Store) Dir() string { return s.dir }
 
 // Identity returns what tells this store from another.
 func (s *Store) Identity() Identity { return s.id }

@@ -13,9 +13,6 @@ import (
 const (
 	envelope    = 1 // format of the envelope
 	envelopeLen = 5
-	// maxValue keeps every value in the tree: from 1 MiB on Badger would put
-	// it in the value log, whose sync errors are only logged.
-	maxValue = 1<<20 - 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,0 +1,4 @@
+package store
+
+// Break closes Badger under the store, so that the next commit fails half way.
+func (s *Store) Break() error { return s.db.Close() }
