@@ -18,19 +18,12 @@ var least = []string{
 	"driftd.>",
 }
 
-// guarded starts a server on which user "driftd" may publish allowed only.
-func guarded(t *testing.T, allowed []string) (admin, driftd *stream.Conn) {
+// serve starts a server with options that Embedded does not offer and returns its
+// address.
+func serve(t *testing.T, o *server.Options) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		Users: []*server.User{
-			{Username: "admin", Password: "a"},
-			{Username: "driftd", Password: "d", Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: allowed},
-				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-			}},
-		},
-	})
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true
+	s, err := server.NewServer(o)
 	must(t, err)
 	s.Start()
 	t.Cleanup(func() {
@@ -40,7 +33,21 @@ func guarded(t *testing.T, allowed []string) (admin, driftd *stream.Conn) {
 	if !s.ReadyForConnections(deadline) {
 		t.Fatal("server not ready")
 	}
-	at := "@" + s.Addr().String()
+	return s.Addr().String()
+}
+
+// guarded starts a server on which user "driftd" may publish allowed only.
+func guarded(t *testing.T, allowed []string) (admin, driftd *stream.Conn) {
+	t.Helper()
+	at := "@" + serve(t, &server.Options{
+		Users: []*server.User{
+			{Username: "admin", Password: "a"},
+			{Username: "driftd", Password: "d", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: allowed},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+			}},
+		},
+	})
 	return connect(t, stream.Options{URL: "nats://admin:a" + at, MustConnect: true}),
 		connect(t, stream.Options{URL: "nats://driftd:d" + at, MustConnect: true})
 }

@@ -87,12 +87,14 @@ func TestCutsAndRestart(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		r.has(i * n / 6)
 		proxy.cut()
+		eventually(t, "a session per cut", func() bool { return r.reader.Status().Sessions > uint64(i) && c.Status().Reconnects >= uint64(i) })
 	}
 	r.has(2 * n / 3)
 	e.Shutdown()
 	eventually(t, "not ready without a server", func() bool { return !r.reader.Status().Ready })
 	embed(t, dir, port)
 	<-published
+	eventually(t, "a session after the restart", func() bool { return r.reader.Status().Sessions >= 5 && c.Status().Reconnects >= 4 })
 	eventually(t, "the direct connection", func() bool { return direct.Status().Connected })
 	s, err := direct.JetStream().Stream(testContext(t), "ML")
 	must(t, err)
@@ -104,11 +106,8 @@ func TestCutsAndRestart(t *testing.T) {
 	r.end()
 	r.contiguous(1, total)
 	st := r.reader.Status()
-	if st.Gaps != 0 || st.Epochs != 1 || st.Sessions < 5 {
-		t.Errorf("status %+v, want no gap, one epoch and a session per break", st)
-	}
-	if got := c.Status().Reconnects; got < 4 {
-		t.Errorf("%d reconnects, want 3 cuts and a restart", got)
+	if st.Gaps != 0 || st.Epochs != 1 {
+		t.Errorf("status %+v, want no gap and one epoch", st)
 	}
 }
 
