@@ -28,6 +28,7 @@ type parquetSource struct {
 	cols   []Column
 	leaves []*leaf // nil for skipped columns
 	group  int     // current row group
+	at     int     // current column, for errors
 	row    int64   // rows read
 	left   int64   // rows left in the group
 	bytes  int64
@@ -177,13 +178,12 @@ func (s *parquetSource) next(cells []Cell) (int64, error) {
 			return 0, io.EOF
 		}
 		if err := guarded(s.openGroup); err != nil {
-			return 0, s.fail(0, err)
+			return 0, s.fail(err)
 		}
 	}
-	column := 0
 	err := guarded(func() (err error) {
-		for column = range cells {
-			if cells[column], err = s.cell(s.leaves[column]); err != nil {
+		for s.at = range cells {
+			if cells[s.at], err = s.cell(s.leaves[s.at]); err != nil {
 				return err
 			}
 		}
@@ -193,7 +193,7 @@ func (s *parquetSource) next(cells []Cell) (int64, error) {
 		err = fmt.Errorf("more than %d bytes after decompression: %w", s.limits.Bytes, ErrLimit)
 	}
 	if err != nil {
-		return 0, s.fail(column, err)
+		return 0, s.fail(err)
 	}
 	s.row, s.left = s.row+1, s.left-1
 	return s.row, nil
@@ -222,11 +222,11 @@ func (s *parquetSource) cell(l *leaf) (Cell, error) {
 	return c, nil
 }
 
-func (s *parquetSource) fail(column int, err error) error {
+func (s *parquetSource) fail(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("is cut off or damaged: the column ends early")
 	}
-	return &Error{File: s.path, Line: s.row + 1, Rows: true, Column: s.cols[column].Name, Err: err}
+	return &Error{File: s.path, Line: s.row + 1, Rows: true, Column: s.cols[s.at].Name, Err: err}
 }
 
 func (s *parquetSource) openGroup() error {
@@ -234,13 +234,16 @@ func (s *parquetSource) openGroup() error {
 	s.group++
 	g := s.pf.RowGroups()[s.group]
 	s.left = g.NumRows()
-	chunks := g.ColumnChunks()
-	for _, l := range s.leaves {
-		if l == nil {
+	chunks, meta := g.ColumnChunks(), s.pf.Metadata().RowGroups[s.group].Columns
+	for i, l := range s.leaves[:len(s.cols)] {
+		if s.at = i; l == nil {
 			continue
 		}
-		if l.index < 0 || l.index >= len(chunks) {
+		if l.index < 0 || l.index >= len(chunks) || l.index >= len(meta) {
 			return fmt.Errorf("is damaged: row group %d lacks a column", s.group)
+		}
+		if err := s.checkPages(&meta[l.index].MetaData, s.left); err != nil {
+			return err
 		}
 		l.pages, l.values, l.pos, l.n = chunks[l.index].Pages(), nil, 0, 0
 		if l.buf == nil {

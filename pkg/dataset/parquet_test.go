@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -240,5 +241,42 @@ func TestParquetLimits(t *testing.T) {
 	huge := append([]byte("PAR1........"), 0xff, 0xff, 0xff, 0x7f, 'P', 'A', 'R', '1')
 	if _, err := readAll(write(t, "huge.parquet", huge), dataset.Limits{}); err == nil || !strings.Contains(err.Error(), "footer of 2147483647 bytes in a file of 20") {
 		t.Errorf("footer of 2 GiB: %v", err)
+	}
+}
+
+// A page header of 25 bytes that claims 1 GiB: the library would allocate it
+// before it finds that the file has no such page.
+func TestParquetPageBomb(t *testing.T) {
+	data := parquetFile(t, 100)
+	pf, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gib := []byte{0x15, 0x80, 0x80, 0x80, 0x80, 0x08} // compact Thrift: i32 field, zigzag of 1<<30
+	small := []byte{0x15, 0x40}                       // 32
+	for name, tc := range map[string]struct {
+		out, in []byte
+		want    string
+	}{
+		"compressed size":   {gib, gib, `column "id": is damaged: page of 1073741824 bytes where`},
+		"uncompressed size": {gib, small, `column "id": page of 1073741824 bytes, allowed are 268435456`},
+	} {
+		// type = data page; sizes; data page header {values 1, encodings 0, 3, 3}
+		header := append([]byte{0x15, 0x00}, tc.out...)
+		header = append(header, tc.in...)
+		header = append(header, 0x2c, 0x15, 0x02, 0x15, 0x00, 0x15, 0x06, 0x15, 0x06, 0x00, 0x00)
+		bad := bytes.Clone(data)
+		copy(bad[pf.Metadata().RowGroups[0].Columns[0].MetaData.DataPageOffset:], header)
+		path := write(t, "t.parquet", bad)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := readAll(path, dataset.Limits{})
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want %q", name, err, tc.want)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 { // S17
+			t.Errorf("%s: allocated %d MiB", name, got>>20)
+		}
 	}
 }
