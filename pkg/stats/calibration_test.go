@@ -37,10 +37,17 @@ func TestPSICalibration(t *testing.T) {
 	}
 }
 
+// uniformCounts spreads n values over equally likely cells, four to a random
+// word (a cell's share is off by at most 2^-16).
 func uniformCounts(cells, n int, random *rand.Rand) []uint64 {
 	counts := make([]uint64, cells)
-	for range n {
-		counts[random.IntN(cells)]++
+	word := uint64(0)
+	for i := range n {
+		if i%4 == 0 {
+			word = random.Uint64()
+		}
+		counts[int(word&0xffff)*cells>>16]++
+		word >>= 16
 	}
 	return counts
 }
