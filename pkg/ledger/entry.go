@@ -40,12 +40,17 @@ func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 // the text form.
 func (h *Hash) UnmarshalText(text []byte) error {
 	digits, ok := strings.CutPrefix(string(text), hashPrefix)
-	if !ok || len(digits) != 2*len(h) {
-		return fmt.Errorf("hash %.80q is not %s and %d hex digits", text, hashPrefix, 2*len(h))
+	var out Hash
+	if ok && len(digits) == 2*len(out) {
+		_, err := hex.Decode(out[:], []byte(digits))
+		ok = err == nil && out.String() == string(text) // upper case is another text
+	} else {
+		ok = false
 	}
-	if _, err := hex.Decode(h[:], []byte(digits)); err != nil {
-		return fmt.Errorf("hash %.80q: %w", text, err)
+	if !ok {
+		return fmt.Errorf("hash %.80q is not %s and %d lower-case hex digits", text, hashPrefix, 2*len(out))
 	}
+	*h = out
 	return nil
 }
 
@@ -88,7 +93,8 @@ type Draft struct {
 	Body      any // encoded as JSON; one of the bodies of this package
 }
 
-// Append chains a decision and moves the tip to it.
+// Append chains a decision and moves the tip to it. Bytes of the model's name
+// that are not UTF-8 are replaced, as JSON would do it after the hash was taken.
 func (c *Chain) Append(d Draft) (Entry, error) {
 	body, err := json.Marshal(d.Body)
 	if err != nil {
@@ -96,7 +102,7 @@ func (c *Chain) Append(d Draft) (Entry, error) {
 	}
 	e := Entry{
 		Seq: c.Seq + 1, ID: c.NextID(d.Time), Time: d.Time.UTC(), StreamSeq: d.StreamSeq,
-		Kind: d.Kind, Model: d.Model, Body: body, Prev: c.Hash,
+		Kind: d.Kind, Model: strings.ToValidUTF8(d.Model, "\uFFFD"), Body: body, Prev: c.Hash,
 	}
 	e.Hash = e.sum()
 	c.Seq, c.Hash = e.Seq, e.Hash
