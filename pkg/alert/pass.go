@@ -17,9 +17,9 @@ type Pass struct {
 }
 
 // StepAll applies one pass to all series of the rule on that model. States of
-// other rules and models are left alone, so states may hold any others. It
-// returns the states that differ, a zero one of which should be deleted, and the
-// changes, ordered by series.
+// other rules and models are left alone; each call walks all of states, so keep
+// one map a model. It returns the states that differ, a zero one of which should
+// be deleted, and the changes, ordered by series.
 //
 // A series that is remembered but has no input is stepped without data. When
 // more series would fire than Spec.Limit allows, those that fire already stay,

@@ -224,3 +224,22 @@ func TestStepAllProperties(t *testing.T) {
 		}
 	}
 }
+
+// A rule that was removed while it fired must not leave its incident open.
+func TestWithdraw(t *testing.T) {
+	r := mustCompile(t, alert.Spec{Expr: "psi > 0.2", Severity: "page"})
+	s, _ := r.Step(alert.State{}, input(0, 'H'))
+	s.DedupKey = "01KDW"
+	got := alert.Withdraw(seriesOf("amount"), s, window(1), "the rule was removed")
+	want := []alert.Change{{
+		Series: seriesOf("amount"), From: alert.Firing, To: alert.Resolved, At: window(1).End, Window: window(1),
+		Reason: "the rule was removed", Stats: map[string]float64{}, Severity: "page",
+		StartsAt: window(0).End, EndsAt: window(1).End, Peak: s.Peak, DedupKey: "01KDW",
+	}}
+	if diff := cmp.Diff(want, got); diff != "" || !got[0].Resolved() {
+		t.Error(diff)
+	}
+	if got := alert.Withdraw(seriesOf("amount"), alert.State{Phase: alert.Pending}, window(1), "the rule was removed"); got != nil {
+		t.Errorf("a pending series told somebody: %v", got)
+	}
+}

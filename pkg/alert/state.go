@@ -134,3 +134,18 @@ func (c Change) LabelSet() map[string]string {
 	}
 	return out
 }
+
+// Withdraw ends a series whose rule no longer exists or no longer selects it. A
+// firing one resolves, for the reason given, so that no incident stays open with
+// nobody to close it; its state is forgotten at once.
+func Withdraw(series Series, s State, w Window, reason string) []Change {
+	if !s.Active() {
+		return nil
+	}
+	w.Start, w.End = w.Start.UTC(), w.End.UTC()
+	return []Change{{
+		Series: series, From: s.Phase, To: Resolved, At: w.End, Window: w, Reason: reason,
+		Stats: map[string]float64{}, Severity: s.Severity, StartsAt: s.FiredAt, EndsAt: w.End,
+		Peak: s.Peak, DedupKey: s.DedupKey,
+	}}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
 )
 
 // A Policy limits how often a model may be acted on, in event time.
@@ -184,7 +185,7 @@ func (r Request) rollback(s State, version string, failing map[string][]Trigger)
 	last, recent := s.Rollbacks[version]
 	shadow := !slices.ContainsFunc(asked, func(t Trigger) bool { return t.Change.Variant() != "shadow" })
 	switch {
-	case version == "" || version == otherVersion:
+	case version == "" || version == drift.Other:
 		d.Suppressed = "the alert does not say which version fails"
 	case asked[0].Change.Unapproved:
 		d.Suppressed = unapproved(asked[0])

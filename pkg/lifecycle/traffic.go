@@ -20,10 +20,6 @@ type VersionTraffic struct {
 	Primary, Canary, Shadow uint64
 }
 
-// otherVersion is where drift counts versions beyond its limit: no version that
-// traffic could be moved to.
-const otherVersion = "__other__"
-
 // TrafficOf sums the closed windows of one model and one span; windows of
 // segments, which repeat events of the whole, are left out.
 func TrafficOf(windows []*drift.Window) Traffic {
@@ -71,7 +67,7 @@ func (t Traffic) leader(allowed func(version string) bool) VersionTraffic {
 	var best VersionTraffic
 	for _, v := range t.Versions {
 		better := v.Primary > best.Primary || v.Primary == best.Primary && v.Version < best.Version
-		if v.Primary > 0 && better && v.Version != otherVersion && allowed(v.Version) {
+		if v.Primary > 0 && better && v.Version != drift.Other && allowed(v.Version) {
 			best = v
 		}
 	}

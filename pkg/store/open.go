@@ -139,13 +139,24 @@ func open(dir string, o Options) (s *Store, err error) {
 	}
 	db, err := badger.Open(badgerOptions(data, o))
 	if err != nil {
-		return nil, err
+		return nil, openFault(err)
 	}
 	s = &Store{db: db, dir: dir, opt: o, lock: lock, refs: newRegistry(), open: map[string]int{}}
 	if err := s.start(sidecar); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// openFault recognises damage among Badger's errors, which cannot be told apart
+// but by their text.
+func openFault(err error) error {
+	for _, sign := range []string{"checksum", "file does not exist for table"} {
+		if strings.Contains(err.Error(), sign) {
+			return fmt.Errorf("%w: restore the directory from a backup or remove it to start again: %w", ErrDamaged, err)
+		}
+	}
+	return err
 }
 
 func badgerOptions(dir string, o Options) badger.Options {

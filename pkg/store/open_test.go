@@ -37,6 +37,9 @@ func TestNewStore(t *testing.T) {
 		}
 	}
 	size, err := s.SizeOnDisk()
+	if s.Dir() != dir {
+		t.Errorf("Dir is %s, want %s", s.Dir(), dir)
+	}
 	if err != nil || size <= 0 || size > 4<<20 { // the logs are 128 MiB long and sparse
 		t.Errorf("an empty store occupies %d bytes, %v", size, err)
 	}
@@ -137,6 +140,14 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), []byte("{"), 0o600))
 		}, store.ErrDamaged},
 		{"Badger's files lost", func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Join(dir, "badger"))) }, store.ErrDamaged},
+		{"flipped bit in a table", func(t *testing.T, dir string) {
+			table := tables(t, dir)[0]
+			raw, err := os.ReadFile(table)
+			must(t, err)
+			raw[8] ^= 4
+			must(t, os.WriteFile(table, raw, 0o600))
+		}, store.ErrDamaged},
+		{"table lost", func(t *testing.T, dir string) { must(t, os.Remove(tables(t, dir)[0])) }, store.ErrDamaged},
 		{"foreign key in open panes", func(t *testing.T, dir string) {
 			raw(t, dir, func(txn *badger.Txn) error { return txn.Set([]byte("o/"), []byte("x")) })
 		}, store.ErrDamaged},
@@ -161,6 +172,15 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func tables(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "badger", "*.sst"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("tables %v, %v", names, err)
+	}
+	return names
 }
 
 func sidecar(t *testing.T, dir string, change func(*store.Identity)) {

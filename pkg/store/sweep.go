@@ -27,8 +27,8 @@ type Swept struct {
 // sweepKeys bounds the keys of one transaction of a Sweep.
 const sweepKeys = 512
 
-// Sweep removes what is older than the Retention, in small transactions, and
-// compacts the files if anything went. Ages count from each model's watermark,
+// Sweep removes what is older than the Retention, in small transactions. The
+// disk space comes back as Badger compacts, or at once by Flatten. Ages count from each model's watermark,
 // which the caller knows; a model without one loses nothing.
 //
 // The ledger loses entries from its beginning only, and none that is still owed
@@ -57,12 +57,18 @@ func (s *Store) Sweep(ctx context.Context, keep Retention, watermarks map[string
 			return swept, fmt.Errorf("sweep store %s: %w", s.dir, err)
 		}
 	}
-	if swept != (Swept{}) && ctx.Err() == nil {
-		if err := s.db.Flatten(1); err != nil {
-			return swept, fmt.Errorf("compact store %s: %w", s.dir, err)
-		}
-	}
 	return swept, nil
+}
+
+// Flatten compacts all files into one level, which gives back the space of
+// what was overwritten or swept. It rewrites the whole store and cannot be
+// stopped: for idle times.
+func (s *Store) Flatten() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return wrap(s.db.Flatten(1), "flatten store %s", s.dir)
 }
 
 // sweepWindows removes the windows of a table that begin before their model's

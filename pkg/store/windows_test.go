@@ -158,6 +158,59 @@ func TestSweepKeepsLiveRetention(t *testing.T) {
 	}
 }
 
+// Overwritten panes take space until Flatten; it changes nothing else.
+func TestFlatten(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, store.Options{MemTableBytes: 4 << 20})
+	w := pane(20)
+	for range 1500 { // 10 MB written, 7 kB live: BenchmarkEncodeWindow
+		commit(t, s, func(b *store.Batch) { b.PutOpen(w) })
+	}
+	before, err := s.SizeOnDisk()
+	must(t, err)
+	must(t, s.Flatten())
+	must(t, s.Close())
+	s = open(t, dir, small())
+	after, err := s.SizeOnDisk()
+	must(t, err)
+	if after > before/4 {
+		t.Errorf("%d bytes on disk, %d after Flatten", before, after)
+	}
+	r, err := s.Resume()
+	must(t, err)
+	if len(r.Open) != 1 || dump(r.Open[0]) != dump(w) {
+		t.Error("the window came back changed")
+	}
+	must(t, s.Close())
+	if err := s.Flatten(); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("flatten: %v, want ErrClosed", err)
+	}
+}
+
+// A window across a change of baseline is the sum that drift.Merge makes of it.
+func TestWindowsAcrossBaselines(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	learning, first, second := newSource(14), newSource(15), newSource(16)
+	panes := append(first.series(fraud, epoch.Add(time.Minute), 2), second.series(fraud, epoch.Add(3*time.Minute), 2)...)
+	for _, signal := range []drift.Signal{
+		{Name: "amount", Type: drift.Numeric, Numeric: learning.numeric(nil)},
+		{Name: "country", Type: drift.Categorical, Categorical: learning.categorical(nil)},
+	} {
+		if len(panes) == 4 {
+			panes = append([]*drift.Window{{Group: fraud, Start: epoch, End: epoch.Add(time.Minute), State: drift.Closed, Learning: true}}, panes...)
+		}
+		panes[0].Signals = append(panes[0].Signals, signal)
+	}
+	commit(t, s, func(b *store.Batch) {
+		for _, w := range panes {
+			b.PutPane(w)
+		}
+	})
+	for _, size := range []time.Duration{2 * time.Minute, 4 * time.Minute, 5 * time.Minute} {
+		same(t, digests(t, s, store.Query{Model: "fraud", Size: size}), split(t, panes, size))
+	}
+}
+
 func TestWindowStates(t *testing.T) {
 	s := open(t, t.TempDir(), small())
 	src := newSource(11)

@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/lifecycle"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// Points at which Options.Probe is called.
+const (
+	PointEncoded   = "encoded"   // a checkpoint is complete in memory, nothing is written
+	PointCommitted = "committed" // it is durable, nobody was told
+	PointTold      = "told"      // the notifier and the API know
+)
+
+// checkEvery is how many events pass between two looks at the size of what the
+// next checkpoint would write.
+const checkEvery = 4096
+
+// due reports whether a checkpoint must not wait for the next tick.
+func (l *loop) due() bool {
+	if l.counted >= l.Checkpoint.Events || l.pending.Size() >= l.Checkpoint.Bytes {
+		return true
+	}
+	if l.counted-l.checked < checkEvery {
+		return false
+	}
+	l.checked = l.counted
+	return l.pending.Size()+int64(l.engine.DirtyBytes()) >= l.Checkpoint.Bytes
+}
+
+// A commit is one checkpoint on its way to the disk.
+type commit struct {
+	batch    *store.Batch
+	fresh    int // of loop.fresh, how many it makes durable
+	progress store.Progress
+	account  *drift.Account
+	waiting  []chan<- error
+	encoded  time.Duration
+	done     chan error // buffered
+}
+
+// checkpoint hands everything since the last one to the committer as one
+// transaction. It waits for the checkpoint before it, never for its own.
+func (l *loop) checkpoint(ctx context.Context) error {
+	if !l.changed() {
+		return nil
+	}
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
+	if err := l.DeadLetters.Flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			l.Log.Warn().Err(err).Msg("dead letters are not stored; their messages will be read again after the restart")
+			return nil
+		}
+		return fmt.Errorf("dead letters before checkpoint at %d: %w", l.progress.Seq, err)
+	}
+	start := time.Now()
+	c, err := l.encode()
+	if err != nil {
+		return fmt.Errorf("checkpoint at %d: %w", l.progress.Seq, err)
+	}
+	c.encoded = time.Since(start)
+	if err := l.probe(PointEncoded); err != nil {
+		return err
+	}
+	l.inflight = c
+	l.commits <- c
+	return nil
+}
+
+// changed reports whether there is anything to commit.
+func (l *loop) changed() bool {
+	return l.progress.Seq != l.saved.Seq || l.progress.Epoch != l.saved.Epoch || l.pending.Len() > 0 || len(l.waiting) > 0
+}
+
+// encode turns the changed state into the pending batch and starts a new one.
+func (l *loop) encode() (*commit, error) {
+	l.engine.Dirty(drift.DirtySink{
+		Open: l.pending.PutOpen, Model: l.pending.PutModel, Sample: l.pending.PutLearning, Seen: l.pending.PutDedup,
+	})
+	if err := l.account.Balance(l.progress.Seq); err != nil {
+		return nil, err
+	}
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts})
+	if err != nil {
+		return nil, fmt.Errorf("encode counters: %w", err)
+	}
+	l.progress.Counters, l.progress.Chain, l.progress.ConfigHash, l.progress.FirstSeq = counters, l.chain, l.ConfigHash, l.account.First
+	l.pending.PutProgress(l.progress)
+	if err := l.pending.Err(); err != nil {
+		return nil, err
+	}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, account: l.account.Clone(), waiting: l.waiting, done: make(chan error, 1)}
+	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
+	l.counted, l.checked = 0, 0
+	return c, nil
+}
+
+// spare returns an empty batch, the last one written if there is one.
+func (l *loop) spare() *store.Batch {
+	if b := l.idle; b != nil {
+		l.idle = nil
+		return b
+	}
+	return l.Store.NewBatch()
+}
+
+// settle waits for the checkpoint that is being written.
+func (l *loop) settle(ctx context.Context) error {
+	if l.inflight == nil {
+		return nil
+	}
+	select {
+	case err := <-l.inflight.done:
+		return l.committed(err)
+	case <-ctx.Done():
+	}
+	// ctx ends the reading of the stream, not a transaction under way.
+	select {
+	case err := <-l.inflight.done:
+		return l.committed(err)
+	case <-time.After(finishWithin):
+		return fmt.Errorf("checkpoint at %d is still being written after %v", l.inflight.progress.Seq, finishWithin)
+	}
+}
+
+// committed ends a checkpoint: those who waited are told, the API gets a new
+// snapshot, receivers are paid.
+func (l *loop) committed(err error) error {
+	c := l.inflight
+	l.inflight = nil
+	for _, w := range c.waiting {
+		w <- err
+	}
+	if err != nil {
+		return err
+	}
+	c.batch.Reset()
+	l.idle = c.batch
+	l.fresh = append(l.fresh[:0], l.fresh[c.fresh:]...)
+	l.publish(c)
+	l.dispatcher.Wake()
+	return l.probe(PointTold)
+}
+
+// books is what Progress.Counters holds.
+type books struct {
+	Account  *drift.Account             `json:"account"`
+	Triggers map[string]uint64          `json:"triggers,omitempty"` // "kind outcome model"
+	Gaps     []api.Gap                  `json:"gaps,omitempty"`
+	Rewinds  uint64                     `json:"rewinds,omitempty"`
+	Dead     map[string]uint64          `json:"dead_letters,omitempty"`
+	Acts     map[string]lifecycle.State `json:"acts,omitempty"`
+}
+
+// write is the committer: one checkpoint after the other becomes durable.
+func (d *Daemon) write(commits <-chan *commit) {
+	for c := range commits {
+		start := time.Now()
+		err := d.Store.Commit(c.batch)
+		d.checkpoints.observe((c.encoded + time.Since(start)).Seconds())
+		if err == nil {
+			err = d.probe(PointCommitted)
+		}
+		if err != nil {
+			err = fmt.Errorf("checkpoint at %d: %w", c.progress.Seq, err)
+		}
+		c.done <- err
+	}
+}
+
+func (d *Daemon) probe(point string) error {
+	if d.Probe == nil {
+		return nil
+	}
+	return d.Probe(point)
+}

@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/lifecycle"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// A Daemon runs the system. Its methods are safe for concurrent use.
+type Daemon struct {
+	Options
+	dispatcher  *notify.Dispatcher
+	commands    chan command
+	snapshot    atomic.Pointer[api.Snapshot]
+	checkpoints *sharedHistogram
+	stopped     chan struct{} // closed when the loop has ended
+	started     time.Time
+	loop        *loop
+}
+
+// inputBatches is how many batches wait for the loop: enough to keep it busy
+// while the reader works, and a bound on memory of so many times 1 MiB.
+const inputBatches = 8
+
+// New restores the state of the last checkpoint. Nothing runs before Run.
+func New(o Options) (*Daemon, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Daemon{Options: o, commands: make(chan command), checkpoints: newSharedHistogram(checkpointBounds), stopped: make(chan struct{}), started: time.Now()}
+	var err error
+	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
+		return nil, err
+	}
+	l, err := d.restore()
+	if err != nil {
+		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
+	}
+	d.loop = l
+	l.publish(&commit{progress: l.progress, account: l.account.Clone()})
+	return d, nil
+}
+
+// restore builds the loop from the store.
+func (d *Daemon) restore() (*loop, error) {
+	r, err := d.Store.Resume()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{
+		Daemon: d, engine: drift.NewEngine(d.Spec), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
+		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
+		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
+		delays: newHistogram(delayBounds), pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
+	}
+	if err := l.restoreBooks(); err != nil {
+		return nil, err
+	}
+	for _, rule := range d.Rules {
+		l.states[rule] = map[string]map[alert.Series]alert.State{}
+		l.moving = l.moving || rule.Spec().Reference != alert.ReferenceBaseline
+	}
+	l.restoreStates(r.Alerts)
+	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
+	for _, c := range r.Learning {
+		snapshot.Samples[c.Model] = append(snapshot.Samples[c.Model], c.Data)
+	}
+	for _, s := range r.Dedup {
+		snapshot.Seen = append(snapshot.Seen, s.IDs)
+	}
+	if err := l.engine.Restore(snapshot); err != nil {
+		return nil, err
+	}
+	return l, l.restoreReports()
+}
+
+func (l *loop) restoreBooks() error {
+	if len(l.progress.Counters) == 0 {
+		return nil
+	}
+	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts}
+	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
+		return fmt.Errorf("counters: %w", err)
+	}
+	l.gaps, l.rewinds = b.Gaps, b.Rewinds
+	return l.account.Balance(l.progress.Seq)
+}
+
+// restoreStates gives the states to the rules of the same names. States of
+// rules that are gone are dropped: nobody would step them again.
+func (l *loop) restoreStates(alerts []store.Alert) {
+	byName := map[string]*alert.Rule{}
+	for _, r := range l.Rules {
+		byName[r.Name()] = r
+	}
+	for _, a := range alerts {
+		r := byName[a.Series.Rule]
+		if r == nil {
+			l.pending.DeleteAlert(a.Series)
+			continue
+		}
+		models := l.states[r]
+		if models[a.Series.Model] == nil {
+			models[a.Series.Model] = map[alert.Series]alert.State{}
+		}
+		models[a.Series.Model][a.Series] = a.State
+	}
+}
+
+// closed is drift.Snapshot.Closed: the sum of a group's closed panes, from the
+// rollups as far as these go.
+func (d *Daemon) closed(g drift.Group, from, to time.Time) (*drift.Window, error) {
+	whole := to.Truncate(drift.RollupSize)
+	if whole.Before(from) {
+		whole = from
+	}
+	var parts []*drift.Window
+	for _, q := range []store.Query{
+		{From: from, To: whole, Size: drift.RollupSize},
+		{From: whole, To: to, Size: d.Spec.Pane},
+	} {
+		if !q.From.Before(q.To) {
+			continue
+		}
+		q.Model, q.Version, q.Variants, q.Segment = g.Model, g.Version, []event.Variant{g.Variant}, g.Segment
+		windows, err := d.Store.Windows(q)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range windows {
+			if w.Group == g { // a query for version "" gives every version
+				parts = append(parts, w)
+			}
+		}
+	}
+	return drift.Sum(parts)
+}
+
+// restoreReports computes the last reports again, so that a restart leaves no
+// hole in the metrics.
+func (l *loop) restoreReports() error {
+	for _, m := range l.engine.Models() {
+		for _, size := range l.Spec.Sizes {
+			end := m.Watermark.Truncate(size)
+			c := drift.Closing{Model: m.Model, Size: size, Start: end.Add(-size), End: end}
+			for _, gs := range m.Groups {
+				if gs.LastSeen.Before(c.Start) {
+					continue
+				}
+				w, err := l.stored(gs.Group, false, c.Start, size)
+				if err != nil {
+					return err
+				}
+				if w != nil {
+					c.Windows = append(c.Windows, w)
+				}
+			}
+			view, err := l.compare(&c, alert.ReferenceBaseline)
+			if err != nil {
+				return err
+			}
+			l.remember(&c, view.groups)
+		}
+	}
+	return nil
+}
+
+// Run runs until ctx ends or a part fails, and returns nil or the first
+// failure. What it has counted is committed when it returns nil.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	spawn := func(name string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	in, commits := make(chan *stream.Batch, inputBatches), make(chan *commit, 1)
+	d.loop.commits = commits
+	spawn("stream", func() error { return d.Source.Run(ctx, d.loop.anchor(), in) })
+	spawn("committer", func() error { d.write(commits); return nil })
+	spawn("notifier", func() error { return d.dispatcher.Run(ctx) })
+	spawn("retention", func() error { return d.sweep(ctx) })
+	spawn("loop", func() error {
+		defer close(d.stopped)
+		defer close(commits)
+		return d.loop.run(ctx, in, d.commands)
+	})
+	<-ctx.Done()
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// anchor is the position in the stream that the store knows.
+func (l *loop) anchor() stream.Anchor {
+	p := l.progress
+	return stream.Anchor{Stream: p.Stream, Created: p.Created, FilterHash: p.FilterHash, Seq: p.Seq, Time: p.Time}
+}
+
+// sweepEvery is how often what retention has outlived is deleted.
+const sweepEvery = 10 * time.Minute
+
+// sweep deletes what retention has outlived.
+func (d *Daemon) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		marks := map[string]time.Time{}
+		for _, m := range d.Snapshot().Models {
+			marks[m.Model] = m.Watermark
+		}
+		if _, err := d.Store.Sweep(ctx, d.Retention, marks, time.Now()); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// idleTick is how long the stream must be silent before driftd publishes a tick.
+const idleTick = 10 * time.Second
+
+// tick lets stream time pass when nobody publishes.
+func (l *loop) tick(ctx context.Context) {
+	if l.Ticker == nil || l.account.First == 0 || l.now.Sub(l.lastMsg) < idleTick {
+		return
+	}
+	l.lastMsg = l.now // whether or not it succeeds: once in idleTick
+	if err := l.Ticker.Tick(ctx); err != nil && ctx.Err() == nil {
+		l.Log.Warn().Err(err).Msg("a tick could not be published; windows of silent models close when the stream moves again")
+	}
+}
+
+var _ Source = (*stream.Reader)(nil)

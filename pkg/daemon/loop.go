@@ -1,0 +1,302 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/lifecycle"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// A loop holds all decision state. One goroutine owns it; nothing in it is
+// locked. Everything it decides goes into pending and nowhere else.
+type loop struct {
+	*Daemon
+	engine   *drift.Engine
+	events   event.Batch
+	progress store.Progress
+	account  *drift.Account
+	chain    ledger.Chain
+	states   map[*alert.Rule]map[string]map[alert.Series]alert.State // by rule and model
+	reports  map[string][]api.Report                                 // by model: the last of each group and size
+	acts     map[string]lifecycle.State                              // by model: what was asked for last
+	triggers map[string]uint64                                       // "kind outcome model"
+	gaps     []api.Gap
+	rewinds  uint64
+	delays   histogram
+	dead     map[string]uint64
+
+	pending   *store.Batch
+	fresh     []past    // closed since the last commit that has ended
+	counted   int       // events since the last checkpoint
+	checked   int       // events at the last look at the size
+	now       time.Time // wall clock of this pass
+	lastMsg   time.Time // wall clock
+	evaluated time.Time
+	waiting   []chan<- error // commands that wait for the next commit
+
+	inflight *commit // being written
+	commits  chan<- *commit
+	saved    store.Progress // of the last checkpoint handed over
+	idle     *store.Batch   // to be used again
+	moving   bool           // some rule compares with earlier windows
+}
+
+// run is the loop. It returns after a last checkpoint when ctx ends.
+func (l *loop) run(ctx context.Context, in <-chan *stream.Batch, commands <-chan command) error {
+	tick := time.NewTicker(l.Checkpoint.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return l.finish()
+		case b := <-in:
+			l.now = time.Now()
+			if err := l.batch(b); err != nil {
+				return err
+			}
+			if l.due() {
+				if err := l.checkpoint(ctx); err != nil {
+					return err
+				}
+			}
+		case c := <-commands:
+			l.now = time.Now()
+			if err := l.command(c); err != nil {
+				return err
+			}
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+		case err := <-l.writing():
+			if err := l.committed(err); err != nil {
+				return err
+			}
+		case <-tick.C:
+			l.now = time.Now()
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+			l.tick(ctx)
+		}
+	}
+}
+
+// writing is ready when the checkpoint that is being written has ended.
+func (l *loop) writing() <-chan error {
+	if l.inflight == nil {
+		return nil
+	}
+	return l.inflight.done
+}
+
+// finish commits what has been counted and waits until it is durable.
+func (l *loop) finish() error {
+	ctx, cancel := context.WithTimeout(context.Background(), finishWithin)
+	defer cancel()
+	if err := l.checkpoint(ctx); err != nil {
+		return err
+	}
+	return l.settle(ctx)
+}
+
+// finishWithin bounds the last checkpoint; what it does not reach is read from
+// the stream again.
+const finishWithin = 5 * time.Second
+
+// batch applies a run of messages.
+func (l *loop) batch(b *stream.Batch) error {
+	defer b.Release()
+	if b.Notice != nil {
+		if err := l.notice(b.Notice); err != nil {
+			return err
+		}
+	}
+	if l.account.First == 0 && len(b.Messages) > 0 {
+		l.account.First = b.Messages[0].Seq
+	}
+	for i := range b.Messages {
+		if err := l.message(&b.Messages[i]); err != nil {
+			return err
+		}
+	}
+	if len(b.Messages) > 0 {
+		l.lastMsg = l.now
+	}
+	l.account.Filtered += b.Filtered
+	l.progress.Stream, l.progress.Created, l.progress.FilterHash = b.Anchor.Stream, b.Anchor.Created, b.Anchor.FilterHash
+	l.progress.Seq, l.progress.Time = b.Anchor.Seq, b.Anchor.Time
+	return nil
+}
+
+// notice applies a finding about the stream itself.
+func (l *loop) notice(n *stream.Notice) error {
+	body := ledger.EpochChange{Type: "epoch", Cause: n.Cause, Stream: n.Anchor.Stream, From: n.From, To: n.To}
+	switch n.Kind {
+	case stream.Gap:
+		l.account.Gap += n.Count
+		l.gaps = append(l.gaps[max(0, len(l.gaps)-99):], api.Gap{From: n.From, To: n.To, Cause: n.Cause})
+		l.engine.Gap()
+	case stream.NewEpoch:
+		l.account.Turn(l.progress.Seq, n.To)
+		l.progress.FirstSeq = n.To
+		if n.Cause == stream.CauseFirst {
+			return nil
+		}
+		l.rewinds++
+		l.progress.Epoch++
+		l.engine.Gap()
+	case stream.FilterChanged:
+		l.account.Turn(l.progress.Seq, n.To)
+	}
+	l.Log.Warn().Str("cause", n.Cause).Str("stream", n.Anchor.Stream).Uint64("from", n.From).Uint64("to", n.To).
+		Msg("the stream is not what the last checkpoint knew; windows of this time are marked incomplete")
+	body.Epoch = l.progress.Epoch
+	_, err := l.record(ledger.Draft{Time: time.Unix(0, n.Anchor.Time), StreamSeq: n.Anchor.Seq, Kind: ledger.KindEpoch, Body: body})
+	return err
+}
+
+// message counts one message.
+func (l *loop) message(m *stream.Message) error {
+	pos := drift.Position{Seq: m.Seq, Time: m.Time}
+	l.engine.Tick(pos)
+	if l.engine.Pending() {
+		if err := l.drain(); err != nil {
+			return err
+		}
+	}
+	if m.Subject == l.Tick {
+		l.account.Filtered++
+		return nil
+	}
+	l.events.Reset()
+	if refusal := l.Decoder.Decode(&l.events, 0, m.Subject, m.Data); refusal != nil {
+		l.refuse(m, refusal)
+		return nil
+	}
+	l.account.Accepted++
+	for i := range l.events.Rejects {
+		l.deadLetter(m, &l.events.Rejects[i])
+	}
+	for i := range l.events.Events {
+		e := &l.events.Events[i]
+		outcome := l.engine.Add(e, pos)
+		l.account.Count(e.Model, e.Kind, outcome)
+		l.counted++
+		switch outcome {
+		case drift.Future, drift.Unconfigured, drift.OverLimit:
+			l.deadLetter(m, &event.Reject{Reason: outcomeReasons[outcome], Detail: outcomeDetails[outcome], Row: e.Row})
+		case drift.Counted:
+			if l.engine.Pending() {
+				if err := l.drain(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+var outcomeReasons = map[drift.Outcome]event.Reason{
+	drift.Future: event.Future, drift.Unconfigured: event.UnknownModel, drift.OverLimit: event.Limit,
+}
+
+var outcomeDetails = map[drift.Outcome]string{
+	drift.Future:       "the event's time is ahead of its arrival by more than windows.max_future_skew; check the publisher's clock and unit of time",
+	drift.Unconfigured: "the model is not configured and discover is false; add it under models",
+	drift.OverLimit:    "limits.models is reached; raise it or set discover to false",
+}
+
+// refuse books a message that gave no event.
+func (l *loop) refuse(m *stream.Message, r *event.Reject) {
+	if r.Reason == event.TooLarge {
+		l.account.Oversize++
+	} else {
+		l.account.Invalid++
+	}
+	l.deadLetter(m, r)
+}
+
+// deadLetter books a refusal by its reason and passes the message on.
+func (l *loop) deadLetter(m *stream.Message, r *event.Reject) {
+	l.account.Refuse(r.Reason)
+	sent := l.DeadLetters.DeadLetter(l.now, stream.DeadLetter{
+		Reason: string(r.Reason), Detail: r.Detail, Stream: l.progress.Stream, Epoch: l.progress.Epoch, Seq: m.Seq, Row: r.Row, Data: m.Data,
+	})
+	if sent {
+		l.dead[string(r.Reason)]++
+	} else {
+		l.dead["limited"]++
+	}
+}
+
+// drain takes what the engine closed and judges it, in the order of closing.
+func (l *loop) drain() error {
+	d, err := l.engine.Drain()
+	if err != nil {
+		return fmt.Errorf("close windows at message %d: %w", l.progress.Seq, err)
+	}
+	for _, w := range d.Panes {
+		l.pending.PutPane(w)
+	}
+	for _, w := range d.Hours {
+		l.pending.PutHour(w)
+	}
+	for _, b := range d.Frozen {
+		if err := l.froze(b); err != nil {
+			return err
+		}
+	}
+	for i := range d.Closings {
+		if err := l.judge(&d.Closings[i]); err != nil {
+			return err
+		}
+	}
+	return l.pending.Err()
+}
+
+// froze records a baseline that a model has learned by itself.
+func (l *loop) froze(b *drift.Baseline) error {
+	l.pending.PutBaseline(b)
+	l.pending.DeleteLearning(b.Model)
+	st, _ := l.engine.Model(b.Model)
+	_, err := l.record(ledger.Draft{Time: b.Origin.To, StreamSeq: st.LastSeq, Kind: ledger.KindBaseline, Model: b.Model, Body: baselineBody(b, "frozen", "driftd")})
+	return err
+}
+
+func baselineBody(b *drift.Baseline, action, actor string) ledger.BaselineChange {
+	return ledger.BaselineChange{
+		Type: "baseline", Action: action, Model: b.Model, Baseline: b.ID,
+		Origin: b.Origin.Kind, Rows: b.Origin.Rows, State: string(b.State), Actor: actor,
+	}
+}
+
+// record chains a decision.
+func (l *loop) record(d ledger.Draft) (ledger.Entry, error) {
+	e, err := l.chain.Append(d)
+	if err == nil {
+		l.pending.Append(e)
+	}
+	return e, err
+}
+
+// owe addresses an entry to its receivers.
+func (l *loop) owe(e ledger.Entry, order string, receivers []string) {
+	for _, r := range receivers {
+		d := ledger.Delivery{Receiver: r, Entry: e, Seq: e.Seq, Order: order, IssuedAt: l.now.UTC()}
+		if e.Kind != ledger.KindAlert {
+			d.ExpiresAt = l.now.UTC().Add(signalLife)
+		}
+		l.pending.Owe(d)
+	}
+}
+
+// signalLife is how long a trigger may be acted upon.
+const signalLife = 24 * time.Hour

@@ -1,0 +1,28 @@
+package daemon
+
+import (
+	"time"
+
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// outbox lets the notifier pay from the store.
+type outbox struct{ store *store.Store }
+
+// Due implements notify.Outbox.
+func (o outbox) Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error) {
+	return o.store.Due(receiver, now, limit)
+}
+
+// Owed implements notify.Outbox.
+func (o outbox) Owed(receiver string) (int, time.Time, error) { return o.store.Owed(receiver) }
+
+// Settle implements notify.Outbox.
+func (o outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
+	results := map[notify.Result]store.Result{
+		notify.Delivered: store.Delivered, notify.Retry: store.Retry, notify.Dead: store.Dead,
+	}
+	return o.store.Settle(d, store.Outcome{Result: results[out.Result], At: time.Now()})
+}

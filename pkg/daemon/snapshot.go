@@ -1,0 +1,159 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// publish makes a commit visible: one immutable value, swapped in at once.
+func (l *loop) publish(c *commit) {
+	id := l.Store.Identity()
+	s := &api.Snapshot{
+		At: l.now, Version: l.Version, Schema: id.Schema, StoreID: id.UUID, Role: "active", Epoch: c.progress.Epoch,
+		Stream: api.Stream{
+			Name: c.progress.Stream, Created: c.progress.Created, CommittedSeq: c.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
+		},
+		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true}, LastCommit: l.now, Account: c.account,
+		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
+		EventDelay: l.delays.export(),
+	}
+	for key, n := range l.triggers {
+		part := strings.SplitN(key, " ", 3)
+		s.Triggers[api.Trigger{Kind: part[0], Outcome: part[1], Model: part[2]}] = n
+	}
+	for reason, n := range l.dead {
+		s.DeadLetters[reason] = n
+	}
+	s.Alerts = l.alerts()
+	for _, st := range l.engine.Models() {
+		s.Models = append(s.Models, l.model(st, s.Alerts))
+	}
+	l.snapshot.Store(s)
+}
+
+// model says how one model does.
+func (l *loop) model(st drift.ModelState, alerts []api.Alert) api.Model {
+	m := api.Model{ModelState: st, Status: "ok", Baseline: l.engine.Baseline(st.Model), Reports: l.reports[st.Model]}
+	if l.Owner != nil {
+		m.Owner = l.Owner(st.Model)
+	}
+	if m.Baseline == nil {
+		m.Status = string(drift.Learning)
+	} else if slices.ContainsFunc(m.Reports, func(r api.Report) bool { return r.Drifting > 0 }) {
+		m.Status = "drifting"
+	}
+	if slices.ContainsFunc(alerts, func(a api.Alert) bool { return a.Model == st.Model && a.Active() }) {
+		m.Status = "alerting"
+	}
+	return m
+}
+
+// alerts lists every series that is not inactive, firing ones first.
+func (l *loop) alerts() []api.Alert {
+	var out []api.Alert
+	for r, models := range l.states {
+		for _, states := range models {
+			for series, s := range states {
+				out = append(out, api.Alert{Series: series, State: s, Severity: cmp.Or(s.Severity, r.Spec().Severity)})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b api.Alert) int {
+		return cmp.Or(cmp.Compare(b.Phase, a.Phase), a.Series.Compare(b.Series))
+	})
+	return out
+}
+
+// Snapshot returns what was committed last, with what only the edges know: the
+// stream's end, the receivers and the disk.
+func (d *Daemon) Snapshot() *api.Snapshot {
+	s := *d.snapshot.Load()
+	s.At = time.Now()
+	s.Checkpoint = d.checkpoints.export()
+	s.NotReady = d.notReady(&s)
+	if d.Status != nil {
+		st := d.Status()
+		s.Stream.FirstSeq, s.Stream.LastSeq, s.Stream.Connected = st.First, st.Last, st.Ready
+	}
+	if n, err := d.Store.SizeOnDisk(); err == nil {
+		s.StoreBytes = n
+	}
+	s.Disk = d.disk()
+	s.Notifier = d.notifier()
+	return &s
+}
+
+// notReady lists why driftd should get no traffic yet.
+func (d *Daemon) notReady(*api.Snapshot) []string {
+	var reasons []string
+	if d.Status != nil && !d.Status().Ready {
+		reasons = append(reasons, "nats")
+	}
+	if d.disk().State != "ok" {
+		reasons = append(reasons, "disk")
+	}
+	return reasons
+}
+
+func (d *Daemon) notifier() api.Notifier {
+	var n api.Notifier
+	stats, err := d.dispatcher.Stats()
+	if err != nil {
+		d.Log.Error().Err(err).Msg("what is owed cannot be counted")
+	}
+	for _, r := range stats {
+		out := api.Receiver{Name: r.Receiver, Sent: r.Sent, Pending: r.Pending, Failed: map[string]uint64{}}
+		for reason, count := range r.Failed {
+			out.Failed[string(reason)] = count
+		}
+		n.Receivers = append(n.Receivers, out)
+		n.Pending += r.Pending
+		if !r.Oldest.IsZero() && (n.Oldest.IsZero() || r.Oldest.Before(n.Oldest)) {
+			n.Oldest = r.Oldest
+		}
+	}
+	return n
+}
+
+// Windows implements api.Reader.
+func (d *Daemon) Windows(q api.Query) ([]*drift.Window, error) {
+	return d.Store.Windows(storeQuery(q))
+}
+
+// Baselines implements api.Reader.
+func (d *Daemon) Baselines() ([]*drift.Baseline, error) { return d.Store.Baselines() }
+
+// Baseline implements api.Reader.
+func (d *Daemon) Baseline(id string) (*drift.Baseline, error) { return d.Store.Baseline(id) }
+
+// Entries implements api.Reader.
+func (d *Daemon) Entries(after uint64, limit int) ([]ledger.Entry, error) {
+	return d.Store.Entries(after+1, limit)
+}
+
+// VerifyLedger implements api.Reader.
+func (d *Daemon) VerifyLedger(context.Context) (ledger.Chain, error) {
+	return d.Store.LedgerVerify(func(_, _ uint64) {})
+}
+
+// Compare implements api.Reader.
+func (d *Daemon) Compare(w *drift.Window) *drift.Report {
+	for _, m := range d.snapshot.Load().Models {
+		if m.Model == w.Group.Model && m.Baseline != nil {
+			return drift.Compare(m.Baseline.Part(w.Group.Segment), m.Baseline.ID, m.Baseline.State == drift.Approved, w)
+		}
+	}
+	return drift.Compare(nil, "", false, w)
+}
+
+func storeQuery(q api.Query) store.Query {
+	return store.Query{Model: q.Model, Version: q.Version, Variants: q.Variants, Segment: q.Segment, From: q.From, To: q.To, Size: q.Size, Total: q.Total}
+}
