@@ -1,0 +1,211 @@
+package daemon_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/sim"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// A world is a real JetStream server with a stream of seeded traffic, and what
+// a daemon must make of it.
+type world struct {
+	t        *testing.T
+	scenario sim.Scenario
+	conn     *stream.Conn
+	heard    *sink
+}
+
+// newWorld starts a server and publishes the whole scenario.
+func newWorld(t *testing.T, s sim.Scenario) *world {
+	t.Helper()
+	server, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	conn, err := stream.Connect(stream.Options{InProcess: server, MustConnect: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	for _, spec := range []stream.StreamSpec{stream.InputStream(), stream.SignalStream()} {
+		if _, err := stream.EnsureStream(t.Context(), conn.JetStream(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{t: t, scenario: s, conn: conn, heard: &sink{got: map[string]int{}}}
+	w.publish()
+	return w
+}
+
+func (w *world) publish() {
+	w.t.Helper()
+	p, err := stream.NewEventPublisher(w.conn, stream.EventPublisherOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer p.Close()
+	var subjects event.SubjectTemplate
+	w.each(func(e *event.Event) {
+		if err := p.Publish(w.t.Context(), stream.OutgoingEvent{
+			Subject: subjects.Subject(e), Kind: e.Kind.String(), ID: e.ID, Data: event.AppendJSON(nil, e),
+		}); err != nil {
+			w.t.Fatal(err)
+		}
+	})
+	if err := p.Flush(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// each yields every event of the scenario.
+func (w *world) each(yield func(*event.Event)) {
+	w.t.Helper()
+	s, err := sim.New(w.scenario, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var e event.Event
+	for s.Next(&e) {
+		yield(&e)
+	}
+}
+
+// baselines makes a reference for every model of the scenario.
+func (w *world) baselines() []*drift.Baseline {
+	w.t.Helper()
+	var out []*drift.Baseline
+	for _, m := range w.scenario.Models {
+		s, err := sim.New(w.scenario, 2)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		b := drift.NewBuilder(drift.BuilderOptions{Model: m.Name})
+		for e := range s.Reference(m.Name, 5000) {
+			b.Add(e)
+		}
+		out = append(out, b.Build(drift.Approved, drift.Origin{Kind: "import", Source: "sim", Rows: b.Rows()}))
+	}
+	return out
+}
+
+// rules are one of each sort: on a feature, on a model, on a group.
+func (w *world) rules() []*alert.Rule {
+	w.t.Helper()
+	var out []*alert.Rule
+	for _, spec := range []alert.Spec{
+		{Name: "FeatureDrift", Window: 5 * time.Minute, Expr: "psi_debiased > 0.1 and n >= 100", For: alert.Hold{Windows: 2}, Clear: "psi_debiased < 0.05", Severity: "page", Actions: []string{"retrain"}},
+		{Name: "Silence", Window: 5 * time.Minute, Expr: "events == 0", For: alert.Hold{Windows: 3}, Severity: "page"},
+		{Name: "CanaryErrors", Window: 5 * time.Minute, Variant: "canary", Expr: "error_ratio > 0.05 and events >= 50", For: alert.Hold{Windows: 2}, Severity: "page", Actions: []string{"rollback"}},
+	} {
+		r, err := alert.Compile(spec)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// sink is a receiver that remembers what it was told.
+type sink struct {
+	mu  sync.Mutex
+	got map[string]int // by idempotency key
+}
+
+func (s *sink) Send(_ context.Context, d ledger.Delivery) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got[d.Key()]++
+	return nil
+}
+
+// options assemble a daemon on a store.
+func (w *world) options(st *store.Store) daemon.Options {
+	w.t.Helper()
+	reader, err := stream.NewReader(w.conn, stream.DefaultReaderOptions("ML"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	letters, err := stream.NewPublisher(w.conn, stream.DefaultPublisherOptions())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(letters.Close)
+	routes, err := alert.CompileRoutes(alert.RouteSpec{Receiver: "people"}, []string{"people"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	spec := drift.DefaultSpec()
+	spec.DedupIDs = 100_000
+	return daemon.Options{
+		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(), Routes: routes,
+		Store: st, Source: reader, DeadLetters: letters, Status: reader.Status,
+		Receivers:  []notify.Receiver{{Name: daemon.SignalReceiver, Sink: w.heard}, {Name: "people", Sink: w.heard}},
+		Checkpoint: daemon.Checkpoint{Every: 50 * time.Millisecond, Events: 4096, Bytes: 4 << 20},
+		ConfigHash: "test", Version: "test", Log: zerolog.Nop(),
+	}
+}
+
+func open(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	st, err := store.Open(dir, store.Options{MemTableBytes: 32 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// run runs a daemon until it has committed the whole stream, and stops it.
+func (w *world) run(o daemon.Options) error {
+	w.t.Helper()
+	d, err := daemon.New(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	if len(d.Snapshot().Models) == 0 {
+		for _, b := range w.baselines() {
+			if err := d.ImportBaseline(ctx, b, "test"); err != nil {
+				cancel()
+				return fmt.Errorf("%w (import: %w)", <-ended, err)
+			}
+		}
+	}
+	info, err := w.conn.JetStream().Stream(ctx, "ML")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	last := info.CachedInfo().State.LastSeq
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		select {
+		case err := <-ended:
+			if err == nil {
+				err = fmt.Errorf("stopped at %d of %d", d.Snapshot().Stream.CommittedSeq, last)
+			}
+			return err
+		case <-tick.C:
+		}
+		if d.Snapshot().Stream.CommittedSeq == last {
+			cancel()
+			return <-ended
+		}
+	}
+}
