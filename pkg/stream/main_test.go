@@ -159,7 +159,8 @@ type run struct {
 	mu      sync.Mutex
 	seqs    []uint64
 	data    []string
-	sizes   []int // messages of each batch that has any
+	sizes   []int           // messages of each batch that has any
+	delays  []time.Duration // of each such batch's last message, from the server's clock to the receiver
 	notices []stream.Notice
 	anchor  stream.Anchor
 	skipped uint64
@@ -224,6 +225,7 @@ func (r *run) add(b *stream.Batch) {
 	}
 	if len(b.Messages) > 0 {
 		r.sizes = append(r.sizes, len(b.Messages))
+		r.delays = append(r.delays, time.Since(time.Unix(0, b.Messages[len(b.Messages)-1].Time)))
 	}
 	r.skipped += b.Filtered
 	r.anchor = b.Anchor

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,10 @@ func TestAdaptiveBatches(t *testing.T) {
 		if n != 1 {
 			t.Errorf("batch of %d in a quiet stream, want 1", n)
 		}
+	}
+	// 5 ms is what a message waits for company when more are on their way.
+	if quickest := slices.Min(r.delays[backlog:]); quickest >= 5*time.Millisecond {
+		t.Errorf("hand-over in a quiet stream takes %s at best", quickest)
 	}
 }
 
