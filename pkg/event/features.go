@@ -65,7 +65,10 @@ func (d *Decoder) nameKey(t *nameTable, prev int32, i int) (id int32, predicted 
 		return 0, false, d.twice(text, i)
 	}
 	n.gen = t.gen
-	t.names[prev].next = id
+	if id != next {
+		t.names[prev].next = id
+		t.last = nil // the guesses no longer spell it, even if this object is refused
+	}
 	return id, id == next, after
 }
 

@@ -89,6 +89,14 @@ func TestShapesAreStable(t *testing.T) {
 	if len(first) != 6 {
 		t.Fatal(len(first))
 	}
+	// A refused object teaches an order, too: it must not pass for the last good one's.
+	lone := shape("m", `"a":1`)
+	if r := d.Decode(&b, event.Prediction, "", []byte(`{"id":"a","model":"m","features":{"bb":nope`)); r == nil {
+		t.Fatal("accepted")
+	}
+	if shape("m", `"bb":2`) == lone {
+		t.Error("the Shape of another order")
+	}
 	if shape("n", abc) == first[abc] {
 		t.Error("two models share a Shape: their policies may differ")
 	}

@@ -259,7 +259,7 @@ func against(t *testing.T, d *event.Decoder, data []byte) {
 		return
 	}
 	o := consult(text)
-	if _, isText := o.time.(string); o.ok && o.time != nil && r != nil && strings.Contains(r.Detail, "time") {
+	if _, isText := o.time.(string); o.ok && o.time != nil && r != nil && strings.Contains(r.Detail, ", time: ") {
 		if _, ok := goTime(o.time); isText && ok {
 			t.Fatalf("%q\nrefused (%v), package time accepts", data, r)
 		}
