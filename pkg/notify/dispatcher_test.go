@@ -84,6 +84,12 @@ func start(t *testing.T, out notify.Outbox, o notify.Options, rs ...notify.Recei
 	return d
 }
 
+// elapse lets the bubble's clock run and everything due by then finish.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func stats(t *testing.T, d *notify.Dispatcher) []notify.Stats {
 	t.Helper()
 	s, err := d.Stats()
@@ -122,15 +128,15 @@ func TestDispatcherWakesAndPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, s := &outbox{}, newSink(nil)
 		d := start(t, out, notify.Options{Poll: 5 * time.Second}, notify.Receiver{Name: "r", Sink: s})
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		out.put(owe("r", 1, "a"))
 		d.Wake()
 		d.Wake()
 		synctest.Wait()
 		wantCalls(t, s, "1@1s")
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		out.put(owe("r", 2, "a")) // nobody wakes it: found by the poll, 5 s after the last look
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		wantCalls(t, s, "1@1s", "2@6s")
 	})
 }
@@ -151,7 +157,7 @@ func TestFailureHoldsBackOnlyItsOrder(t *testing.T) {
 		if st := stats(t, d)[0]; st.Pending != 2 || st.Failed[notify.ReasonServer] != 1 || st.Sent != 1 || st.LastError != "status 500" {
 			t.Errorf("stats %+v", st)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		var order []string
 		for _, c := range s.got() {
 			order = append(order, c[:1])
@@ -159,7 +165,7 @@ func TestFailureHoldsBackOnlyItsOrder(t *testing.T) {
 		if want := []string{"1", "2", "1", "1", "3"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if st := stats(t, d)[1]; st.Failed[notify.ReasonTimeout] != 1 {
 			t.Errorf("hanging receiver: %+v, want one timeout", st)
 		}
@@ -179,9 +185,9 @@ func TestWorkerHoldsOrderOfNaiveOutbox(t *testing.T) {
 		out := naive{&outbox{}}
 		out.put(owe("r", 1, "a"), owe("r", 2, "a"))
 		start(t, out, notify.Options{}, notify.Receiver{Name: "r", Sink: s})
-		time.Sleep(100 * time.Millisecond)
+		elapse(100 * time.Millisecond)
 		wantCalls(t, s, "1@0s")
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		if got := s.got(); len(got) != 3 || got[2][0] != '2' {
 			t.Errorf("calls %v, want 2 after both tries of 1", got)
 		}
@@ -210,7 +216,7 @@ func TestBackoffGrowsToItsCapWithSeededJitter(t *testing.T) {
 			out := &outbox{}
 			out.put(owe("r", 1, "a"))
 			start(t, out, notify.Options{Seed: seed, Poll: time.Hour}, notify.Receiver{Name: "r", Sink: s})
-			time.Sleep(time.Hour)
+			elapse(time.Hour)
 		})
 		return w
 	}
@@ -261,7 +267,7 @@ func TestRetryAfter(t *testing.T) {
 				if until := stats(t, d)[0].PausedUntil; until.IsZero() == (c.reason == notify.ReasonRateLimited) {
 					t.Errorf("paused until %v", until)
 				}
-				time.Sleep(2 * time.Hour)
+				elapse(2 * time.Hour)
 				wantCalls(t, s, c.want...)
 			})
 		})
@@ -296,7 +302,7 @@ func TestDeadLetters(t *testing.T) {
 				out.put(doomed, owe("r", 2, "a"))
 				var seen []notify.Attempt
 				d := start(t, out, notify.Options{Seed: 3, Observe: func(a notify.Attempt) { seen = append(seen, a) }}, notify.Receiver{Name: "r", Sink: s})
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				st := stats(t, d)[0]
 				if len(out.dead) != 1 || st.Dead != 1 || st.Failed[c.reason] != 1 || st.Sent != 1 {
 					t.Fatalf("dead %+v, stats %+v", out.dead, st)
@@ -343,7 +349,7 @@ func TestRateLimits(t *testing.T) {
 					out.put(owe("r", seq+1, ""))
 				}
 				start(t, out, notify.Options{}, notify.Receiver{Name: "r", Sink: s, Limit: c.limit})
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				if len(at) != 300 || at[299].Sub(began) != c.total {
 					t.Fatalf("%d sent, the last after %v, want 300 and %v", len(at), at[len(at)-1].Sub(began), c.total)
 				}
@@ -449,7 +455,7 @@ func TestStoreFailures(t *testing.T) {
 		if st := stats(t, d)[0]; st.Failed[notify.ReasonStore] != 1 || st.Pending != 2 {
 			t.Errorf("after a failed read: %+v", st)
 		}
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		// Read fails at 0 s; sent at 5 s, recorded at the third try, 15 s.
 		wantCalls(t, s, "1@5s", "2@15s")
 		if st := stats(t, d)[0]; st.Failed[notify.ReasonStore] != 3 || st.Pending != 0 || st.Sent != 2 {
