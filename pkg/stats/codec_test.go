@@ -51,6 +51,7 @@ func TestDamagedCounts(t *testing.T) {
 		"runs, cut":           {2, 1, 2},
 		"runs, empty run":     {2, 0, 0},
 		"runs, beyond":        {2, 0, 9},
+		"second run, beyond":  {2, 1, 0, 8},
 		"varint without end":  {2, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80},
 		"count over 32 bits":  {1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x1f},
 		"nothing after a tag": {1},

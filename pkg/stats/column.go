@@ -39,8 +39,9 @@ const (
 // 256 edges in the first-level cache while a column is counted.
 const gridCells = 512
 
-// sortKey maps a finite float64 to an integer with the same order. Callers add
-// +0 first, so that -0 and +0 have one key.
+// sortKey maps a finite float64 to an integer with the same order. -0 comes
+// just below +0 and above every negative number; since no edge is -0, both
+// zeros have the same first edge at or above them, hence the same bin.
 func sortKey(x float64) uint64 {
 	b := math.Float64bits(x)
 	return b ^ (uint64(int64(b)>>63) | 1<<63)
@@ -140,7 +141,6 @@ func (g *grid) valueCell(x float64) int {
 
 // search returns the index of the first edge >= x, which is x's bin.
 func (e *Edges) search(x float64) int {
-	x += 0
 	at := 0
 	if e.grid.kind != noGrid {
 		at = int(e.grid.first[e.grid.cell(x)])
@@ -169,7 +169,7 @@ func addColumn[C Count](e *Edges, counts []C, xs []float64) {
 	g, keys, half := &e.grid, e.keys, e.grid.half
 	first := g.first
 	for len(xs) >= 4 {
-		x0, x1, x2, x3 := xs[0]+0, xs[1]+0, xs[2]+0, xs[3]+0
+		x0, x1, x2, x3 := xs[0], xs[1], xs[2], xs[3]
 		xs = xs[4:]
 		k0, k1, k2, k3 := sortKey(x0), sortKey(x1), sortKey(x2), sortKey(x3)
 		var a, b, c, d int

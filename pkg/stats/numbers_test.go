@@ -30,6 +30,11 @@ func TestPSIHandCases(t *testing.T) {
 	if same.Cells != 1 || same.Value != 0 || same.P != 1 || same.Floor != 0 {
 		t.Errorf("two identical constants: %+v, want 0 on one cell with p 1", same)
 	}
+	// the interval's formula, evaluated with numpy
+	wide := stats.NewPSI([]uint64{100, 200, 300, 400}, []uint64{900, 50, 30, 20})
+	near(t, "large psi", wide.Value, 3.7008129239514496, 1e-12)
+	near(t, "interval, lo", wide.Lo, 3.321380903403202, 1e-12)
+	near(t, "interval, hi", wide.Hi, 4.068244944499697, 1e-12)
 	none := stats.NewPSI([]uint64{0, 0}, []uint64{1, 2})
 	if !math.IsNaN(none.Value) || !math.IsNaN(none.P) || !math.IsNaN(stats.JensenShannon([]uint64{0}, []uint64{1})) {
 		t.Errorf("an empty side: %+v, want NaN", none)

@@ -77,7 +77,7 @@ func TestSmallOracles(t *testing.T) {
 			// point bins for both samples: Wasserstein is exact
 			all := stats.BuildEdges(slices.Sorted(slices.Values(slices.Concat(c.Ref, c.Cur))), 1000)
 			inf := math.Inf(1)
-			near(t, "w1", stats.Wasserstein(count(all, c.Ref), count(all, c.Cur), -inf, inf), c.W1, 1e-9)
+			near(t, "w1", stats.Wasserstein(count(all, c.Ref), count(all, c.Cur), -inf, inf), c.W1, 1e-12)
 			exact := stats.NewKS(count(all, c.Ref), count(all, c.Cur))
 			near(t, "exact D lo", exact.Lo, c.D, 1e-12)
 			near(t, "exact D hi", exact.Hi, c.D, 1e-12)

@@ -67,6 +67,17 @@ func TestCompareWithoutGrounds(t *testing.T) {
 	}
 }
 
+// Two tests of one feature: the smaller p counts twice.
+func TestShiftP(t *testing.T) {
+	near(t, "ks smaller", stats.Shift{KSP: .01, PSIP: .3}.P(), .02, 0)
+	near(t, "psi smaller", stats.Shift{KSP: .3, PSIP: .01}.P(), .02, 0)
+	near(t, "at most 1", stats.Shift{KSP: .9, PSIP: .8}.P(), 1, 0)
+	near(t, "category", stats.Shift{KSP: math.NaN(), PSIP: .01, Chi2P: .3}.P(), .3, 0)
+	if !(stats.Shift{KSP: .2, KSPHi: .01}).Coarse() || (stats.Shift{KSP: .2, KSPHi: .1}).Coarse() {
+		t.Error("coarse is more than tenfold")
+	}
+}
+
 // A constant: moved either way it is seen, unmoved it is 0, and its standard
 // deviation is no divisor.
 func TestCompareConstant(t *testing.T) {
