@@ -35,8 +35,8 @@ type Options struct {
 	Free func(dir string) (int64, error)
 	// CloseTimeout bounds Close. 0: 8s.
 	CloseTimeout time.Duration
-	// Log receives Badger's messages; level is "error", "warn", "info" or
-	// "debug". nil: dropped.
+	// Log receives Badger's messages, from any goroutine; level is "error",
+	// "warn" or "info". nil: dropped.
 	Log func(level, message string)
 	// Crash is called at the named points of a commit; an error makes Commit
 	// return it there and then. For crash tests only.
@@ -334,7 +334,10 @@ func (l logger) send(level, format string, args []any) {
 	}
 }
 
+// Errorf, Warningf, Infof and Debugf implement badger.Logger.
 func (l logger) Errorf(format string, args ...any)   { l.send("error", format, args) }
 func (l logger) Warningf(format string, args ...any) { l.send("warn", format, args) }
 func (l logger) Infof(format string, args ...any)    { l.send("info", format, args) }
-func (l logger) Debugf(format string, args ...any)   { l.send("debug", format, args) }
+
+// Debugf drops what Badger says of every single write.
+func (l logger) Debugf(string, ...any) {}

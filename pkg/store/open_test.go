@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 
 func TestNewStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	messages := 0
-	options := store.Options{Log: func(level, message string) { messages++ }} // the production sizes
+	var messages atomic.Int64
+	options := store.Options{Log: func(level, message string) { messages.Add(1) }} // the production sizes
 	s := open(t, dir, options)
 	id := s.Identity()
 	if len(id.UUID) != 36 || id.Schema != store.Schema || id.Created.IsZero() {
@@ -45,7 +46,7 @@ func TestNewStore(t *testing.T) {
 	}
 	must(t, s.Close())
 	must(t, s.Close())
-	if messages == 0 {
+	if messages.Load() == 0 {
 		t.Error("Badger's messages did not reach Options.Log")
 	}
 	if again := open(t, dir, options).Identity(); again != id {
