@@ -104,6 +104,12 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 					return d.in(n.text)
 				}
 				b.values = append(b.values, Value{Kind: Number, Num: x})
+			} else if n.plain && after < len(s) && s[after] == '"' {
+				var v Value
+				if v, i = d.category(after); i < 0 {
+					return d.in(n.text)
+				}
+				b.values = append(b.values, v)
 			} else if i = d.feature(n, after); i < 0 {
 				return d.in(n.text)
 			}
@@ -124,6 +130,15 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 	f.ev.Values = b.values[first:len(b.values):len(b.values)]
 	f.vectors = b.vectors[firstVector:len(b.vectors):len(b.vectors)]
 	return i
+}
+
+// category reads the string at i as a category; too long a text is none.
+func (d *Decoder) category(i int) (Value, int) {
+	t, end := d.text(i)
+	if len(t) > d.limits.StringBytes {
+		return Value{Kind: Invalid}, end
+	}
+	return Value{Kind: Category, Str: t}, end
 }
 
 // feature reads one value and appends it as its rule allows.

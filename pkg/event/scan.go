@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -30,9 +31,9 @@ const (
 	highs = 0x8080808080808080
 )
 
-// notPlain is not 0 if any of the eight bytes of w is not plain. The tests for
-// less-than and equal set the highest bit of the first byte that is, and perhaps
-// of later ones (Hacker's Delight, 6-1): good enough for yes or no.
+// notPlain is 0 if all eight bytes of w are plain; else its lowest bit is the
+// highest of the first byte which is not. (The tests for less-than and equal
+// borrow from later bytes alone; Hacker's Delight, 6-1.)
 func notPlain(w uint64) uint64 {
 	quote, slash := w^(ones*'"'), w^(ones*'\\')
 	return (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & highs
@@ -40,7 +41,10 @@ func notPlain(w uint64) uint64 {
 
 // plainEnd returns the index of the first byte from j on which is not plain.
 func plainEnd(s string, j int) int {
-	for j+8 <= len(s) && notPlain(load8(s, j)) == 0 {
+	for j+8 <= len(s) {
+		if m := notPlain(load8(s, j)); m != 0 {
+			return j + bits.TrailingZeros64(m)/8
+		}
 		j += 8
 	}
 	for j < len(s) && plainByte[s[j]] {
