@@ -14,6 +14,8 @@ import (
 const (
 	amBatch    = 256 // alerts in one call, as Prometheus has it
 	amPatience = 3   // attempts that insist on every replica
+
+	amEvent = 5 * time.Minute // how long something that only happened is shown
 )
 
 // AlertmanagerOptions configure an Alertmanager sink.
@@ -141,6 +143,8 @@ func (am *Alertmanager) alert(d ledger.Delivery, now time.Time) (amAlert, error)
 	switch {
 	case p.resolved && (p.ends.IsZero() || p.ends.After(now)):
 		p.ends = now
+	case d.Entry.Kind != ledger.KindAlert && p.ends.IsZero():
+		p.ends = now.Add(amEvent)
 	case !p.resolved && p.ends.IsZero():
 		p.ends = now.Add(am.validFor)
 	}

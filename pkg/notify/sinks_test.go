@@ -292,6 +292,15 @@ func TestAlertmanagerTimes(t *testing.T) {
 	}
 }
 
+// Something that happened once, such as a promotion, does not fire for a day.
+func TestAlertmanagerEventsEndSoon(t *testing.T) {
+	fake := fakes.NewAlertmanager()
+	sendTo(t, "alertmanager", fake, delivery(t, ledger.KindPromote, rollback()))
+	if left := time.Until(fake.Alerts()[0].EndsAt); left <= 0 || left > 5*time.Minute {
+		t.Errorf("ends in %v, want within 5 minutes", left)
+	}
+}
+
 // Labels that become equal, are empty, start with a digit or would replace ours.
 func TestAlertmanagerLabels(t *testing.T) {
 	a := fired()
