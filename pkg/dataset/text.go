@@ -50,11 +50,7 @@ func openText(f *os.File, path string, size int64, l Limits, cols []Column) (str
 	if err := refuse(head); err != nil {
 		return "", nil, t.fail(0, "", err)
 	}
-	if bytes.HasPrefix(head, []byte("\xef\xbb\xbf")) { // UTF-8 byte order mark, as Excel writes it
-		t.br.Discard(3)
-		head = head[3:]
-	}
-	if trimmed := bytes.TrimLeft(head, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
+	if trimmed := bytes.TrimLeft(head[t.skipMark():], " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
 		return "jsonl", newJSONL(t, cols), nil
 	}
 	src, err := newCSV(t, cols)
@@ -177,6 +173,15 @@ func (t *text) readLine() ([]byte, error) {
 	}
 	t.line++
 	return bytes.TrimRight(line, "\r\n"), nil
+}
+
+// skipMark skips a UTF-8 byte order mark, as Excel writes it, and returns its length.
+func (t *text) skipMark() int {
+	if head, _ := t.br.Peek(3); string(head) != "\xef\xbb\xbf" {
+		return 0
+	}
+	n, _ := t.br.Discard(3) // peeked: it cannot fail
+	return n
 }
 
 func (t *text) progress() (read, total int64) { return t.disk.n, t.size }

@@ -449,3 +449,28 @@ func TestWriters(t *testing.T) {
 		t.Errorf("%v, %s, want %s", err, odd.String(), want)
 	}
 }
+
+func TestLines(t *testing.T) {
+	read := func(path string) (got []string, err error) {
+		for line, e := range dataset.Lines(path, dataset.Limits{}) {
+			got, err = append(got, string(line)), e
+		}
+		return got, err
+	}
+	text := []byte("\ufeff{\"a\":1}\r\n\n{\"b\":2}")
+	for name, data := range map[string][]byte{"a.jsonl": text, "a.jsonl.gz": gz(t, text)} {
+		if got, err := read(write(t, name, data)); err != nil || strings.Join(got, "|") != `{"a":1}|{"b":2}` {
+			t.Errorf("%s: %v, %q", name, err, got)
+		}
+	}
+	for name, path := range map[string]string{
+		"absent": filepath.Join(t.TempDir(), "x"), "cut": write(t, "x", gz(t, text)[:20]), "no gzip": write(t, "y", []byte("\x1f\x8b\x08")),
+	} {
+		if _, err := read(path); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	for range dataset.Lines(write(t, "z", text), dataset.Limits{}) {
+		break
+	}
+}

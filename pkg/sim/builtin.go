@@ -105,7 +105,8 @@ func fraud(rate float64) Model {
 				{Feature: "amount", Weight: .5, Center: 56, Scale: 33},
 				{Feature: "ip_risk", Weight: .9, Center: .5, Scale: .29},
 				{Feature: "failed_logins", Weight: .6, Center: .2, Scale: .9},
-				{Feature: "v1", Weight: .8, Center: 0, Scale: 1}, {Feature: "v2", Weight: -.5, Center: 0, Scale: 1},
+				{Feature: "v1", Weight: .8, Center: 0, Scale: 1},
+				{Feature: "v2", Weight: -.5, Center: 0, Scale: 1},
 			},
 			Confidence: true,
 		},
@@ -139,7 +140,8 @@ func churn(rate float64) Model {
 		Score: Score{
 			Negative: "stay", Positive: "churn", Bias: -1.4, Noise: .3, Confidence: true,
 			Weights: []Weight{
-				{Feature: "days_since_login", Weight: .8, Center: 11, Scale: 11}, {Feature: "feature_usage", Weight: -.7, Center: .5, Scale: .29},
+				{Feature: "days_since_login", Weight: .8, Center: 11, Scale: 11},
+				{Feature: "feature_usage", Weight: -.7, Center: .5, Scale: .29},
 				{Feature: "tickets_90d", Weight: .4, Center: .6, Scale: 1.4},
 			},
 		},

@@ -335,6 +335,41 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A fixed canary comes back: version 42 is silent between the two decisions only.
+func TestResume(t *testing.T) {
+	story := sim.DefaultStory
+	st := newStream(t, sim.Quiet(story), 1)
+	from, to := sim.Epoch.Add(time.Hour), sim.Epoch.Add(2*time.Hour)
+	if _, err := st.Resume("fraud", "42", to); err == nil {
+		t.Error("resumed what was not rolled back")
+	}
+	if _, err := st.Resume("nope", "42", to); err == nil {
+		t.Error("resumed an unknown model")
+	}
+	if _, err := st.Rollback("fraud", "42", "41", from); err != nil {
+		t.Fatal(err)
+	}
+	if late, err := st.Resume("fraud", "42", to); late || err != nil {
+		t.Fatal(late, err)
+	}
+	var before, between, after int
+	for e := (event.Event{}); st.Next(&e); {
+		switch at := time.Unix(0, e.Time); {
+		case e.Kind != event.Prediction || e.Version != "42":
+		case at.Before(from):
+			before++
+		case at.Before(to):
+			between++
+		default:
+			after++
+		}
+	}
+	// 0.5 a second: 1,800 in the first hour, 9,000 in the last five; five sd of Poisson.
+	if math.Abs(float64(before)-1800) > 212 || between != 0 || math.Abs(float64(after)-9000) > 474 {
+		t.Errorf("%d, %d, %d events of version 42", before, between, after)
+	}
+}
+
 func TestEventsComeInTimeOrderWithUniqueIDs(t *testing.T) {
 	st := newStream(t, sim.Demo(sim.DefaultStory), 5)
 	seen := map[string]bool{}

@@ -60,11 +60,11 @@ type featureFault struct {
 	sums []float64 // DropCategory: cumulative weights without the category
 }
 
-// route is one decision of the router: from at on, the traffic of one version
-// goes to another.
+// route is one decision of the router: from at on and before until, the traffic
+// of one version goes to another.
 type route struct {
-	from, to int
-	at       int64
+	from, to  int
+	at, until int64
 }
 
 // New checks the scenario and returns its stream from the start.
@@ -261,10 +261,31 @@ func (s *Stream) Rollback(model, from, to string, at time.Time) (late bool, err 
 		if i < 0 || j < 0 || i == j {
 			return false, fmt.Errorf("rollback of %s from %q to %q: no such pair of versions", model, from, to)
 		}
-		m.routes = append(m.routes, route{from: i, to: j, at: at.UnixNano()})
+		m.routes = append(m.routes, route{from: i, to: j, at: at.UnixNano(), until: math.MaxInt64})
 		return m.next > at.UnixNano(), nil
 	}
 	return false, fmt.Errorf("rollback: no model %q", model)
+}
+
+// Resume gives a version that was rolled back its own traffic again from the time
+// at on, as when a fixed canary is released once more. late is as in Rollback.
+func (s *Stream) Resume(model, version string, at time.Time) (late bool, err error) {
+	for _, m := range s.models {
+		if m.spec.Name != model {
+			continue
+		}
+		i, found := m.version(version), false
+		for k := range m.routes {
+			if r := &m.routes[k]; r.from == i && r.until == math.MaxInt64 {
+				r.until, found = at.UnixNano(), true
+			}
+		}
+		if !found {
+			return false, fmt.Errorf("resume %s %q: it was not rolled back", model, version)
+		}
+		return m.next > at.UnixNano(), nil
+	}
+	return false, fmt.Errorf("resume: no model %q", model)
 }
 
 func (m *modelStream) version(name string) int {
@@ -279,7 +300,7 @@ func (m *modelStream) version(name string) int {
 // routed follows the routes in the order in which they were made, each once.
 func (m *modelStream) routed(v int, at int64) int {
 	for _, r := range m.routes {
-		if r.at <= at && r.from == v {
+		if r.at <= at && at < r.until && r.from == v {
 			v = r.to
 		}
 	}
