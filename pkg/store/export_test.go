@@ -1,4 +1,38 @@
 package store
 
+import (
+	badger "github.com/dgraph-io/badger/v4"
+
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/ledger"
+)
+
 // Break closes Badger under the store, so that the next commit fails half way.
 func (s *Store) Break() error { return s.db.Close() }
+
+// DecodeWindow, DecodeBaseline and DecodeEntry read a record that passed its
+// checksum, as it would be found under the key.
+func (s *Store) DecodeWindow(key, record []byte) (w *drift.Window, err error) {
+	err = s.view(func(t *badger.Txn) error { w, err = decodeWindow(s.resolver(t), key, record); return err })
+	return w, err
+}
+
+func (s *Store) DecodeBaseline(key, record []byte) (b *drift.Baseline, err error) {
+	err = s.view(func(t *badger.Txn) error { b, err = decodeBaseline(s.resolver(t), key, record); return err })
+	return b, err
+}
+
+func DecodeEntry(key, record []byte) (ledger.Entry, error) { return decodeEntry(key, record) }
+
+func EncodeWindow(w *drift.Window) (key, record []byte) {
+	return appendSpan(nil, tablePane, w.Group, w.Start), appendWindow(nil, w)
+}
+
+func EncodeBaseline(b *Batch, base *drift.Baseline) (key, record []byte) {
+	b.PutBaseline(base)
+	return baselineKey(base.ID), append([]byte(nil), b.scratch...)
+}
+
+func EncodeEntry(e ledger.Entry) (key, record []byte) {
+	return numberKey(tableLedger, e.Seq), appendEntry(nil, e)
+}

@@ -15,6 +15,7 @@ import (
 //	length in nanoseconds
 //	state          1 byte: 0 open, 1 closed, 2 incomplete
 //	learning       1 byte: 0 or 1
+//	baseline       length, id
 //	events, failed, first sequence, last sequence
 //	signals        until the record ends
 //
@@ -42,6 +43,7 @@ const (
 func appendWindow(b []byte, w *drift.Window) []byte {
 	b = binary.AppendUvarint(b, uint64(w.End.Sub(w.Start)))
 	b = appendFlag(append(b, byte(w.State)), w.Learning)
+	b = appendText(b, w.Baseline)
 	for _, n := range [...]uint64{w.Events, w.Failed, w.FromSeq, w.ToSeq} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -89,6 +91,7 @@ func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
 	w.End = w.Start.Add(time.Duration(f.uvarint()))
 	w.State = drift.WindowState(f.byte())
 	w.Learning = f.byte() == 1
+	w.Baseline = f.text()
 	w.Events, w.Failed, w.FromSeq, w.ToSeq = f.uvarint(), f.uvarint(), f.uvarint(), f.uvarint()
 	if w.State > drift.Incomplete {
 		f.fail(fmt.Errorf("window state %d is unknown", w.State))
