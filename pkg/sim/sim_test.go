@@ -98,7 +98,7 @@ func TestSameSeedSameEvents(t *testing.T) {
 // events are the same, and after it only what is named differs.
 func TestInjectionsChangeOnlyWhatTheyName(t *testing.T) {
 	st := sim.DefaultStory
-	st.Length = st.CanaryFrom - time.Minute
+	st.Length = st.ChurnFrom + 15*time.Minute
 	demo, quiet := newStream(t, sim.Demo(st), 1), newStream(t, sim.Quiet(st), 1)
 	var a, b event.Event
 	changed := map[string]bool{}
@@ -253,15 +253,28 @@ func TestInjectionOfOneSegment(t *testing.T) {
 func TestBadCanary(t *testing.T) {
 	story := sim.DefaultStory
 	type sums struct{ n, errors, latency, score, scored float64 }
-	read := func(from, to time.Duration) map[string]*sums {
-		out := map[string]*sums{"41": {}, "42": {}}
+	phase := func(at time.Duration) int {
+		switch {
+		case at < story.AmountFrom:
+			return 0
+		case at >= story.CanaryTo:
+			return 2
+		case at >= story.CanaryFrom:
+			return 1
+		}
+		return -1
+	}
+	read := func() (out [3]map[string]*sums) {
+		for i := range out {
+			out[i] = map[string]*sums{"41": {}, "42": {}}
+		}
 		st := newStream(t, sim.Demo(story), 1)
 		for e := (event.Event{}); st.Next(&e); {
-			at := time.Duration(e.Time - sim.Epoch.UnixNano())
-			if e.Kind != event.Prediction || e.Model != "fraud" || at < from || at >= to {
+			p := phase(time.Duration(e.Time - sim.Epoch.UnixNano()))
+			if e.Kind != event.Prediction || e.Model != "fraud" || p < 0 {
 				continue
 			}
-			s := out[e.Version]
+			s := out[p][e.Version]
 			s.n++
 			s.latency += e.LatencyMS
 			if e.Failed {
@@ -276,7 +289,8 @@ func TestBadCanary(t *testing.T) {
 		}
 		return out
 	}
-	before, during, after := read(0, story.AmountFrom), read(story.CanaryFrom, story.CanaryTo), read(story.CanaryTo, story.Length)
+	phases := read()
+	before, during, after := phases[0], phases[1], phases[2]
 	if got := before["42"].n / (before["41"].n + before["42"].n); math.Abs(got-.1) > .01 {
 		t.Errorf("canary share %.3f, want .1", got)
 	}
@@ -299,17 +313,21 @@ func TestBadCanary(t *testing.T) {
 
 func TestRollback(t *testing.T) {
 	story := sim.DefaultStory
+	story.CanaryFrom, story.Length = time.Hour, 2*time.Hour
+	story.AmountFrom, story.ChurnFrom = 10*time.Minute, 10*time.Minute
 	st := newStream(t, sim.Demo(story), 1)
 	at := sim.Epoch.Add(story.CanaryFrom + 10*time.Minute)
 	if late, err := st.Rollback("fraud", "42", "41", at); late || err != nil {
 		t.Fatal(late, err)
 	}
 	var last, ids int64
-	plain := newStream(t, sim.Demo(story), 1)
-	var e, p event.Event
+	var e event.Event
+	plain := map[string]int64{}
+	for p := newStream(t, sim.Demo(story), 1); p.Next(&e); {
+		plain[e.ID] = e.Time
+	}
 	for st.Next(&e) {
-		plain.Next(&p)
-		if e.Time == p.Time && e.ID == p.ID {
+		if plain[e.ID] == e.Time {
 			ids++
 		}
 		if e.Kind == event.Prediction && e.Version == "42" {
@@ -322,7 +340,7 @@ func TestRollback(t *testing.T) {
 	if last >= at.UnixNano() || last < at.Add(-time.Minute).UnixNano() {
 		t.Errorf("last event of 42 at %s, rolled back at %s", time.Unix(0, last).UTC(), at)
 	}
-	if ids < 100_000 {
+	if ids < 50_000 {
 		t.Errorf("only %d events kept their id and time: a rollback must not move the rest", ids)
 	}
 	if late, err := st.Rollback("fraud", "42", "41", at); !late || err != nil {
@@ -337,8 +355,7 @@ func TestRollback(t *testing.T) {
 
 // A fixed canary comes back: version 42 is silent between the two decisions only.
 func TestResume(t *testing.T) {
-	story := sim.DefaultStory
-	st := newStream(t, sim.Quiet(story), 1)
+	st := newStream(t, sim.Quiet(sim.Story{Length: 3 * time.Hour}), 1)
 	from, to := sim.Epoch.Add(time.Hour), sim.Epoch.Add(2*time.Hour)
 	if _, err := st.Resume("fraud", "42", to); err == nil {
 		t.Error("resumed what was not rolled back")
@@ -364,8 +381,8 @@ func TestResume(t *testing.T) {
 			after++
 		}
 	}
-	// 0.5 a second: 1,800 in the first hour, 9,000 in the last five; five sd of Poisson.
-	if math.Abs(float64(before)-1800) > 212 || between != 0 || math.Abs(float64(after)-9000) > 474 {
+	// 0.5 a second: 1,800 in the first hour and in the last; five sd of Poisson are 212.
+	if math.Abs(float64(before)-1800) > 212 || between != 0 || math.Abs(float64(after)-1800) > 212 {
 		t.Errorf("%d, %d, %d events of version 42", before, between, after)
 	}
 }
@@ -405,7 +422,7 @@ func TestEventsComeInTimeOrderWithUniqueIDs(t *testing.T) {
 // Churn labels come 90 ± 15 minutes late and are right as often as the score says;
 // thumbs are 1 or -1 and mostly up.
 func TestOutcomes(t *testing.T) {
-	st := newStream(t, sim.Quiet(sim.Story{Length: 8 * time.Hour}), 2)
+	st := newStream(t, sim.Quiet(sim.Story{Length: 4 * time.Hour}), 2)
 	made := map[string]event.Event{}
 	var delays, up []float64
 	var churned, expected float64
@@ -419,7 +436,9 @@ func TestOutcomes(t *testing.T) {
 		p := made[e.PredictionID]
 		switch {
 		case e.Model == "churn":
-			delays = append(delays, float64(e.Time-p.Time)/1e9)
+			if p.Time < sim.Epoch.Add(time.Hour).UnixNano() { // later ones lose their slow labels at the end
+				delays = append(delays, float64(e.Time-p.Time)/1e9)
+			}
 			churned += e.Value
 			expected += p.ScoreValues[0]
 			if want := map[float64]string{1: "churn", 0: "stay"}[e.Value]; e.Label != event.Cat(want) {
@@ -432,7 +451,7 @@ func TestOutcomes(t *testing.T) {
 			}
 		}
 	}
-	if mean, sd := moments(delays); math.Abs(mean-5400) > 60 || math.Abs(sd-900) > 45 { // n > 15,000
+	if mean, sd := moments(delays); math.Abs(mean-5400) > 86 || math.Abs(sd-900) > 61 { // n about 2,700: five standard errors
 		t.Errorf("delay %.0f ± %.0f s", mean, sd)
 	}
 	if math.Abs(churned-expected) > 5*math.Sqrt(expected) {
