@@ -73,7 +73,9 @@ func TestConditions(t *testing.T) {
 		"always":                {"true", nil, "true", "always true"},
 		"never":                 {"false", nil, "false", ""},
 		"many clauses": {
-			"psi > 0 and psi > 1 and psi > 2 or psi > 3 or psi > 4", vars{"psi": 3.5}, "true",
+			"psi > 0 and psi > 1 and psi > 2 or psi > 3 or psi > 4",
+			vars{"psi": 3.5},
+			"true",
 			"psi 3.5 > 0, psi 3.5 > 1, psi 3.5 > 2, psi 3.5 > 3, psi 3.5 <= 4",
 		},
 	}

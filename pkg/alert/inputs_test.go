@@ -116,6 +116,9 @@ func TestSelection(t *testing.T) {
 		})
 	}
 	r := mustCompile(t, alert.Spec{Expr: "events > 1"})
+	if !r.Watches("any") || mustCompile(t, alert.Spec{Expr: "events > 1", Model: "fraud-*"}).Watches("churn") {
+		t.Error("a rule without a model watches all, with one only what matches")
+	}
 	if ins := r.Inputs(groups, nil); ins != nil {
 		t.Errorf("got %v without a total", ins)
 	}
