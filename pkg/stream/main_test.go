@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +134,9 @@ func input(tb testing.TB, c *stream.Conn, change func(*jetstream.StreamConfig)) 
 	return s
 }
 
+// rounds keeps the ids of different calls of publish apart.
+var rounds atomic.Int64
+
 // publish stores n messages "m<i>", i from first, on subject(i).
 func publish(tb testing.TB, c *stream.Conn, first, n int, subject func(int) string) {
 	tb.Helper()
@@ -140,8 +144,9 @@ func publish(tb testing.TB, c *stream.Conn, first, n int, subject func(int) stri
 	must(tb, err)
 	defer p.Close()
 	ctx := testContext(tb)
+	round := rounds.Add(1)
 	for i := first; i < first+n; i++ {
-		must(tb, p.Publish(ctx, stream.OutgoingEvent{Subject: subject(i), Kind: "prediction", ID: fmt.Sprintf("%p-%d", p, i), Data: fmt.Appendf(nil, "m%d", i)}))
+		must(tb, p.Publish(ctx, stream.OutgoingEvent{Subject: subject(i), Kind: "prediction", ID: fmt.Sprintf("%d-%d", round, i), Data: fmt.Appendf(nil, "m%d", i)}))
 	}
 	must(tb, p.Flush(ctx))
 }
