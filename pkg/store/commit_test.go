@@ -320,11 +320,11 @@ func TestDamage(t *testing.T) {
 		{"pane grown", payload(paneKey, grow), "p/fraud"},
 		{"pane of nothing", payload(paneKey, func([]byte) []byte { return nil }), "p/fraud"},
 		{"pane without header", payload(paneKey, func([]byte) []byte { return []byte{1} }), "p/fraud"},
-		{"pane in no known state", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 9, 0, 1, 1, 1, 1} }), "p/fraud"},
-		{"signal of no known form", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 1, 1, 1, 1, 1, 'x', 9, 0} }), "form 9"},
-		{"signal without id", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 1, 1, 1, 1, 1, 'x', 1, 0} }), "p/fraud"},
-		{"learning signal of unknown flags", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 1, 1, 1, 1, 1, 'x', 3, 0, 1, 1, 1, 8} }), "flags"},
-		{"learning signal cut", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 1, 1, 1, 1, 1, 'x', 3, 0, 1, 1, 1, 1} }), "p/fraud"},
+		{"pane in no known state", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 9, 0, 0, 1, 1, 1, 1} }), "p/fraud"},
+		{"signal of no known form", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 0, 1, 1, 1, 1, 1, 'x', 9, 0} }), "form 9"},
+		{"signal without id", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 0, 1, 1, 1, 1, 1, 'x', 1, 0} }), "p/fraud"},
+		{"learning signal of unknown flags", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 0, 1, 1, 1, 1, 1, 'x', 3, 0, 1, 1, 1, 8} }), "flags"},
+		{"learning signal cut", payload(paneKey, func([]byte) []byte { return []byte{1, 60, 1, 0, 0, 1, 1, 1, 1, 1, 'x', 3, 0, 1, 1, 1, 1} }), "p/fraud"},
 		{"last chunk missing", payload(paneKey, func(b []byte) []byte { b[0] = 0; return b }), "chunk 1"},
 		{"first chunk missing", func(txn *badger.Txn) error {
 			key, value := first(txn, paneKey)

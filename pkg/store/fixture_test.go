@@ -151,7 +151,7 @@ func (s *source) signal(name string) drift.Signal {
 func (s *source) window(g drift.Group, start time.Time, length time.Duration, signals int) *drift.Window {
 	w := &drift.Window{
 		Group: g, Start: start, End: start.Add(length), State: drift.WindowState(1 + s.random.IntN(2)),
-		Learning: s.random.IntN(2) == 0, Events: s.random.Uint64N(1 << 40), Failed: s.random.Uint64N(9),
+		Learning: s.random.IntN(2) == 0, Baseline: fmt.Sprint("b-", s.random.IntN(3)), Events: s.random.Uint64N(1 << 40), Failed: s.random.Uint64N(9),
 		FromSeq: s.random.Uint64(), ToSeq: s.random.Uint64(),
 	}
 	for i := range signals {
@@ -201,7 +201,7 @@ func (s *source) baseline(id string, signals int) *drift.Baseline {
 // dump writes out every field of a window, floats by their bits, so that two
 // windows are equal exactly if their dumps are.
 func dump(w *drift.Window) string {
-	out := fmt.Sprintf("%q %v %v %v %v %d %d %d %d\n", w.Group, w.Start, w.End, w.State, w.Learning, w.Events, w.Failed, w.FromSeq, w.ToSeq)
+	out := fmt.Sprintf("%q %v %v %v %v %q %d %d %d %d\n", w.Group, w.Start, w.End, w.State, w.Learning, w.Baseline, w.Events, w.Failed, w.FromSeq, w.ToSeq)
 	for i := range w.Signals {
 		out += dumpSignal(&w.Signals[i])
 	}

@@ -34,7 +34,7 @@ func everything(t *testing.T, s *store.Store) {
 	country.Add("XK")
 	g := drift.Group{Model: "fraud", Version: "a\x00b", Variant: event.Canary, Segment: "channel=app"}
 	w := &drift.Window{
-		Group: g, Start: epoch, End: epoch.Add(time.Minute), State: drift.Closed, Events: 301, Failed: 1, FromSeq: 7, ToSeq: 9,
+		Group: g, Start: epoch, End: epoch.Add(time.Minute), State: drift.Closed, Baseline: "b-0123", Events: 301, Failed: 1, FromSeq: 7, ToSeq: 9,
 		Signals: []drift.Signal{
 			{Name: "amount", Type: drift.Numeric, Numeric: number},
 			{Name: "country", Type: drift.Categorical, Categorical: country, Mismatched: 2},

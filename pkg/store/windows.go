@@ -224,6 +224,9 @@ func (u *summer) add(w *drift.Window) error {
 	at := bucket{w.Group, start.UnixNano()}
 	sum := u.buckets[at]
 	if sum == nil {
+		if w.End.Sub(w.Start) < u.query.Size {
+			w.Baseline = "" // only a pane has one
+		}
 		w.Start, w.End = start, end
 		u.buckets[at] = w
 		return nil
