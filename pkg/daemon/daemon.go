@@ -183,6 +183,9 @@ func (l *loop) restoreReports() error {
 func (d *Daemon) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Receivers are paid until the loop has made its last checkpoint.
+	paying, stopPaying := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPaying()
 	var wg sync.WaitGroup
 	spawn := func(name string, f func() error) {
 		wg.Go(func() {
@@ -195,12 +198,17 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.loop.commits = commits
 	spawn("stream", func() error { return d.Source.Run(ctx, d.loop.anchor(), in) })
 	spawn("committer", func() error { d.write(commits); return nil })
-	spawn("notifier", func() error { return d.dispatcher.Run(ctx) })
+	spawn("notifier", func() error { return d.dispatcher.Run(paying) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("loop", func() error {
+		defer stopPaying()
 		defer close(d.stopped)
 		defer close(commits)
-		return d.loop.run(ctx, in, d.commands)
+		err := d.loop.run(ctx, in, d.commands)
+		if err == nil {
+			d.drain()
+		}
+		return err
 	})
 	<-ctx.Done()
 	wg.Wait()
@@ -208,6 +216,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// drainWithin bounds the time that receivers get at the end; what they do not
+// take is owed to them at the next start.
+const drainWithin = 3 * time.Second
+
+// drain gives receivers a last chance.
+func (d *Daemon) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	if err := d.dispatcher.Drain(ctx); err != nil {
+		d.Log.Warn().Err(err).Msg("not everything could be delivered; it is owed and will be sent after the next start")
+	}
 }
 
 // anchor is the position in the stream that the store knows.
