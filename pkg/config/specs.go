@@ -1,0 +1,140 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// DriftSpec returns how events are counted.
+func (c *Config) DriftSpec() drift.Spec {
+	spec := drift.DefaultSpec()
+	spec.Pane, spec.Lateness, spec.MaxFutureSkew = c.Windows.Pane.Std(), c.Windows.Lateness.Std(), c.Windows.MaxFutureSkew.Std()
+	spec.Sizes = nil
+	for _, d := range c.Windows.Sizes {
+		spec.Sizes = append(spec.Sizes, d.Std())
+	}
+	spec.Discover, spec.DedupIDs = c.Discover, c.Dedup.IDs
+	spec.Limits.Models, spec.Limits.Features, spec.Limits.Categories = c.Limits.Models, c.Limits.FeaturesPerModel, c.Limits.Categories
+	spec.Sample = drift.SampleSpec{
+		MinRows: uint64(c.Baselines.MinRows), MinSpan: c.Baselines.MinSpan.Std(),
+		MaxRows: c.Baselines.MaxRows, Bytes: int64(c.Limits.LearningBytes),
+	}
+	for _, m := range c.Models {
+		spec.Models = append(spec.Models, drift.ModelSpec{Glob: m.Name, Segments: lists(c.Model(m.Name).Segments)})
+	}
+	if c.Discover {
+		spec.Models = append(spec.Models, drift.ModelSpec{Glob: "*", Segments: lists(c.Defaults.Segments)})
+	}
+	return spec
+}
+
+func lists(in []Segmentation) [][]string {
+	var out [][]string
+	for _, s := range in {
+		out = append(out, s)
+	}
+	return out
+}
+
+// AlertRules compiles the rules. Its error joins everything that Validate would
+// have found.
+func (c *Config) AlertRules() ([]*alert.Rule, error) {
+	var rules []*alert.Rule
+	var faults []error
+	for _, r := range c.Rules {
+		rule, err := alert.Compile(r.spec(c.Windows.Decide.Std()))
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		rules = append(rules, rule)
+	}
+	return rules, errors.Join(faults...)
+}
+
+func (r Rule) spec(decide time.Duration) alert.Spec {
+	window := r.Window.Std()
+	if window == 0 {
+		window = decide
+	}
+	spec := alert.Spec{
+		Name: r.Alert, Model: r.Model, Version: r.Version, Variant: r.Variant, Segment: r.Segment, Feature: r.Feature,
+		Reference: string(r.Reference), Window: window, Expr: r.Expr, Clear: r.Clear, For: r.For.hold(), KeepFiringFor: r.KeepFiringFor.hold(),
+		Severity: string(r.Severity), MinN: r.MinN, Limit: r.Limit, Labels: r.Labels, Annotations: r.Annotations,
+	}
+	for _, a := range r.Actions {
+		spec.Actions = append(spec.Actions, string(a))
+	}
+	return spec
+}
+
+func (h Hold) hold() alert.Hold { return alert.Hold{Windows: h.Windows, Duration: h.Duration.Std()} }
+
+// AlertRoutes compiles the routes to the receivers. extra names receivers that
+// exist beside the configured ones.
+func (c *Config) AlertRoutes(extra ...string) (*alert.Routes, error) {
+	names := slices.Clone(extra)
+	for _, r := range c.Receivers {
+		names = append(names, r.Name)
+	}
+	return alert.CompileRoutes(c.Routes.spec(), names)
+}
+
+func (r Route) spec() alert.RouteSpec {
+	out := alert.RouteSpec{Receiver: r.Receiver, Match: r.Match, Matchers: r.Matchers, Continue: r.Continue}
+	for _, sub := range r.Routes {
+		out.Routes = append(out.Routes, sub.spec())
+	}
+	return out
+}
+
+// StoreRetention returns how long state is kept.
+func (c *Config) StoreRetention() store.Retention {
+	keep := c.Store.Retention
+	return store.Retention{Panes: keep.Panes.Std(), Hours: keep.Hourly.Std(), Ledger: keep.Ledger.Std(), Dead: keep.Ledger.Std()}
+}
+
+// ReaderOptions returns what is read from the stream.
+func (c *Config) ReaderOptions() stream.ReaderOptions {
+	o := stream.DefaultReaderOptions(c.NATS.Stream)
+	o.Subjects = c.NATS.Subjects
+	return o
+}
+
+// PublisherOptions returns how dead letters are sent.
+func (c *Config) PublisherOptions() stream.PublisherOptions {
+	o := stream.DefaultPublisherOptions()
+	o.Body, o.Rate = stream.BodyMode(c.DLQ.Body), c.DLQ.Rate
+	return o
+}
+
+// EventLimits returns the bounds of one message.
+func (c *Config) EventLimits() event.Limits {
+	l := event.DefaultLimits
+	l.EventBytes = int(c.Limits.EventBytes)
+	l.Features = c.Limits.FeaturesPerModel
+	return l
+}
+
+// Read returns a secret: the one given, or else the content of its file, read
+// anew.
+func (c *Config) Read(secret Secret, file string) (string, error) { return c.source(secret, file)() }
+
+// TickSubject returns the subject on which driftd lets stream time pass while
+// nobody publishes, "" if the subjects read leave no room for one.
+func (c *Config) TickSubject() string {
+	for _, s := range c.NATS.Subjects {
+		if prefix, ok := strings.CutSuffix(s, ">"); ok {
+			return prefix + "driftd.tick"
+		}
+	}
+	return ""
+}
