@@ -20,7 +20,23 @@ const (
 )
 
 // place is where a value stands in the file.
-type place struct{ line, column int }
+type place struct {
+	line, column int
+	text         int // characters before its text: 0, or 1 for a quote; -1: further down, or not as written
+}
+
+func placeOf(n *yaml.Node) place {
+	p := place{line: n.Line, column: n.Column}
+	switch {
+	case n.Kind != yaml.ScalarNode, strings.ContainsAny(n.Value, "$\\\"\n"):
+		p.text = -1
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		p.text = -1
+	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
+		p.text = 1
+	}
+	return p
+}
 
 // A decoder walks a tree of YAML nodes into a Go value and collects faults and
 // the place of each path. It belongs to one Load.
@@ -70,7 +86,7 @@ func (d *decoder) value(path string, n *yaml.Node, v any) {
 		return
 	}
 	if _, known := d.places[path]; !known {
-		d.places[path] = place{n.Line, n.Column}
+		d.places[path] = placeOf(n)
 	}
 	switch t := v.(type) {
 	case decodable:

@@ -153,7 +153,11 @@ func (d *decoder) add(fs Faults) {
 		}
 		at := d.at(f.Path)
 		f.File, f.Line = d.file, at.line
-		f.Column += at.column
+		if at.text < 0 || f.Column == 0 {
+			f.Column = at.column
+		} else {
+			f.Column += at.column + at.text - 1
+		}
 		d.faults = append(d.faults, f)
 	}
 }
@@ -175,7 +179,7 @@ func (d *decoder) at(path string) place {
 		}
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
-	return place{1, 1}
+	return place{line: 1, column: 1}
 }
 
 // report returns the faults in order, each with its snippet.

@@ -78,14 +78,23 @@ func (r Rule) spec(decide time.Duration) alert.Spec {
 
 func (h Hold) hold() alert.Hold { return alert.Hold{Windows: h.Windows, Duration: h.Duration.Std()} }
 
-// AlertRoutes compiles the routes to the receivers. extra names receivers that
-// exist beside the configured ones.
+// AlertRoutes compiles the routes. extra names receivers that exist beside the
+// configured ones. When the operator named nobody at the root, what no route
+// takes goes to the signals alone.
 func (c *Config) AlertRoutes(extra ...string) (*alert.Routes, error) {
-	names := slices.Clone(extra)
+	root := c.Routes.spec()
+	if root.Receiver == "" {
+		root.Receiver = SignalReceiver
+	}
+	names := []string{SignalReceiver}
 	for _, r := range c.Receivers {
 		names = append(names, r.Name)
 	}
-	return alert.CompileRoutes(c.Routes.spec(), names)
+	// A receiver that exists and is not routed is a fault to CompileRoutes; one
+	// that only a budget names is none here.
+	routed := append(c.Routes.receivers(), root.Receiver)
+	names = slices.DeleteFunc(append(names, extra...), func(name string) bool { return !slices.Contains(routed, name) })
+	return alert.CompileRoutes(root, names)
 }
 
 func (r Route) spec() alert.RouteSpec {

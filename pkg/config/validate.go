@@ -21,9 +21,9 @@ func (v *validator) fault(path, format string, args ...any) {
 	v.faults = append(v.faults, Fault{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// faultAt is fault for a place inside a text, offset characters from its start.
-func (v *validator) faultAt(path string, offset int, format string, args ...any) {
-	v.faults = append(v.faults, Fault{Path: path, Column: offset, Message: fmt.Sprintf(format, args...)})
+// faultAt is fault for a place inside a text: the column of its first line, from 1.
+func (v *validator) faultAt(path string, column int, format string, args ...any) {
+	v.faults = append(v.faults, Fault{Path: path, Column: column, Message: fmt.Sprintf(format, args...)})
 }
 
 // Validate returns Faults for everything that the program could not run. Load
@@ -52,7 +52,6 @@ var (
 	streamName = regexp.MustCompile(`^[^\s.*>/\\]+$`)
 	subject    = regexp.MustCompile(`^[^\s.]+(\.[^\s.]+)*$`)
 	labelName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	alertName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 )
 
 func (v *validator) nats(c *Config) {
@@ -148,6 +147,8 @@ func (v *validator) windows(c *Config) {
 		switch {
 		case size <= 0 || w.Pane > 0 && size%w.Pane != 0:
 			v.fault(path, "%s is no multiple of windows.pane (%s)", size, w.Pane)
+		case size > hour && size%hour != 0:
+			v.fault(path, "%s is longer than an hour and no multiple of it: it is summed from hourly rollups", size)
 		case size > 31*day:
 			v.fault(path, "%s is too long: 31d at most", size)
 		case i > 0 && size <= w.Sizes[i-1]:

@@ -1,10 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
+
+	"driftd.dev/driftd/pkg/alert"
 )
 
 // rules checks c.Rules; the windows of a rules file alone are only known to be
@@ -14,9 +15,6 @@ func (v *validator) rules(c *Config, whole bool) {
 	for i, r := range c.Rules {
 		path := fmt.Sprintf("rules[%d]", i)
 		v.named(path+".alert", r.Alert, "rule", first)
-		if r.Alert != "" && !alertName.MatchString(r.Alert) {
-			v.fault(path+".alert", "%q: a name starts with a letter, then letters, digits, '_', '-' and '.'", r.Alert)
-		}
 		for key, pattern := range map[string]string{
 			"model": r.Model, "version": r.Version, "variant": r.Variant, "segment": r.Segment, "feature": r.Feature,
 		} {
@@ -25,47 +23,40 @@ func (v *validator) rules(c *Config, whole bool) {
 		if whole && !slices.Contains(c.Windows.Sizes, r.Window) {
 			v.fault(path+".window", "%s is none of windows.sizes (%s)", r.Window, durations(c.Windows.Sizes))
 		}
-		if !whole {
-			v.positive(path+".window", r.Window)
-		}
-		v.actions(path, r)
-		v.labels(path, r)
-		v.expressions(path, r)
+		v.compile(path, r, c.Windows.Decide)
 	}
 }
 
-func (v *validator) actions(path string, r Rule) {
-	for i, a := range r.Actions {
-		if slices.Contains(r.Actions[:i], a) {
-			v.fault(fmt.Sprintf("%s.actions[%d]", path, i), "%q is given twice", a)
-		}
-	}
-}
-
-// reserved are the labels that driftd sets.
-var reserved = []string{"alertname", "model", "model_version", "variant", "segment", "feature", "severity", "owner", "status"}
-
-func (v *validator) labels(path string, r Rule) {
-	for name, value := range r.Labels {
-		at := join(path+".labels", name)
-		switch {
-		case !labelName.MatchString(name):
-			v.fault(at, "%q: a label's name has letters, digits and '_' only, and no digit first", name)
-		case slices.Contains(reserved, name):
-			v.fault(at, "%q is set by driftd", name)
-		case strings.Contains(value, "{{"):
-			v.fault(at, "a label is fixed, since it is part of the alert's identity: put values into annotations")
-		}
-	}
+// compile lets alert check what only it knows, expressions above all.
+func (v *validator) compile(path string, r Rule, decide Duration) {
 	for name := range r.Annotations {
 		if !labelName.MatchString(name) {
 			v.fault(join(path+".annotations", name), "%q: an annotation's name has letters, digits and '_' only, and no digit first", name)
 		}
 	}
+	for i, a := range r.Actions {
+		if slices.Contains(r.Actions[:i], a) {
+			v.fault(fmt.Sprintf("%s.actions[%d]", path, i), "%q is given twice", a)
+		}
+	}
+	_, err := alert.Compile(r.spec(decide.Std()))
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var f *alert.Fault
+		switch {
+		case !errors.As(err, &f):
+			v.fault(path, "%v", err)
+		case f.Field == "alert" && r.Alert == "": // reported as missing
+		case f.Line == 1:
+			v.faultAt(path+"."+f.Field, f.Column, "%s", f.Message)
+		default:
+			v.fault(path+"."+f.Field, "%s", f.Message)
+		}
+	}
 }
-
-// matcher is one condition of a route on a label.
-var matcher = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*$`)
 
 // route checks a node of the tree and those below.
 func (v *validator) route(path string, r Route, c *Config, root bool) {
@@ -89,12 +80,7 @@ func (v *validator) route(path string, r Route, c *Config, root bool) {
 	}
 	for i, text := range r.Matchers {
 		at := fmt.Sprintf("%s.matchers[%d]", path, i)
-		m := matcher.FindStringSubmatch(text)
-		if m == nil {
-			v.fault(at, "expected name=value, name!=value, name=~regexp or name!~regexp, found %q", text)
-			continue
-		}
-		if _, err := regexp.Compile(m[3]); err != nil && strings.HasSuffix(m[2], "~") {
+		if _, err := alert.ParseMatcher(text); err != nil {
 			v.fault(at, "%v", err)
 		}
 	}
@@ -112,6 +98,10 @@ func (v *validator) receiver(path, name string, c *Config) {
 		v.fault(path, "there is no receiver %q%s", name, suggest(name, names))
 	}
 }
+
+// SignalReceiver is the receiver of the signals on NATS, which every decision is
+// sent to without a route.
+const SignalReceiver = "nats"
 
 func (v *validator) receivers(c *Config) {
 	first := map[string]bool{}
@@ -145,10 +135,34 @@ func (v *validator) receivers(c *Config) {
 		if r.NATS != nil {
 			kinds++
 		}
+		if r.Name == SignalReceiver {
+			v.fault(path+".name", "%q is the name of driftd's own signals: choose another", r.Name)
+		}
+		if r.Name != "" && !routed(c, r.Name) {
+			v.fault(path+".name", "nobody sends to %q: name it in routes or in a budget, or remove it", r.Name)
+		}
 		if kinds != 1 {
 			v.fault(path, "a receiver is exactly one of pagerduty, slack, webhook, alertmanager and nats, found %d", kinds)
 		}
 	}
+}
+
+// routed reports whether a route or a budget names the receiver.
+func routed(c *Config, name string) bool {
+	return slices.Contains(c.Routes.receivers(), name) ||
+		slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Receiver == name })
+}
+
+// receivers returns the receivers named in r and below, some twice.
+func (r Route) receivers() []string {
+	var out []string
+	if r.Receiver != "" {
+		out = append(out, r.Receiver)
+	}
+	for _, below := range r.Routes {
+		out = append(out, below.receivers()...)
+	}
+	return out
 }
 
 func (v *validator) exactlyOne(path, key string, secret Secret, file string) {
@@ -156,11 +170,4 @@ func (v *validator) exactlyOne(path, key string, secret Secret, file string) {
 		v.fault(path+"."+key, "one of %s and %s_file must be set", key, key)
 	}
 	v.atMostOne(path, key, secret.Set(), file != "")
-}
-
-// expressions checks what is there to be compiled.
-func (v *validator) expressions(path string, r Rule) {
-	if strings.TrimSpace(r.Expr) == "" {
-		v.fault(path+".expr", "the condition is empty")
-	}
 }
