@@ -1,0 +1,111 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+// Errors by which a Reader or a Commander says what kind of failure it is.
+var (
+	// ErrNotFound says that nothing has the given name.
+	ErrNotFound = errors.New("not found")
+	// ErrUnavailable says that the same request may succeed later.
+	ErrUnavailable = errors.New("not available now")
+)
+
+// A problem is an error of RFC 9457. As a Go error it ends a handler.
+type problem struct {
+	Type      string  `json:"type"`
+	Title     string  `json:"title"`
+	Status    int     `json:"status"`
+	Detail    string  `json:"detail"`
+	Instance  string  `json:"instance,omitempty"`
+	RequestID string  `json:"request_id"`
+	Errors    []fault `json:"errors,omitempty"`
+}
+
+// A fault is one thing wrong with a request.
+type fault struct {
+	Path    string `json:"path"` // name of a parameter, or place in a body
+	Message string `json:"message"`
+	Value   string `json:"value,omitempty"`
+}
+
+// Error implements error.
+func (p problem) Error() string { return strconv.Itoa(p.Status) + " " + p.Detail }
+
+func badParameter(name, value, message string) problem {
+	return problem{
+		Status: http.StatusBadRequest, Detail: name + ": " + message,
+		Errors: []fault{{Path: name, Message: message, Value: value[:min(len(value), 100)]}},
+	}
+}
+
+func notFound(detail string) problem { return problem{Status: http.StatusNotFound, Detail: detail} }
+
+// problemOf classifies an error of a handler.
+func problemOf(err error) problem {
+	var p problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.Is(err, ErrNotFound):
+		return notFound(err.Error())
+	case errors.As(err, &tooLarge):
+		return problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes"}
+	case errors.Is(err, ErrUnavailable):
+		return problem{Status: http.StatusServiceUnavailable, Detail: err.Error() + "; try again"}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return problem{Status: http.StatusServiceUnavailable, Detail: "the request took too long; ask for less at once, or try again"}
+	}
+	return problem{Status: http.StatusInternalServerError, Detail: "driftd failed; its log has the request id"}
+}
+
+// fail sends a problem.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
+	p.Type, p.Title, p.Instance, p.RequestID = "about:blank", http.StatusText(p.Status), r.URL.EscapedPath(), requestID(r)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // strings only: cannot happen
+		body = []byte("{}")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// sendJSON sends v. Nothing is sent before all of it could be encoded.
+func sendJSON(w http.ResponseWriter, status int, v any) error {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // a client that hung up needs no answer
+	return nil
+}
+
+// A list is the form of every list.
+type list[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"next_cursor"` // null at the end
+}
+
+func newList[T any](items []T, next string) list[T] {
+	if items == nil {
+		items = []T{}
+	}
+	l := list[T]{Items: items}
+	if next != "" {
+		l.NextCursor = &next
+	}
+	return l
+}

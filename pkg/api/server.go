@@ -1,0 +1,173 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Options are what a Server needs. Reader is required; without a Commander the
+// paths that change something answer 503.
+type Options struct {
+	Reader      Reader
+	Commander   Commander
+	Version     string                  // of driftd
+	Config      func() []byte           // the effective configuration as YAML, secrets redacted; nil: 404
+	Schema      []byte                  // JSON schema of the configuration; nil: 404
+	ExternalURL string                  // its host is one that requests may name; "" for none
+	Pane        time.Duration           // windows are sums of panes of this length; 0: 1 minute
+	SeriesLimit int                     // most series on /metrics; 0: 100,000
+	Extra       map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
+	Now         func() time.Time        // wall clock, for "-24h"; nil: time.Now
+	Log         zerolog.Logger
+}
+
+// A Server answers HTTP. It is safe for concurrent use.
+type Server struct {
+	Options
+	limits   serverLimits
+	hosts    map[string]bool
+	routes   []route
+	mux      *http.ServeMux
+	openapi  []byte
+	withheld atomic.Uint64 // series left out of all pages so far
+	heavy    chan struct{} // slots of requests that read many windows
+	streams  chan struct{} // slots of event streams
+	requests atomic.Uint64
+	started  string // part of request ids: tells processes apart
+	process  process
+}
+
+// serverLimits are the knobs of a listener. They are fixed in production.
+type serverLimits struct {
+	header, read, write, idle, shutdown time.Duration
+	headerBytes                         int
+	connections, heavy, streams         int
+	streamTick                          time.Duration
+}
+
+func defaultLimits() serverLimits {
+	return serverLimits{
+		header: 5 * time.Second, read: 30 * time.Second, write: 30 * time.Second, idle: 60 * time.Second, shutdown: 5 * time.Second,
+		headerBytes: 16 << 10, connections: 512, heavy: 8, streams: 64, streamTick: time.Second,
+	}
+}
+
+// New returns a Server. The error joins every fault of the options.
+func New(o Options) (*Server, error) {
+	s := &Server{Options: o, limits: defaultLimits(), hosts: map[string]bool{"localhost": true}}
+	var faults []error
+	if o.Reader == nil {
+		faults = append(faults, errors.New("api needs a reader"))
+	}
+	if o.ExternalURL != "" {
+		u, err := url.Parse(o.ExternalURL)
+		if err != nil || u.Hostname() == "" {
+			faults = append(faults, fmt.Errorf("external URL %q has no host; write it like https://driftd.example.org", o.ExternalURL))
+		} else {
+			s.hosts[canonicalHost(u.Hostname())] = true
+		}
+	}
+	if o.Pane < 0 || o.SeriesLimit < 0 {
+		faults = append(faults, errors.New("pane and series limit must not be negative"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if s.Pane == 0 {
+		s.Pane = time.Minute
+	}
+	if s.SeriesLimit == 0 {
+		s.SeriesLimit = 100_000
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	s.heavy, s.streams = make(chan struct{}, s.limits.heavy), make(chan struct{}, s.limits.streams)
+	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
+	s.process = newProcess()
+	s.routes = s.table()
+	s.mux = http.NewServeMux()
+	for _, rt := range s.routes {
+		s.mux.Handle(rt.method+" "+rt.path, s.endpoint(rt))
+	}
+	for pattern, h := range o.Extra {
+		s.mux.Handle(pattern, h)
+	}
+	return s, nil
+}
+
+// Handler returns every page, behind the guards: the Host allow-list, the
+// same-origin rule for writes, security headers and bounds.
+func (s *Server) Handler() http.Handler { return s.guard(s.mux, true) }
+
+// MetricsHandler returns /metrics and health alone, for a listener of its own.
+// It answers to any Host, since scrapers come by names that driftd does not
+// know and there is nothing to change.
+func (s *Server) MetricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range s.routes {
+		if rt.scrape {
+			mux.Handle(rt.method+" "+rt.path, s.endpoint(rt))
+		}
+	}
+	return s.guard(mux, false)
+}
+
+// Serve answers on l until ctx ends, then lets requests finish for 5 s and
+// closes what is left. It returns nil after such an end. A Server serves once.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.Handler())
+}
+
+// ServeMetrics is Serve with MetricsHandler.
+func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.MetricsHandler())
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	// Requests do not inherit ctx: they may finish after it ends.
+	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: s.limits.header,
+		ReadTimeout:       s.limits.read,
+		IdleTimeout:       s.limits.idle,
+		MaxHeaderBytes:    s.limits.headerBytes,
+		BaseContext:       func(net.Listener) context.Context { return context.WithValue(requests, stoppingKey{}, ctx.Done()) },
+		ErrorLog:          newErrorLog(s.Log),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(limitListener(l, s.limits.connections)) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve http on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	bounded, done := context.WithTimeout(requests, s.limits.shutdown)
+	defer done()
+	if err := srv.Shutdown(bounded); err != nil {
+		s.Log.Warn().Err(err).Msg("http requests were cut off at the end")
+		_ = srv.Close()
+	}
+	<-ended
+	return nil
+}
+
+// stoppingKey finds, in a request's context, the channel that is closed when
+// the server begins to shut down.
+type stoppingKey struct{}
+
+// stopping returns that channel: event streams end by it.
+func stopping(ctx context.Context) <-chan struct{} {
+	done, _ := ctx.Value(stoppingKey{}).(<-chan struct{})
+	return done // nil, which never ends, without a Serve
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"driftd.dev/driftd/pkg/drift"
+)
+
+// A statusJSON is the answer of /api/v1/status, by contract.md section 4.
+type statusJSON struct {
+	Version    string            `json:"version"`
+	Schema     int               `json:"schema"`
+	StoreID    string            `json:"store_id"`
+	Role       string            `json:"role"`
+	Epoch      uint64            `json:"epoch"`
+	Ready      bool              `json:"ready"`
+	Reasons    []string          `json:"reasons"` // why it is not ready
+	Stream     streamJSON        `json:"stream"`
+	Disk       diskJSON          `json:"disk"`
+	Config     configJSON        `json:"config"`
+	LastCommit *time.Time        `json:"last_commit"`
+	Notifier   notifierJSON      `json:"notifier"`
+	Counters   map[string]uint64 `json:"counters"`
+	StoreBytes int64             `json:"store_bytes"`
+	Balanced   bool              `json:"balanced"` // the books of messages and events add up
+}
+
+type streamJSON struct {
+	Name         string     `json:"name"`
+	Created      *time.Time `json:"created"`
+	FirstSeq     uint64     `json:"first_seq"`
+	LastSeq      uint64     `json:"last_seq"`
+	CommittedSeq uint64     `json:"committed_seq"`
+	Gaps         []Gap      `json:"gaps"`
+	Connected    bool       `json:"connected"`
+	Rewinds      uint64     `json:"rewinds"`
+}
+
+type diskJSON struct {
+	Free  uint64 `json:"free"` // bytes
+	State string `json:"state"`
+}
+
+type configJSON struct {
+	Hash     string     `json:"hash"`
+	LoadedAt *time.Time `json:"loaded_at"`
+}
+
+type notifierJSON struct {
+	Pending   int            `json:"pending"`
+	Oldest    Num            `json:"oldest_s"` // age of the oldest delivery owed, 0 for none
+	Receivers []receiverJSON `json:"receivers"`
+}
+
+type receiverJSON struct {
+	Name    string            `json:"name"`
+	Kind    string            `json:"kind"`
+	Sent    uint64            `json:"sent"`
+	Failed  map[string]uint64 `json:"failed"`
+	Pending int               `json:"pending"`
+}
+
+// instant returns nil for the zero time, which JSON tells as null.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func newStatus(s *Snapshot) statusJSON {
+	out := statusJSON{
+		Version: s.Version, Schema: s.Schema, StoreID: s.StoreID, Role: s.Role, Epoch: s.Epoch,
+		Ready: len(s.NotReady) == 0, Reasons: nonNil(s.NotReady),
+		Stream: streamJSON{
+			Name: s.Stream.Name, Created: instant(s.Stream.Created), FirstSeq: s.Stream.FirstSeq, LastSeq: s.Stream.LastSeq,
+			CommittedSeq: s.Stream.CommittedSeq, Gaps: nonNil(s.Stream.Gaps), Connected: s.Stream.Connected, Rewinds: s.Stream.Rewinds,
+		},
+		Disk: diskJSON(s.Disk), Config: configJSON{s.Config.Hash, instant(s.Config.LoadedAt)}, LastCommit: instant(s.LastCommit),
+		Notifier: notifierJSON{Pending: s.Notifier.Pending, Oldest: Num(s.owedFor().Seconds()), Receivers: []receiverJSON{}},
+		Counters: s.counters(), StoreBytes: s.StoreBytes, Balanced: s.Account == nil || s.Account.Balance(s.Stream.CommittedSeq) == nil,
+	}
+	for _, r := range s.Notifier.Receivers {
+		failed := r.Failed
+		if failed == nil {
+			failed = map[string]uint64{}
+		}
+		out.Notifier.Receivers = append(out.Notifier.Receivers, receiverJSON{r.Name, r.Kind, r.Sent, failed, r.Pending})
+	}
+	return out
+}
+
+// owedFor returns how long the oldest delivery has been owed.
+func (s *Snapshot) owedFor() time.Duration {
+	if s.Notifier.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, s.At.Sub(s.Notifier.Oldest))
+}
+
+// counters returns what became of all messages and events, by outcome.
+func (s *Snapshot) counters() map[string]uint64 {
+	a := s.Account
+	if a == nil {
+		a = &drift.Account{}
+	}
+	out := map[string]uint64{
+		"accepted": a.Accepted, "invalid": a.Invalid, "oversize": a.Oversize, "filtered": a.Filtered, "gap": a.Gap, "decoded": a.Decoded,
+	}
+	for o := drift.Counted; o <= drift.OverLimit; o++ {
+		out[o.String()] = a.Total(o)
+	}
+	return out
+}
+
+// ready is the answer of /-/ready.
+type ready struct {
+	Reasons []string `json:"reasons"` // "nats", "disk", "replay", "store", "config"; empty when ready
+}
+
+func (s *Server) getReady(w http.ResponseWriter, _ *request) error {
+	reasons := nonNil(s.Reader.Snapshot().NotReady)
+	status := http.StatusOK
+	if len(reasons) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	return sendJSON(w, status, ready{reasons})
+}
+
+func (s *Server) getHealthy(w http.ResponseWriter, _ *request) error {
+	return sendText(w, "text/plain; charset=utf-8", []byte("driftd is alive\n"))
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, _ *request) error {
+	return sendJSON(w, http.StatusOK, newStatus(s.Reader.Snapshot()))
+}
+
+func sendText(w http.ResponseWriter, kind string, body []byte) error {
+	w.Header().Set("Content-Type", kind)
+	_, _ = w.Write(body) // a client that hung up needs no answer
+	return nil
+}
