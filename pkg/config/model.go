@@ -1,5 +1,7 @@
 package config
 
+import "driftd.dev/driftd/pkg/event"
+
 // A ModelSettings is what holds for one model: its entry over the defaults.
 type ModelSettings struct {
 	Listed         bool // an entry under models matches it
@@ -57,33 +59,9 @@ func (c *Config) Admits(model string) bool {
 // model returns the first entry that matches, nil if none does.
 func (c *Config) model(name string) *Model {
 	for i := range c.Models {
-		if match(c.Models[i].Name, name) {
+		if event.Match(c.Models[i].Name, name) {
 			return &c.Models[i]
 		}
 	}
 	return nil
-}
-
-// match reports whether name fits a glob: "*" is any run of bytes, "?" any one.
-func match(glob, name string) bool {
-	star, back := -1, 0
-	g, n := 0, 0
-	for n < len(name) {
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			star, back = g, n
-			g++
-		case g < len(glob) && (glob[g] == '?' || glob[g] == name[n]):
-			g, n = g+1, n+1
-		case star >= 0:
-			back++
-			g, n = star+1, back
-		default:
-			return false
-		}
-	}
-	for g < len(glob) && glob[g] == '*' {
-		g++
-	}
-	return g == len(glob)
 }

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"driftd.dev/driftd/pkg/event"
 )
 
 // RollupSize is the length of the rollups that outlive the panes.
@@ -32,7 +33,7 @@ type Spec struct {
 
 // A ModelSpec is what the operator says about the models of one glob.
 type ModelSpec struct {
-	Glob     string     // path.Match pattern over the model's name
+	Glob     string     // of the model's name; see Match
 	Segments [][]string // each a list of segment names counted together
 }
 
@@ -84,10 +85,6 @@ func (s Spec) Validate() error {
 		fault(size > RollupSize && size%RollupSize != 0, "window size %v is longer than %v and not a multiple of it", size, RollupSize)
 		fault(slices.Contains(s.Sizes[:i], size), "window size %v is listed twice", size)
 	}
-	for _, m := range s.Models {
-		_, err := path.Match(m.Glob, "")
-		fault(err != nil, "model pattern %q: %v", m.Glob, err)
-	}
 	l := s.Limits
 	fault(min(l.Models, l.Features, l.Versions, l.Segments, l.Categories, l.GapWindows) < 1, "a limit is below 1: %+v", l)
 	fault(s.Sample.MinRows < 1 || s.Sample.MaxRows < 1, "a baseline needs at least 1 row")
@@ -98,12 +95,15 @@ func (s Spec) Validate() error {
 // model returns the ModelSpec that applies to a model.
 func (s *Spec) model(name string) (ModelSpec, bool) {
 	for _, m := range s.Models {
-		if ok, _ := path.Match(m.Glob, name); ok {
+		if Match(m.Glob, name) {
 			return m, true
 		}
 	}
 	return ModelSpec{}, s.Discover
 }
+
+// Match reports whether a name fits a glob; see event.Match.
+func Match(glob, name string) bool { return event.Match(glob, name) }
 
 // Compare orders groups by model, version, variant and segment.
 func (g Group) Compare(o Group) int {

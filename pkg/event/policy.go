@@ -63,8 +63,7 @@ type FieldRule struct {
 	Type        ValueType
 }
 
-// ModelPolicy adds rules for the models whose name matches Glob, where * is any
-// text and ? any one character.
+// ModelPolicy adds rules for the models whose name matches Glob; see Match.
 type ModelPolicy struct {
 	Glob   string
 	Fields map[string]FieldRule
@@ -188,7 +187,7 @@ func (p *Policy) forModel(model string) *modelRules {
 	}
 	add(p.fields)
 	for _, mp := range p.models {
-		if matchGlob(mp.Glob, model) {
+		if Match(mp.Glob, model) {
 			add(mp.Fields)
 		}
 	}
@@ -233,30 +232,6 @@ func (m *modelRules) named(name string) rule {
 		return r
 	}
 	return rule{action: Count}
-}
-
-// matchGlob reports whether s matches a pattern of literals, * and ?. It
-// remembers one star, so it is linear in practice and quadratic at worst.
-func matchGlob(pattern, s string) bool {
-	star, mark, p, i := -1, 0, 0, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p, i = p+1, i+1
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }
 
 // apply turns a value as read into a value as allowed. Drop is the caller's.
