@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 
+	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/stats"
 )
 
@@ -16,7 +17,7 @@ type comparePage struct {
 
 // A compareCard is one compared column with the shares of its cells.
 type compareCard struct {
-	featureReport
+	api.FeatureJSON
 	Bars          []bar
 	Width, Height int
 }
@@ -40,7 +41,7 @@ const (
 func writeComparePage(w io.Writer, c *comparison) error {
 	page := comparePage{compareReport: c.json()}
 	for _, f := range page.Features {
-		card := compareCard{featureReport: f, Height: chartHeight}
+		card := compareCard{FeatureJSON: f, Height: chartHeight}
 		card.Bars = bars(c.shares(f.Name))
 		card.Width = max(1, len(card.Bars)) * cellWidth
 		page.Cards = append(page.Cards, card)
@@ -93,7 +94,7 @@ func bars(shares []stats.BinShare) []bar {
 
 var comparePageTemplate = template.Must(template.New("compare").Funcs(template.FuncMap{
 	"percent": percent,
-	"digits":  func(n number) string { return cellText(n, 4) },
+	"digits":  func(n api.Num) string { return cellText(n, 4) },
 	"add":     func(a, b int) int { return a + b },
 	"bar":     func() int { return barWidth },
 }).Parse(`<!doctype html>
@@ -115,12 +116,12 @@ dl { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .4rem 0; } dt { 
 </head>
 <body>
 <h1>driftd compare: {{.Drifting}} of {{len .Features}} columns material</h1>
-<p>Reference <b>{{.Reference}}</b>, {{.RowsRef}} rows. Current <b>{{.Current}}</b>, {{.RowsCur}} rows.<br>
+<p>Reference <b>{{.Reference}}</b>, {{.RowsReference}} rows. Current <b>{{.Current}}</b>, {{.RowsCurrent}} rows.<br>
 <svg width="12" height="12" aria-hidden="true"><rect class="ref" width="12" height="12"/></svg> reference
 <svg width="12" height="12" aria-hidden="true"><rect class="cur" width="12" height="12"/></svg> current</p>
 {{range .Cards}}<section>
 <h2>{{if .Name}}{{.Name}}{{else}}(unnamed){{end}} <span class="verdict {{.Verdict}}">{{.Verdict}}</span></h2>
-<dl><div><dt>type</dt><dd>{{.Type}}</dd></div><div><dt>missing</dt><dd>{{percent .MissingRef}} to {{percent .MissingCur}}</dd></div>
+<dl><div><dt>type</dt><dd>{{.Type}}</dd></div><div><dt>missing</dt><dd>{{percent .MissingReference}} to {{percent .MissingCurrent}}</dd></div>
 {{with digits .PSI}}<div><dt>psi</dt><dd>{{.}}</dd></div>{{end}}{{with digits .KS.Lo}}<div><dt>ks at least</dt><dd>{{.}}</dd></div>{{end}}
 {{with .Because}}<div><dt>because</dt><dd>{{.}}</dd></div>{{end}}
 {{range .Gone}}<div><dt>gone</dt><dd>{{.}}</dd></div>{{end}}{{range .New}}<div><dt>new</dt><dd>{{.}}</dd></div>{{end}}</dl>

@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
+
+	"driftd.dev/driftd/pkg/api"
 )
 
 // A result is what a command found, for every format:
@@ -30,7 +32,7 @@ type result struct {
 }
 
 // A sheet is a table: head names the columns, and each row is parallel to it.
-// Cells are strings, booleans, integers, float64, number or nil.
+// Cells are strings, booleans, integers, float64, api.Num or nil.
 type sheet struct {
 	head []string
 	rows [][]any
@@ -70,18 +72,6 @@ func (e *env) print(r result) error {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
 	return nil
-}
-
-// A number is a float64 that may be undefined: NaN and infinities are null,
-// which JSON has no other word for.
-type number float64
-
-// MarshalJSON writes the fewest digits that read back as the same float64.
-func (n number) MarshalJSON() ([]byte, error) {
-	if x := float64(n); math.IsNaN(x) || math.IsInf(x, 0) {
-		return []byte("null"), nil
-	}
-	return json.Marshal(float64(n))
 }
 
 // writeJSON writes one value and a line break. Keys stand in the order of the
@@ -183,7 +173,7 @@ func cellText(cell any, digits int) string {
 		return ""
 	case string:
 		return v
-	case number:
+	case api.Num:
 		return floatText(float64(v), digits)
 	case float64:
 		return floatText(v, digits)

@@ -66,8 +66,14 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 	}
 	e.flags(root)
 	root.AddCommand(
+		newDemoCmd(e),
 		newServeCmd(e),
+		newDemoCmd(e),
 		newCompareCmd(e),
+		newSendCmd(e),
+		newGenCmd(e),
+		newCheckCmd(e),
+		newConfigCmd(e),
 		newBenchCmd(e),
 		newVersionCmd(e),
 	)

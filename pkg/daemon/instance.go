@@ -1,0 +1,413 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// An Instance is a daemon with its edges, made from a configuration: what
+// `driftd serve` runs, and what the demo and whole-system tests embed.
+type Instance struct {
+	*Daemon
+	Conn     *stream.Conn
+	Embedded *stream.Embedded // nil unless nats.embedded
+	Store    *store.Store
+
+	server   *api.Server
+	listener net.Listener
+	metrics  net.Listener // nil unless http.metrics_listen
+	log      zerolog.Logger
+	cleanups []cleanup // undone last to first
+}
+
+// A cleanup undoes one step of Start.
+type cleanup struct {
+	name string
+	undo func() error
+}
+
+// Extras are what a configuration file cannot say.
+type Extras struct {
+	Version string
+	Log     zerolog.Logger
+	// Receivers exist beside the configured ones; tests and the demo.
+	Receivers []notify.Receiver
+	// Client reaches receivers; nil: notify.NewClient with its guard.
+	Client *http.Client
+	// Pages are served beside the API, by path prefix.
+	Pages map[string]http.Handler
+	// Store overrides how the store is opened, but for its log.
+	Store store.Options
+	// Checkpoint overrides the policy; zero: DefaultCheckpoint.
+	Checkpoint Checkpoint
+}
+
+// Start opens the store, connects and restores the last checkpoint. It consumes
+// nothing before Run. Whatever it has opened when it fails it closes again.
+func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err error) {
+	i := &Instance{log: x.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.Close())
+		}
+	}()
+	if err := i.open(c, x); err != nil {
+		return nil, err
+	}
+	if err := i.connect(ctx, c); err != nil {
+		return nil, err
+	}
+	o, err := i.options(c, x)
+	if err != nil {
+		return nil, err
+	}
+	if i.Daemon, err = New(o); err != nil {
+		return nil, err
+	}
+	return i, i.listen(ctx, c, x)
+}
+
+func (i *Instance) onClose(name string, undo func() error) {
+	i.cleanups = append(i.cleanups, cleanup{name, undo})
+}
+
+func (i *Instance) open(c *config.Config, x Extras) error {
+	o := x.Store
+	o.Log = func(level, message string) {
+		l, err := zerolog.ParseLevel(level)
+		if err != nil || l == zerolog.InfoLevel {
+			l = zerolog.DebugLevel
+		}
+		x.Log.WithLevel(l).Str("component", "store").Msg(message)
+	}
+	var err error
+	if i.Store, err = store.Open(c.Store.Dir, o); err != nil {
+		return err
+	}
+	i.onClose("store", i.Store.Close)
+	return nil
+}
+
+// connect reaches NATS, or starts JetStream in the process.
+func (i *Instance) connect(ctx context.Context, c *config.Config) error {
+	o := stream.Options{URL: c.NATS.URL.Reveal(), CredsFile: c.NATS.CredsFile}
+	if c.NATS.CredsFile != "" {
+		o.CredsFile = c.Path(c.NATS.CredsFile)
+	}
+	if c.NATS.Embedded {
+		host, port, err := listenAddress(c.NATS.URL.Reveal())
+		if err != nil {
+			return err
+		}
+		i.Embedded, err = stream.StartEmbedded(stream.EmbeddedOptions{
+			Dir: filepath.Join(c.Store.Dir, "nats"), Listen: host, Port: port,
+			Log: func(level, message string) {
+				i.log.Debug().Str("component", "nats-server").Str("severity", level).Msg(message)
+			},
+		})
+		if err != nil {
+			return err
+		}
+		i.onClose("embedded NATS", func() error { i.Embedded.Shutdown(); return nil })
+		o.URL, o.InProcess = "", i.Embedded
+	}
+	var err error
+	if i.Conn, err = stream.Connect(o); err != nil {
+		return err
+	}
+	i.onClose("NATS connection", func() error { i.Conn.Close(); return nil })
+	if i.Embedded == nil {
+		return nil // the streams belong to their operator; the reader waits for its own
+	}
+	in := stream.InputStream()
+	in.Name, in.Subjects = c.NATS.Stream, c.NATS.Subjects
+	for _, spec := range []stream.StreamSpec{in, stream.SignalStream()} {
+		if _, err := stream.EnsureStream(ctx, i.Conn.JetStream(), spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenAddress returns where the embedded server listens: nats.url's host and
+// port.
+func listenAddress(address string) (host string, port int, err error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats.url: %w", err)
+	}
+	port, err = strconv.Atoi(u.Port())
+	if err != nil {
+		return "", 0, fmt.Errorf("nats.url %s: with nats.embedded it needs a port to listen on, or 0 for any", u.Redacted())
+	}
+	return u.Hostname(), port, nil
+}
+
+// options makes the daemon's parts.
+func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
+	decoder, err := newDecoder(c)
+	if err != nil {
+		return o, err
+	}
+	reader, err := stream.NewReader(i.Conn, c.ReaderOptions())
+	if err != nil {
+		return o, err
+	}
+	publisher, err := stream.NewPublisher(i.Conn, c.PublisherOptions())
+	if err != nil {
+		return o, err
+	}
+	i.onClose("publisher", func() error { publisher.Close(); return nil })
+	receivers, err := i.receivers(c, x, publisher)
+	if err != nil {
+		return o, err
+	}
+	var names []string
+	for _, r := range x.Receivers {
+		names = append(names, r.Name)
+	}
+	rules, err := c.AlertRules()
+	if err != nil {
+		return o, err
+	}
+	routes, err := c.AlertRoutes(names...)
+	if err != nil {
+		return o, err
+	}
+	o = Options{
+		Spec: c.DriftSpec(), Decoder: decoder, Tick: c.TickSubject(), Rules: rules, Routes: routes,
+		Owner: func(model string) string { return c.Model(model).Owner },
+		Store: i.Store, Source: reader, Status: reader.Status, DeadLetters: publisher, Receivers: receivers,
+		Checkpoint: x.Checkpoint, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(), Version: x.Version, Log: x.Log,
+	}
+	if o.Checkpoint == (Checkpoint{}) {
+		o.Checkpoint = DefaultCheckpoint()
+	}
+	if o.Tick != "" {
+		o.Ticker = ticker{publisher, o.Tick}
+	}
+	return o, nil
+}
+
+func newDecoder(c *config.Config) (*event.Decoder, error) {
+	key, err := c.HMACKey()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := event.NewPolicy(c.PolicySpec(key))
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := event.NewSubjectTemplate(c.NATS.SubjectTemplate)
+	if err != nil {
+		return nil, err
+	}
+	d := event.NewDecoder(policy, c.EventLimits())
+	d.SetSubjects(subjects)
+	return d, nil
+}
+
+// receivers makes the configured receivers and the NATS signals.
+func (i *Instance) receivers(c *config.Config, x Extras, p *stream.Publisher) ([]notify.Receiver, error) {
+	client := x.Client
+	if client == nil {
+		client = notify.NewClient(notify.ClientOptions{})
+	}
+	signals := notify.NewSignal(signaller{p})
+	out := append([]notify.Receiver{{Name: SignalReceiver, Sink: signals}}, x.Receivers...)
+	for _, r := range c.Receivers {
+		receiver, err := newReceiver(c, r, client, signals)
+		if err != nil {
+			return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
+		}
+		if i := slices.IndexFunc(out, func(o notify.Receiver) bool { return o.Name == r.Name }); i >= 0 {
+			out[i] = receiver
+			continue
+		}
+		out = append(out, receiver)
+	}
+	return out, nil
+}
+
+func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signals notify.Sink) (out notify.Receiver, err error) {
+	out.Name = r.Name
+	external := c.HTTP.ExternalURL
+	switch {
+	case r.Slack != nil:
+		var hook string
+		if hook, err = c.Read(r.Slack.WebhookURL, r.Slack.WebhookURLFile); err != nil {
+			return out, err
+		}
+		out.Limit = notify.SlackLimit()
+		out.Sink, err = notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Client: client})
+	case r.PagerDuty != nil:
+		var key string
+		if key, err = c.Read(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile); err != nil {
+			return out, err
+		}
+		out.Limit = notify.PagerDutyLimit()
+		out.Sink, err = notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Client: client})
+	case r.Webhook != nil:
+		o := notify.WebhookOptions{URL: r.Webhook.URL.Reveal(), Receiver: r.Name, ExternalURL: external, Client: client}
+		secret, err := c.Read(r.Webhook.Secret, r.Webhook.SecretFile)
+		if err != nil && !errors.Is(err, config.ErrNoSecret) {
+			return out, err
+		}
+		if secret != "" {
+			o.Secrets = []string{secret}
+		}
+		out.Sink, err = notify.NewWebhook(o)
+		return out, err
+	case r.Alertmanager != nil:
+		o := notify.AlertmanagerOptions{ExternalURL: external, Client: client}
+		for _, u := range r.Alertmanager.URLs {
+			o.URLs = append(o.URLs, u.Reveal())
+		}
+		out.Sink, err = notify.NewAlertmanager(o)
+	default:
+		out.Sink = signals
+	}
+	return out, err
+}
+
+// listen opens the HTTP addresses.
+func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error {
+	var err error
+	if i.server, err = api.New(api.Options{
+		Reader: i.Daemon, Commander: i.Daemon, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
+		ExternalURL: c.HTTP.ExternalURL, Log: x.Log, Extra: x.Pages,
+	}); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	if i.listener, err = lc.Listen(ctx, "tcp", c.HTTP.Listen); err != nil {
+		return fmt.Errorf("http.listen: %w", err)
+	}
+	i.onClose("listener", ignoreClosed(i.listener))
+	if c.HTTP.MetricsListen == "" {
+		return nil
+	}
+	if i.metrics, err = lc.Listen(ctx, "tcp", c.HTTP.MetricsListen); err != nil {
+		return fmt.Errorf("http.metrics_listen: %w", err)
+	}
+	i.onClose("metrics listener", ignoreClosed(i.metrics))
+	return nil
+}
+
+func ignoreClosed(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// URL returns the address of the API.
+func (i *Instance) URL() string { return "http://" + i.listener.Addr().String() }
+
+// Run serves until ctx ends or a part fails, and returns nil or the first
+// failure. Close must follow.
+func (i *Instance) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	spawn := func(f func() error) {
+		wg.Go(func() {
+			cancel(f())
+		})
+	}
+	spawn(func() error { return i.server.Serve(ctx, i.listener) })
+	if i.metrics != nil {
+		spawn(func() error { return i.server.ServeMetrics(ctx, i.metrics) })
+	}
+	wg.Go(func() { i.ensureSignals(ctx) })
+	spawn(func() error { return i.Daemon.Run(ctx) })
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// ensureEvery is how often driftd tries to make the stream of its signals while
+// the server cannot be reached.
+const ensureEvery = 5 * time.Second
+
+// ensureSignals makes the stream that signals and dead letters go to, as soon as
+// a server answers.
+func (i *Instance) ensureSignals(ctx context.Context) {
+	tick := time.NewTicker(ensureEvery)
+	defer tick.Stop()
+	for warned := false; ; warned = true {
+		_, err := stream.EnsureStream(ctx, i.Conn.JetStream(), stream.SignalStream())
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !warned {
+			i.log.Warn().Err(err).Msg("the stream DRIFTD for signals is not there yet; driftd keeps trying to make it")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Close releases everything, last opened first.
+func (i *Instance) Close() error {
+	var errs []error
+	for _, c := range slices.Backward(i.cleanups) {
+		if err := c.undo(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+		}
+	}
+	i.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// signaller lets notify publish through the stream's publisher.
+type signaller struct{ p *stream.Publisher }
+
+// Publish implements notify.Publisher.
+func (s signaller) Publish(ctx context.Context, subject, id string, body []byte) error {
+	_, err := s.p.Signal(ctx, stream.Signal{Subject: subject, ID: id, Body: body})
+	return err
+}
+
+// tickWithin bounds the wait for a tick's PubAck: the loop stands still for it.
+const tickWithin = 500 * time.Millisecond
+
+// ticker publishes ticks into the input stream.
+type ticker struct {
+	p       *stream.Publisher
+	subject string
+}
+
+// Tick implements Ticker. Its id is the position that it follows, so that two
+// replicas in the same silence publish one.
+func (t ticker) Tick(ctx context.Context, after uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, tickWithin)
+	defer cancel()
+	_, err := t.p.Signal(ctx, stream.Signal{Subject: t.subject, ID: "tick:" + strconv.FormatUint(after, 10), Body: []byte("{}")})
+	return err
+}
