@@ -1,6 +1,10 @@
 package api
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
 	"driftd.dev/driftd/pkg/drift"
@@ -79,4 +83,128 @@ func newReferenceItem(r *drift.Reference) referenceItem {
 		item.Min, item.Max, item.Mean = Num(r.Numeric.Min), Num(r.Numeric.Max), Num(r.Numeric.Mean)
 	}
 	return item
+}
+
+// active returns the ids of the baselines that models are compared with.
+func (s *Snapshot) active() map[string]bool {
+	ids := map[string]bool{}
+	for i := range s.Models {
+		if b := s.Models[i].Baseline; b != nil {
+			ids[b.ID] = true
+		}
+	}
+	return ids
+}
+
+func (s *Server) getBaselines(w http.ResponseWriter, r *request) error {
+	all, err := s.Reader.Baselines()
+	if err != nil {
+		return err
+	}
+	active, items := s.Reader.Snapshot().active(), []baselineItem{}
+	for _, b := range all {
+		if model := r.text("model"); model == "" || model == b.Model {
+			items = append(items, newBaselineItem(b, active[b.ID]))
+		}
+	}
+	return sendJSON(w, http.StatusOK, newList(items, ""))
+}
+
+// baseline finds the baseline that a path names.
+func (s *Server) baseline(r *request) (*drift.Baseline, error) {
+	id := r.PathValue("id")
+	b, err := s.Reader.Baseline(id)
+	if err != nil && errors.Is(err, ErrNotFound) {
+		return nil, notFound(fmt.Sprintf("there is no baseline %q; /api/v1/baselines lists them", id))
+	}
+	return b, err
+}
+
+func (s *Server) getBaseline(w http.ResponseWriter, r *request) error {
+	full, err := r.flag("full")
+	if err != nil {
+		return err
+	}
+	b, err := s.baseline(r)
+	if err != nil {
+		return err
+	}
+	if full {
+		body, err := EncodeBaseline(b)
+		if err != nil {
+			return err
+		}
+		return sendText(w, "application/json", append(body, '\n'))
+	}
+	item := newBaselineItem(b, s.Reader.Snapshot().active()[b.ID])
+	for i := range b.Parts[0].Signals {
+		item.Summary = append(item.Summary, newReferenceItem(&b.Parts[0].Signals[i]))
+	}
+	return sendJSON(w, http.StatusOK, item)
+}
+
+// importBaseline makes a baseline that a client built the reference of its
+// model. Doing it again changes nothing.
+func (s *Server) importBaseline(r *request, body []byte) (int, any, error) {
+	b, err := DecodeBaseline(body)
+	if err != nil {
+		return 0, nil, problem{Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	if m := s.Reader.Snapshot().model(b.Model); m != nil && m.Baseline != nil && m.Baseline.ID == b.ID {
+		have, err := EncodeBaseline(m.Baseline)
+		if err != nil {
+			return 0, nil, err
+		}
+		if want, err := EncodeBaseline(b); err == nil && bytes.Equal(have, want) {
+			return http.StatusOK, newBaselineItem(b, true), nil
+		}
+	}
+	if err := s.Commander.ImportBaseline(r.Context(), b, r.actor()); err != nil {
+		return 0, nil, commandProblem(err)
+	}
+	return http.StatusCreated, newBaselineItem(b, true), nil
+}
+
+func (s *Server) approveBaseline(r *request, _ []byte) (int, any, error) {
+	b, err := s.baseline(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.Commander.ApproveBaseline(r.Context(), b.ID, r.actor()); err != nil {
+		return 0, nil, commandProblem(err)
+	}
+	approved := *b
+	approved.State = drift.Approved
+	return http.StatusOK, newBaselineItem(&approved, s.Reader.Snapshot().active()[b.ID]), nil
+}
+
+// captureBody is the body of POST /api/v1/baselines/capture.
+type captureBody struct {
+	Model   string `json:"model"`
+	Version string `json:"version,omitempty"` // "" for all
+	From    string `json:"from"`              // as a query's times
+	To      string `json:"to"`
+}
+
+func (s *Server) captureBaseline(r *request, body []byte) (int, any, error) {
+	var in captureBody
+	if err := decodeBody(body, &in); err != nil {
+		return 0, nil, err
+	}
+	c := Capture{Model: in.Model, Version: in.Version}
+	if in.Model == "" {
+		return 0, nil, badParameter("model", "", "must name a model")
+	}
+	var err error
+	if c.From, err = parseTime(in.From, r.now); err != nil {
+		return 0, nil, badParameter("from", in.From, err.Error())
+	}
+	if c.To, err = parseTime(in.To, r.now); err != nil {
+		return 0, nil, badParameter("to", in.To, err.Error())
+	}
+	b, err := s.Commander.CaptureBaseline(r.Context(), c, r.actor())
+	if err != nil {
+		return 0, nil, commandProblem(err)
+	}
+	return http.StatusCreated, newBaselineItem(b, true), nil
 }

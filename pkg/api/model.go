@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -118,7 +117,9 @@ func (s *Server) getModel(w http.ResponseWriter, r *request) error {
 	for _, d := range m.Signals {
 		item.SignalDefs = append(item.SignalDefs, signalDef{d.Name, d.Type.String(), d.Feature})
 	}
-	slices.SortFunc(item.SignalDefs, func(a, b signalDef) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Type, b.Type)) })
+	slices.SortFunc(item.SignalDefs, func(a, b signalDef) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Type, b.Type))
+	})
 	for _, rep := range m.Reports {
 		w := rep.Window
 		item.Windows = append(item.Windows, lastWindow{
@@ -204,8 +205,6 @@ func (m *Model) drifting(least drift.Verdict) []string {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
-
-func nan() float64 { return math.NaN() }
 
 func (s *Server) getDrift(w http.ResponseWriter, r *request) error {
 	m, err := s.model(r)

@@ -37,6 +37,7 @@ type Server struct {
 	routes   []route
 	mux      *http.ServeMux
 	openapi  []byte
+	replies  *replies
 	withheld atomic.Uint64 // series left out of all pages so far
 	heavy    chan struct{} // slots of requests that read many windows
 	streams  chan struct{} // slots of event streams
@@ -62,7 +63,7 @@ func defaultLimits() serverLimits {
 
 // New returns a Server. The error joins every fault of the options.
 func New(o Options) (*Server, error) {
-	s := &Server{Options: o, limits: defaultLimits(), hosts: map[string]bool{"localhost": true}}
+	s := &Server{Options: o, limits: defaultLimits(), hosts: map[string]bool{"localhost": true}, replies: newReplies()}
 	var faults []error
 	if o.Reader == nil {
 		faults = append(faults, errors.New("api needs a reader"))
@@ -94,6 +95,7 @@ func New(o Options) (*Server, error) {
 	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
 	s.process = newProcess()
 	s.routes = s.table()
+	s.openapi = describe(s.routes, s.Version)
 	s.mux = http.NewServeMux()
 	for _, rt := range s.routes {
 		s.mux.Handle(rt.method+" "+rt.path, s.endpoint(rt))

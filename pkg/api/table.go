@@ -1,6 +1,12 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+const jsonType = "application/json"
 
 // Parameters that several operations share.
 var (
@@ -8,6 +14,7 @@ var (
 	variantParam = parameter{"variant", "primary, canary or shadow; absent: all added up", "primary|canary|shadow"}
 	segmentParam = parameter{"segment", "a segment like channel=app; absent: the whole", "string"}
 	limitParam   = parameter{"limit", "most items of one answer", "integer"}
+	afterParam   = parameter{"after", "only entries behind this seq", "integer"}
 	cursorParam  = parameter{"cursor", "next_cursor of the answer before", "string"}
 )
 
@@ -41,9 +48,59 @@ func (s *Server) table() []route {
 			query: []parameter{
 				{"window", "length of the window; absent: 1h", "duration"},
 				{"at", "a time in the window; absent: the last closed window with events", "time"},
-				versionParam, variantParam, segmentParam,
+				versionParam,
+				{"variant", "primary, canary or shadow; absent: all but shadow", "primary|canary|shadow"},
+				segmentParam,
 			},
 			handle: s.getDrift,
 		},
+		{
+			method: http.MethodGet, path: "/api/v1/alerts", summary: "Series of rules that are not inactive, the firing ones first", answer: list[alertItem]{},
+			query: []parameter{
+				{"model", "of one model", "string"},
+				{"rule", "of one rule", "string"},
+				{"state", "in one state", "pending|firing|recovering|resolved"},
+				{"severity", "of one severity", "page|ticket|info"},
+				limitParam, cursorParam,
+			},
+			handle: s.getAlerts,
+		},
+		{method: http.MethodGet, path: "/api/v1/rules", summary: "Rules as they run", answer: list[ruleItem]{}, handle: s.getRules},
+		{
+			method: http.MethodGet, path: "/api/v1/baselines", summary: "Baselines, active or not", answer: list[baselineItem]{},
+			query: []parameter{{"model", "of one model", "string"}}, handle: s.getBaselines,
+		},
+		{
+			method: http.MethodPost, path: "/api/v1/baselines", summary: "Make a baseline that was built elsewhere the reference of its model",
+			body: jsonType, bodyLimit: MaxBaselineBytes, bodyOf: baselineCode{}, answer: baselineItem{}, heavy: true, handle: s.write(s.importBaseline),
+		},
+		{
+			method: http.MethodPost, path: "/api/v1/baselines/capture", summary: "Make a span of the stream the reference of its model",
+			body: jsonType, bodyLimit: 16 << 10, bodyOf: captureBody{}, answer: baselineItem{}, heavy: true, handle: s.write(s.captureBaseline),
+		},
+		{
+			method: http.MethodGet, path: "/api/v1/baselines/{id}", summary: "One baseline", answer: baselineItem{},
+			query: []parameter{{"full", "true: everything, as POST takes it", "boolean"}}, handle: s.getBaseline,
+		},
+		{
+			method: http.MethodPost, path: "/api/v1/baselines/{id}/approve", summary: "Let drift from a baseline page",
+			bodyLimit: 1 << 10, answer: baselineItem{}, handle: s.write(s.approveBaseline),
+		},
+		{
+			method: http.MethodGet, path: "/api/v1/triggers", summary: "Ledger entries that ask machines to do something", answer: list[ledger.Entry]{},
+			query: []parameter{{"model", "of one model", "string"}, afterParam, limitParam, cursorParam}, handle: s.getTriggers,
+		},
+		{
+			method: http.MethodGet, path: "/api/v1/ledger", summary: "Ledger entries, oldest first", answer: list[ledger.Entry]{},
+			query: []parameter{afterParam, limitParam, cursorParam}, handle: s.getLedger,
+		},
+		{method: http.MethodGet, path: "/api/v1/ledger/verify", summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
+		{
+			method: http.MethodGet, path: "/api/v1/stream", summary: "Server-sent events: changes of the status, and ledger entries",
+			query: []parameter{afterParam}, media: "text/event-stream", endless: true, handle: s.getStream,
+		},
+		{method: http.MethodGet, path: "/api/v1/config", summary: "The effective configuration, without secrets", media: "application/yaml", handle: s.getConfig},
+		{method: http.MethodGet, path: "/api/v1/schema/config", summary: "The JSON schema of the configuration", media: "application/schema+json", handle: s.getSchema},
+		{method: http.MethodGet, path: "/api/v1/openapi.json", summary: "This description", media: jsonType, handle: s.getOpenAPI},
 	}
 }
