@@ -202,7 +202,7 @@ type Receiver struct {
 type PagerDuty struct {
 	RoutingKey     Secret  `json:"routing_key,omitempty" jsonschema:"integration key"`
 	RoutingKeyFile string  `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
-	URL            Address `json:"url" jsonschema:"address of the events API"`
+	URL            Address `json:"url" jsonschema:"base address of the events API"`
 }
 
 // Slack is an incoming webhook.

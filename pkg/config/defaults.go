@@ -8,8 +8,8 @@ const (
 	min1 = Duration(time.Minute)
 )
 
-// PagerDutyURL is where PagerDuty takes events.
-const PagerDutyURL = "https://events.pagerduty.com/v2/enqueue"
+// PagerDutyURL is where PagerDuty takes events; the path is fixed.
+const PagerDutyURL = "https://events.pagerduty.com"
 
 // Default returns the configuration of an empty file. configs/driftd.yaml says
 // the same with comments, and a test compares the two.

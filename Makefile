@@ -1,0 +1,49 @@
+# make is the interface: CI runs the same words. What a target needs is built or
+# fetched through go.mod and tools.mod; promtool and prometheus come from the
+# system's packages.
+
+SHARED ?= ../shared
+TOOL    = go tool -modfile=tools.mod
+CORE    = event stats drift alert lifecycle label ledger sim
+
+.PHONY: help build test check race fuzz bench demo real fmt
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build ./driftd
+	CGO_ENABLED=0 go build -trimpath -o driftd ./cmd/driftd
+
+test: ## every test that needs nothing outside the clone
+	go test ./...
+
+check: ## formatting, vet, linters, floors, outdated idioms
+	@out="$$($(TOOL) gofumpt -d $$(git ls-files '*.go'))"; if [ -n "$$out" ]; then echo "$$out"; echo "run: make fmt"; exit 1; fi
+	go vet ./...
+	go vet -tags real ./...
+	$(TOOL) golangci-lint run ./...
+	go test -run . -count 1 .
+	@out="$$(go fix -diff ./... 2>&1)" || { echo "$$out"; echo "run: go fix ./..."; exit 1; }
+
+fmt: ## format everything
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+race: ## every test under the race detector
+	go test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@set -e; for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+	    echo "$$(dirname $$file) $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),30s) ./$$(dirname $$file); \
+	  done; done
+
+bench: ## the benchmarks, briefly (BENCHTIME, 200ms), and their bounds
+	go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),200ms) $(patsubst %,./pkg/%,event stats drift alert sim store stream)
+
+demo: ## the whole story without a terminal: the daemon, traffic, drift, alerts
+	go run ./cmd/driftd demo --headless --seed 1 -o json
+
+real: ## tests with real data (SHARED, ../shared) and Prometheus; they fail without
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null || { echo "make real needs promtool and prometheus: apt-get install prometheus"; exit 1; }
+	@test -d $(SHARED)/data || { echo "make real needs the shared data: make real SHARED=<folder>"; exit 1; }
+	DRIFTD_SHARED=$(abspath $(SHARED)) go test -tags real -count 1 -run Real ./...
