@@ -29,7 +29,11 @@ func MinimumDetectableEffect(n, m uint64, alpha float64) float64 {
 	if n == 0 || m == 0 || !(alpha > 0 && alpha < 1) {
 		return math.NaN()
 	}
-	lambda := KolmogorovQuantile(alpha)
+	return detectable(n, m, KolmogorovQuantile(alpha))
+}
+
+// detectable is the effect at a critical lambda.
+func detectable(n, m uint64, lambda float64) float64 {
 	root := rootN(n, m)
 	// Stephens' correction the other way round: small samples fall short of the limit law
 	d := (lambda + marginAt(lambda)) / root * (1 + (0.12+0.11/root)/root)

@@ -2,8 +2,11 @@ package stats
 
 import "math"
 
-// mdeAlpha is the level of Shift.MDE: that of the default gates.
+// mdeAlpha is the level of Shift.MDE: that of the default gates; mdeLambda is
+// the critical value that belongs to it.
 const mdeAlpha = 0.001
+
+var mdeLambda = KolmogorovQuantile(mdeAlpha)
 
 // Shift is everything known about how one feature moved between a reference
 // and a current set of values. NaN means not defined: KS of a category, and
@@ -64,7 +67,7 @@ func CompareNumeric(ref, cur *Numeric, psiEdges *Edges, tie *TieTable) Shift {
 	if s.KSPHi = s.KSP; ks.Hi > ks.Lo {
 		s.KSPHi = tie.P(ks.Hi, cur.N, ref.N)
 	}
-	s.MDE = MinimumDetectableEffect(cur.N, ref.N, mdeAlpha)
+	s.MDE = detectable(cur.N, ref.N, mdeLambda)
 	s.W1ClippedSD = clippedW1(ref, cur)
 	if a, c, ok := coarsePair(ref, cur, psiEdges); ok {
 		s.fromCounts(a, c)
