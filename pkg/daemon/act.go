@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"maps"
+	"slices"
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
@@ -29,11 +30,27 @@ func (l *loop) decide(c *drift.Closing, fired []lifecycle.Trigger) error {
 		} else {
 			draft.Kind, draft.Body = ledger.KindRollback, rollbackBody(d.Rollback)
 		}
-		if err := l.trigger(draft, d.Suppressed(), fired[0].Change); err != nil {
+		if err := l.trigger(draft, d.Suppressed(), cause(d, fired)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cause returns the first of the alerts that asked for a decision.
+func cause(d lifecycle.Decision, fired []lifecycle.Trigger) alert.Change {
+	var asked []string
+	if d.Retrain != nil {
+		asked = d.Retrain.AlertIDs
+	} else {
+		asked = d.Rollback.AlertIDs
+	}
+	for _, f := range fired {
+		if slices.Contains(asked, f.EntryID) {
+			return f.Change
+		}
+	}
+	return fired[0].Change
 }
 
 // trigger records a signal to machines and owes it, unless it is suppressed.

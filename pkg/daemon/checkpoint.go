@@ -40,7 +40,7 @@ type commit struct {
 	batch    *store.Batch
 	fresh    int // of loop.fresh, how many it makes durable
 	progress store.Progress
-	account  *drift.Account
+	snapshot *api.Snapshot // of the state that it makes durable
 	waiting  []chan<- error
 	encoded  time.Duration
 	done     chan error // buffered
@@ -89,7 +89,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.second})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -98,7 +98,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.pending.Err(); err != nil {
 		return nil, err
 	}
-	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, account: l.account.Clone(), waiting: l.waiting, done: make(chan error, 1)}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, snapshot: l.view(), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
 	l.counted, l.checked = 0, 0
 	return c, nil
@@ -144,9 +144,10 @@ func (l *loop) committed(err error) error {
 		return err
 	}
 	c.batch.Reset()
-	l.idle = c.batch
+	l.idle, l.lastCommit = c.batch, time.Now()
 	l.fresh = append(l.fresh[:0], l.fresh[c.fresh:]...)
-	l.publish(c)
+	c.snapshot.LastCommit = l.now
+	l.snapshot.Store(c.snapshot)
 	l.dispatcher.Wake()
 	return l.probe(PointTold)
 }
@@ -159,6 +160,7 @@ type books struct {
 	Rewinds  uint64                     `json:"rewinds,omitempty"`
 	Dead     map[string]uint64          `json:"dead_letters,omitempty"`
 	Acts     map[string]lifecycle.State `json:"acts,omitempty"`
+	Second   int64                      `json:"second,omitempty"`
 }
 
 // write is the committer: one checkpoint after the other becomes durable.

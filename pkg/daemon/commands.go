@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
@@ -78,6 +79,10 @@ func (d *Daemon) CaptureBaseline(ctx context.Context, c api.Capture, actor strin
 	if !c.From.Before(c.To) || !c.From.Equal(c.From.Truncate(d.Spec.Pane)) || !c.To.Equal(c.To.Truncate(d.Spec.Pane)) {
 		return nil, fmt.Errorf("capture %s: from and to must be multiples of %v, from before to", c.Model, d.Spec.Pane)
 	}
+	// What has closed by now is made durable first, for the sum is the store's.
+	if err := d.do(ctx, func(l *loop) error { return l.closedBy(c.Model, c.To) }); err != nil {
+		return nil, fmt.Errorf("capture %s: %w", c.Model, err)
+	}
 	var captured *drift.Baseline
 	err := d.do(ctx, func(l *loop) (err error) {
 		if captured, err = l.capture(c, actor); err != nil {
@@ -86,6 +91,14 @@ func (d *Daemon) CaptureBaseline(ctx context.Context, c api.Capture, actor strin
 		return l.adopt(captured, "captured", actor)
 	})
 	return captured, err
+}
+
+// closedBy fails if a pane of a model that ends by to may still change.
+func (l *loop) closedBy(model string, to time.Time) error {
+	if at := l.engine.Watermark(model); at.Before(to) {
+		return fmt.Errorf("%v is not closed yet: the model's watermark is %v", to.UTC(), at)
+	}
+	return nil
 }
 
 // capture sums what is committed of a span into a baseline.

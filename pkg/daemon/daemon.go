@@ -1,9 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -50,7 +50,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
 	}
 	d.loop = l
-	l.publish(&commit{progress: l.progress, account: l.account.Clone()})
+	d.snapshot.Store(l.view())
 	return d, nil
 }
 
@@ -73,7 +73,6 @@ func (d *Daemon) restore() (*loop, error) {
 		l.states[rule] = map[string]map[alert.Series]alert.State{}
 		l.moving = l.moving || rule.Spec().Reference != alert.ReferenceBaseline
 	}
-	l.restoreStates(r.Alerts)
 	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
 	for _, c := range r.Learning {
 		snapshot.Samples[c.Model] = append(snapshot.Samples[c.Model], c.Data)
@@ -84,40 +83,29 @@ func (d *Daemon) restore() (*loop, error) {
 	if err := l.engine.Restore(snapshot); err != nil {
 		return nil, err
 	}
+	if err := l.restoreStates(r.Alerts); err != nil {
+		return nil, err
+	}
 	return l, l.restoreReports()
 }
 
 func (l *loop) restoreBooks() error {
-	if len(l.progress.Counters) == 0 {
+	if l.progress.Seq == 0 && len(l.progress.Counters) == 0 {
 		return nil
 	}
 	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts}
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
-		return fmt.Errorf("counters: %w", err)
+		return fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
-	l.gaps, l.rewinds = b.Gaps, b.Rewinds
-	return l.account.Balance(l.progress.Seq)
-}
-
-// restoreStates gives the states to the rules of the same names. States of
-// rules that are gone are dropped: nobody would step them again.
-func (l *loop) restoreStates(alerts []store.Alert) {
-	byName := map[string]*alert.Rule{}
-	for _, r := range l.Rules {
-		byName[r.Name()] = r
+	l.gaps, l.rewinds, l.second = b.Gaps, b.Rewinds, b.Second
+	err := l.account.Balance(l.progress.Seq)
+	if err == nil && l.account.First != l.progress.FirstSeq {
+		err = fmt.Errorf("messages do not balance: counted from %d, read from %d", l.account.First, l.progress.FirstSeq)
 	}
-	for _, a := range alerts {
-		r := byName[a.Series.Rule]
-		if r == nil {
-			l.pending.DeleteAlert(a.Series)
-			continue
-		}
-		models := l.states[r]
-		if models[a.Series.Model] == nil {
-			models[a.Series.Model] = map[alert.Series]alert.State{}
-		}
-		models[a.Series.Model][a.Series] = a.State
+	if err != nil {
+		return fmt.Errorf("%w: %w: restore the directory from a backup or remove it to start again", store.ErrDamaged, err)
 	}
+	return nil
 }
 
 // closed is drift.Snapshot.Closed: the sum of a group's closed panes, from the
@@ -181,16 +169,21 @@ func (l *loop) restoreReports() error {
 // Run runs until ctx ends or a part fails, and returns nil or the first
 // failure. What it has counted is committed when it returns nil.
 func (d *Daemon) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	// Receivers are paid until the loop has made its last checkpoint.
 	paying, stopPaying := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPaying()
 	var wg sync.WaitGroup
+	failed := make(chan error, 1) // the first failure, also one of the last checkpoint
 	spawn := func(name string, f func() error) {
 		wg.Go(func() {
 			if err := f(); err != nil {
-				cancel(fmt.Errorf("%s: %w", name, err))
+				select {
+				case failed <- fmt.Errorf("%s: %w", name, err):
+				default:
+				}
+				cancel()
 			}
 		})
 	}
@@ -210,12 +203,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		return err
 	})
-	<-ctx.Done()
 	wg.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	select {
+	case err := <-failed:
 		return err
+	default:
+		return nil
 	}
-	return nil
 }
 
 // drainWithin bounds the time that receivers get at the end; what they do not
@@ -260,16 +254,16 @@ func (d *Daemon) sweep(ctx context.Context) error {
 	}
 }
 
-// idleTick is how long the stream must be silent before driftd publishes a tick.
-const idleTick = 10 * time.Second
+// defaultIdle is how long the stream must be silent before driftd publishes a tick.
+const defaultIdle = 10 * time.Second
 
 // tick lets stream time pass when nobody publishes.
 func (l *loop) tick(ctx context.Context) {
-	if l.Ticker == nil || l.account.First == 0 || l.now.Sub(l.lastMsg) < idleTick {
+	if l.Ticker == nil || l.account.Decoded == 0 || l.now.Sub(l.lastMsg) < cmp.Or(l.Idle, defaultIdle) {
 		return
 	}
-	l.lastMsg = l.now // whether or not it succeeds: once in idleTick
-	if err := l.Ticker.Tick(ctx); err != nil && ctx.Err() == nil {
+	l.lastMsg = l.now // whether or not it succeeds: once in a while
+	if err := l.Ticker.Tick(ctx, l.progress.Seq); err != nil && ctx.Err() == nil {
 		l.Log.Warn().Err(err).Msg("a tick could not be published; windows of silent models close when the stream moves again")
 	}
 }

@@ -81,6 +81,12 @@ func (l *loop) compare(c *drift.Closing, reference string) (reports, error) {
 		}
 		out.groups = append(out.groups, r)
 	}
+	if reference == alert.ReferenceBaseline && len(out.groups) == 1 && out.groups[0].Window.Events == total.Events {
+		same := *out.groups[0] // one group is the whole model: nothing to compare again
+		same.Window = total
+		out.total = &same
+		return out, nil
+	}
 	var err error
 	out.total, err = l.report(baseline, reference, past{total, true})
 	return out, err
@@ -195,13 +201,18 @@ func (l *loop) change(c *drift.Closing, ch *alert.Change, next map[alert.Series]
 		s.DedupKey = ch.DedupKey
 		next[ch.Series] = s
 	}
+	return l.tell(c.Seq, ch, view)
+}
+
+// tell records the start or the end of an alert and owes it to its receivers.
+func (l *loop) tell(seq uint64, ch *alert.Change, view reports) (string, error) {
 	body := l.alertBody(ch, view)
-	e, err := l.record(ledger.Draft{Time: ch.At, StreamSeq: c.Seq, Kind: ledger.KindAlert, Model: c.Model, Body: body})
+	e, err := l.record(ledger.Draft{Time: ch.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: ch.Series.Model, Body: body})
 	if err != nil {
 		return "", err
 	}
 	l.owe(e, ch.DedupKey, l.receivers(ch.LabelSet()))
-	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", c.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).
+	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).
 		Str("status", body.Status).Str("severity", ch.Severity).Time("window_end", ch.At).Str("reason", ch.Reason).Msg("alert")
 	return e.ID, nil
 }

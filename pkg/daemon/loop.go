@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -30,17 +31,19 @@ type loop struct {
 	triggers map[string]uint64                                       // "kind outcome model"
 	gaps     []api.Gap
 	rewinds  uint64
+	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
 	delays   histogram
 	dead     map[string]uint64
 
-	pending   *store.Batch
-	fresh     []past    // closed since the last commit that has ended
-	counted   int       // events since the last checkpoint
-	checked   int       // events at the last look at the size
-	now       time.Time // wall clock of this pass
-	lastMsg   time.Time // wall clock
-	evaluated time.Time
-	waiting   []chan<- error // commands that wait for the next commit
+	pending    *store.Batch
+	fresh      []past    // closed since the last commit that has ended
+	counted    int       // events since the last checkpoint
+	checked    int       // events at the last look at the size
+	now        time.Time // wall clock of this pass
+	lastMsg    time.Time // wall clock
+	evaluated  time.Time
+	lastCommit time.Time      // wall clock, zero before the first
+	waiting    []chan<- error // commands that wait for the next commit
 
 	inflight *commit // being written
 	commits  chan<- *commit
@@ -76,6 +79,7 @@ func (l *loop) run(ctx context.Context, in <-chan *stream.Batch, commands <-chan
 				return err
 			}
 		case err := <-l.writing():
+			l.now = time.Now()
 			if err := l.committed(err); err != nil {
 				return err
 			}
@@ -119,6 +123,8 @@ func (l *loop) batch(b *stream.Batch) error {
 			return err
 		}
 	}
+	// Dead letters of the first batch carry these, so that a repeat is known.
+	l.progress.Stream, l.progress.Created, l.progress.FilterHash = b.Anchor.Stream, b.Anchor.Created, b.Anchor.FilterHash
 	if l.account.First == 0 && len(b.Messages) > 0 {
 		l.account.First = b.Messages[0].Seq
 	}
@@ -131,7 +137,6 @@ func (l *loop) batch(b *stream.Batch) error {
 		l.lastMsg = l.now
 	}
 	l.account.Filtered += b.Filtered
-	l.progress.Stream, l.progress.Created, l.progress.FilterHash = b.Anchor.Stream, b.Anchor.Created, b.Anchor.FilterHash
 	l.progress.Seq, l.progress.Time = b.Anchor.Seq, b.Anchor.Time
 	return nil
 }
@@ -159,14 +164,17 @@ func (l *loop) notice(n *stream.Notice) error {
 	l.Log.Warn().Str("cause", n.Cause).Str("stream", n.Anchor.Stream).Uint64("from", n.From).Uint64("to", n.To).
 		Msg("the stream is not what the last checkpoint knew; windows of this time are marked incomplete")
 	body.Epoch = l.progress.Epoch
-	_, err := l.record(ledger.Draft{Time: time.Unix(0, n.Anchor.Time), StreamSeq: n.Anchor.Seq, Kind: ledger.KindEpoch, Body: body})
+	_, err := l.record(ledger.Draft{Time: time.Unix(0, cmp.Or(n.Anchor.Time, l.progress.Time)), StreamSeq: n.Anchor.Seq, Kind: ledger.KindEpoch, Body: body})
 	return err
 }
 
 // message counts one message.
 func (l *loop) message(m *stream.Message) error {
 	pos := drift.Position{Seq: m.Seq, Time: m.Time}
-	l.engine.Tick(pos)
+	if second := m.Time / int64(time.Second); second > l.second {
+		l.second = second
+		l.engine.Tick(pos)
+	}
 	if l.engine.Pending() {
 		if err := l.drain(); err != nil {
 			return err
@@ -184,6 +192,9 @@ func (l *loop) message(m *stream.Message) error {
 	l.account.Accepted++
 	for i := range l.events.Rejects {
 		l.deadLetter(m, &l.events.Rejects[i])
+	}
+	if first := &l.events.Events[0]; first.Time != 0 { // one a message: its rows are of about one time
+		l.delays.observe(max(0, time.Duration(m.Time-first.Time).Seconds()))
 	}
 	for i := range l.events.Events {
 		e := &l.events.Events[i]

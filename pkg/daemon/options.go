@@ -32,7 +32,7 @@ type DeadLetters interface {
 // A Ticker makes stream time pass while nobody publishes: it stores a message
 // that every replica and every replay sees alike.
 type Ticker interface {
-	Tick(ctx context.Context) error
+	Tick(ctx context.Context, after uint64) error
 }
 
 // Options are the daemon's parts and settings.
@@ -47,7 +47,8 @@ type Options struct {
 	Store       *store.Store
 	Source      Source
 	DeadLetters DeadLetters
-	Ticker      Ticker // nil: none
+	Ticker      Ticker        // nil: none
+	Idle        time.Duration // of the stream, until a tick is published; 0: 10 s
 	Receivers   []notify.Receiver
 	Notify      notify.Options
 

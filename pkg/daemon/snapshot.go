@@ -13,15 +13,17 @@ import (
 	"driftd.dev/driftd/pkg/store"
 )
 
-// publish makes a commit visible: one immutable value, swapped in at once.
-func (l *loop) publish(c *commit) {
+// view is what the API shows once the state is committed: one immutable value,
+// swapped in at once. It is taken when the checkpoint is encoded, for the loop
+// goes on while it is being written.
+func (l *loop) view() *api.Snapshot {
 	id := l.Store.Identity()
 	s := &api.Snapshot{
-		At: l.now, Version: l.Version, Schema: id.Schema, StoreID: id.UUID, Role: "active", Epoch: c.progress.Epoch,
+		At: l.now, Version: l.Version, Schema: id.Schema, StoreID: id.UUID, Role: "active", Epoch: l.progress.Epoch,
 		Stream: api.Stream{
-			Name: c.progress.Stream, Created: c.progress.Created, CommittedSeq: c.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
+			Name: l.progress.Stream, Created: l.progress.Created, CommittedSeq: l.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
 		},
-		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true}, LastCommit: l.now, Account: c.account,
+		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
 		EventDelay: l.delays.export(),
 	}
@@ -36,7 +38,7 @@ func (l *loop) publish(c *commit) {
 	for _, st := range l.engine.Models() {
 		s.Models = append(s.Models, l.model(st, s.Alerts))
 	}
-	l.snapshot.Store(s)
+	return s
 }
 
 // model says how one model does.

@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 type world struct {
 	t        *testing.T
 	scenario sim.Scenario
+	server   *stream.Embedded
 	conn     *stream.Conn
 	heard    *sink
 }
@@ -32,7 +34,16 @@ type world struct {
 // newWorld starts a server and publishes the whole scenario.
 func newWorld(t *testing.T, s sim.Scenario) *world {
 	t.Helper()
-	server, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir()})
+	w := emptyWorld(t, s)
+	w.publish()
+	return w
+}
+
+// emptyWorld starts a server on which nothing has been published.
+func emptyWorld(t *testing.T, s sim.Scenario) *world {
+	t.Helper()
+	noLeaks(t)
+	server, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir(), Listen: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +58,24 @@ func newWorld(t *testing.T, s sim.Scenario) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{t: t, scenario: s, conn: conn, heard: &sink{got: map[string]int{}}}
-	w.publish()
-	return w
+	return &world{t: t, scenario: s, server: server, conn: conn, heard: &sink{got: map[string]int{}}}
+}
+
+// noLeaks fails the test if goroutines are left when everything that the test
+// has opened since is closed.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		const patience = 5 * time.Second // servers and Badger end theirs in the background
+		for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				stacks := make([]byte, 1<<20)
+				t.Errorf("%d goroutines, %d before the test:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+		}
+	})
 }
 
 func (w *world) publish() {
@@ -103,22 +129,34 @@ func (w *world) baselines() []*drift.Baseline {
 	return out
 }
 
-// rules are one of each sort: on a feature, on a model, on a group.
-func (w *world) rules() []*alert.Rule {
-	w.t.Helper()
-	var out []*alert.Rule
-	for _, spec := range []alert.Spec{
+// specs are one rule of each sort: on a feature, on a model, on a group.
+func specs() []alert.Spec {
+	return []alert.Spec{
 		{Name: "FeatureDrift", Window: 5 * time.Minute, Expr: "psi_debiased > 0.1 and n >= 100", For: alert.Hold{Windows: 2}, Clear: "psi_debiased < 0.05", Severity: "page", Actions: []string{"retrain"}},
 		{Name: "Silence", Window: 5 * time.Minute, Expr: "events == 0", For: alert.Hold{Windows: 3}, Severity: "page"},
 		{Name: "CanaryErrors", Window: 5 * time.Minute, Variant: "canary", Expr: "error_ratio > 0.05 and events >= 50", For: alert.Hold{Windows: 2}, Severity: "page", Actions: []string{"rollback"}},
-	} {
+	}
+}
+
+func compile(specs ...alert.Spec) ([]*alert.Rule, error) {
+	var out []*alert.Rule
+	for _, spec := range specs {
 		r, err := alert.Compile(spec)
 		if err != nil {
-			w.t.Fatal(err)
+			return nil, err
 		}
 		out = append(out, r)
 	}
-	return out
+	return out, nil
+}
+
+func (w *world) rules(specs ...alert.Spec) []*alert.Rule {
+	w.t.Helper()
+	rules, err := compile(specs...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return rules
 }
 
 // sink is a receiver that remembers what it was told.
@@ -153,7 +191,7 @@ func (w *world) options(st *store.Store) daemon.Options {
 	spec := drift.DefaultSpec()
 	spec.DedupIDs = 100_000
 	return daemon.Options{
-		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(), Routes: routes,
+		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(specs()...), Routes: routes,
 		Store: st, Source: reader, DeadLetters: letters, Status: reader.Status,
 		Receivers:  []notify.Receiver{{Name: daemon.SignalReceiver, Sink: w.heard}, {Name: "people", Sink: w.heard}},
 		Checkpoint: daemon.Checkpoint{Every: 50 * time.Millisecond, Events: 4096, Bytes: 4 << 20},

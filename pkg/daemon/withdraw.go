@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// restoreStates gives the states to the rules of the same names. Those that no
+// rule would step again are withdrawn.
+func (l *loop) restoreStates(alerts []store.Alert) error {
+	byName := map[string]*alert.Rule{}
+	for _, r := range l.Rules {
+		byName[r.Name()] = r
+	}
+	for _, a := range alerts {
+		r := byName[a.Series.Rule]
+		reason := ""
+		switch {
+		case r == nil:
+			reason = "the rule was removed from the configuration"
+		case !selects(r, a.Series):
+			reason = "the rule was changed and does not select this series any more"
+		}
+		if reason != "" {
+			if err := l.withdraw(a, reason); err != nil {
+				return err
+			}
+			continue
+		}
+		models := l.states[r]
+		if models[a.Series.Model] == nil {
+			models[a.Series.Model] = map[alert.Series]alert.State{}
+		}
+		models[a.Series.Model][a.Series] = a.State
+	}
+	return l.pending.Err()
+}
+
+// selects reports whether a rule would judge a series if it had events.
+func selects(r *alert.Rule, s alert.Series) bool {
+	if s.Signal == alert.OverflowSignal {
+		return r.Watches(s.Model)
+	}
+	window := func(g drift.Group) *drift.Window {
+		w := &drift.Window{Group: g, State: drift.Closed}
+		w.End = w.Start.Add(r.Spec().Window)
+		return w
+	}
+	group := &drift.Report{Window: window(s.Group), Signals: []drift.SignalReport{{Name: s.Signal}}}
+	total := &drift.Report{Window: window(drift.Group{Model: s.Model})}
+	for _, in := range r.Inputs([]*drift.Report{group}, total) {
+		if in.Key == s.Key {
+			return true
+		}
+	}
+	return false
+}
+
+// withdraw forgets a series. One that fires resolves first, where it was told of,
+// so that no incident stays open with nobody to close it.
+func (l *loop) withdraw(a store.Alert, reason string) error {
+	l.pending.DeleteAlert(a.Series)
+	w := alert.Window{Start: a.State.Last, End: l.engine.Watermark(a.Series.Model), State: drift.Closed}
+	for _, ch := range alert.Withdraw(a.Series, a.State, w, reason) {
+		told, err := l.firing(a.State.DedupKey)
+		if err != nil {
+			return fmt.Errorf("withdraw alert %s: %w", a.Series, err)
+		}
+		ch.Labels, ch.Annotations, ch.Expr, ch.Baseline = told.Labels, told.Annotations, told.Evidence.Expr, told.Evidence.Baseline
+		if _, err := l.tell(l.progress.Seq, &ch, reports{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firing returns what the entry of an id said: the labels that its alert was
+// routed by are not known any more otherwise. Zero if retention has taken it.
+func (l *loop) firing(id string) (told ledger.Alert, err error) {
+	const page = 1000
+	for from := uint64(0); ; {
+		entries, err := l.Store.Entries(from, page)
+		if err != nil {
+			return told, err
+		}
+		for _, e := range entries {
+			if e.ID == id {
+				return told, json.Unmarshal(e.Body, &told)
+			}
+		}
+		if len(entries) < page {
+			return told, nil
+		}
+		from = entries[len(entries)-1].Seq + 1
+	}
+}
