@@ -87,17 +87,22 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 		i++
 	} else {
 		for prev := int32(0); ; {
-			id, predicted, after := d.nameKey(t, prev, i)
-			if after < 0 {
-				return after
+			id, after := t.names[prev].next, 0
+			n := &t.names[id]
+			if n.token.at(s, i) && n.gen != t.gen { // as nameKey, without the call
+				n.gen, after = t.gen, skipSpace(s, i+n.token.n)
+			} else {
+				predicted := false
+				if id, predicted, after = d.nameKey(t, prev, i); after < 0 {
+					return after
+				}
+				n, allPredicted = &t.names[id], allPredicted && predicted
 			}
 			if len(seq) >= d.limits.Features {
 				return d.fail(Limit, i, "more than %d features", d.limits.Features)
 			}
-			prev, allPredicted = id, allPredicted && predicted
-			seq = append(seq, id)
-			n := &t.names[id]
-			if n.plain && after < len(s) && s[after]-'0' < 10 { // most features, without a call more
+			prev, seq = id, append(seq, id)
+			if n.plain && after < len(s) && (s[after]-'0' < 10 || s[after] == '-') { // most features, without a call more
 				var x float64
 				if x, i = parseNumber(s, after); i < 0 {
 					d.badNumber(after)

@@ -54,15 +54,18 @@ func plainEnd(s string, j int) int {
 }
 
 // token is the text of a key with its quotes and colon, cut into words which
-// are compared without a call. Its zero value matches nothing.
+// are compared without a call.
 type token struct {
 	head, tail, mask uint64 // tail: of the last eight bytes, where there are more than eight
-	n                int
+	n, room          int    // length; bytes of the message that a comparison reads
 	text             string
 }
 
+// noToken matches nothing: no message is so long.
+var noToken = token{room: 1 << 40}
+
 func newToken(text string) token {
-	t := token{n: len(text), text: text, mask: 1<<64 - 1}
+	t := token{n: len(text), room: max(len(text), 8), text: text, mask: 1<<64 - 1}
 	if t.n < 8 {
 		t.mask = 1<<(8*t.n) - 1
 		t.head = load8(text+"\x00\x00\x00\x00\x00\x00\x00\x00", 0)
@@ -75,13 +78,8 @@ func newToken(text string) token {
 // at reports whether s has the token at i. Within eight bytes of the end of s
 // it may say no: the caller then reads the key the long way.
 func (t *token) at(s string, i int) bool {
-	if i+8 > len(s) || i+t.n > len(s) || load8(s, i)&t.mask != t.head || t.n == 0 {
-		return false
-	}
-	if t.n <= 8 {
-		return true
-	}
-	return load8(s, i+t.n-8) == t.tail && (t.n <= 16 || s[i:i+t.n] == t.text)
+	return i+t.room <= len(s) && load8(s, i)&t.mask == t.head &&
+		(t.n <= 8 || load8(s, i+t.n-8) == t.tail && (t.n <= 16 || s[i:i+t.n] == t.text))
 }
 
 // skipSpace returns the index of the first byte from i on which is not JSON
@@ -100,7 +98,16 @@ func (d *Decoder) text(i int) (string, int) {
 	if i >= len(s) || s[i] != '"' {
 		return "", d.badValue(i)
 	}
-	j := plainEnd(s, i+1)
+	j := i + 1
+	if j+8 <= len(s) { // most texts are short: the first word without a call
+		if m := notPlain(load8(s, j)); m != 0 {
+			j += bits.TrailingZeros64(m) / 8
+		} else {
+			j = plainEnd(s, j+8)
+		}
+	} else {
+		j = plainEnd(s, j)
+	}
 	if j < len(s) && s[j] == '"' {
 		return s[i+1 : j], j + 1
 	}

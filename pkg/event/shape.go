@@ -73,7 +73,7 @@ type order struct {
 }
 
 func (t *nameTable) reset() {
-	t.names = append(t.names[:0], name{})
+	t.names = append(t.names[:0], name{token: noToken})
 	t.index = map[string]int32{}
 	t.orders = map[uint64][]*order{}
 	t.last, t.gen = nil, 0
@@ -104,7 +104,7 @@ func (d *Decoder) lookup(t *nameTable, text string) int32 {
 		d.nameBytes += cost
 		text = strings.Clone(text) // outlives the message
 	}
-	n := name{text: text, plain: true, rule: rule{action: Count}}
+	n := name{text: text, token: noToken, plain: true, rule: rule{action: Count}}
 	if quoted := AppendString(nil, text); len(quoted) == len(text)+2 {
 		n.token = newToken(string(append(quoted, ':'))) // with escapes there are many spellings
 	}
