@@ -1,9 +1,11 @@
 package drift
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -26,14 +28,27 @@ type BuilderOptions struct {
 	Categories int                       // counted by name; 0: 256
 	Segments   [][]string                // as in ModelSpec; parts for the values found
 	Extra      func(string) *stats.Edges // edges of an older baseline to keep, nil for none
+
+	// MaxSegments bounds the parts for each list of Segments; 0: 32. They are
+	// for the values that come first, as in an Engine.
+	MaxSegments int
+	// TiePoints bounds the points at which the laws of KS with ties are drawn,
+	// 0.1 ms each; 0: no bound. Signals beyond it have the continuous law, which
+	// is conservative.
+	TiePoints int
 }
+
+// maxDistinct bounds the categories that a Builder tells apart; further ones
+// are Other. So many are no categories but identities.
+const maxDistinct = 1 << 18
 
 // A Builder gathers reference events and makes a Baseline of them. It holds
 // every number it is given: 8 bytes each.
 type Builder struct {
 	opts  BuilderOptions
 	whole *rawPart
-	parts map[string]*rawPart
+	parts map[string]*rawPart // the whole is ""
+	row   row                 // of the last Add, to be used again
 }
 
 type rawPart struct {
@@ -42,12 +57,15 @@ type rawPart struct {
 	columns map[string]*rawColumn
 }
 
+// A rawColumn holds the values of one signal. What it is is known at the end:
+// what most of its values are.
 type rawColumn struct {
-	def        SignalDef
+	name       string
 	numbers    []float64
 	moments    stats.Moments // of the not finite ones
 	categories map[string]uint64
-	mismatched uint64
+	named      uint64 // sum of categories
+	invalid    uint64
 }
 
 // NewBuilder returns an empty Builder.
@@ -71,18 +89,18 @@ func (b *Builder) Rows() uint64 { return b.whole.rows }
 
 // Add adds one reference event.
 func (b *Builder) Add(e *event.Event) {
-	var r row
-	eachSignal(e, func(name string, feature bool, v event.Value) {
-		r.names, r.features, r.values = append(r.names, name), append(r.features, feature), append(r.values, v)
-	})
-	r.segments = e.Segments
-	b.add(&r)
+	b.row.reset()
+	eachSignal(e, b.row.add)
+	b.row.segments = append(b.row.segments, e.Segments...)
+	b.add(&b.row)
 }
 
 func (b *Builder) add(r *row) {
 	b.whole.add(r)
+	most := 1 + cmp.Or(b.opts.MaxSegments, DefaultSpec().Limits.Segments)*len(b.opts.Segments)
 	for _, names := range b.opts.Segments {
-		if name, ok := segmentName(names, r.segments); ok {
+		name, ok := segmentName(names, r.segments)
+		if ok && (b.parts[name] != nil || len(b.parts) < most) {
 			b.part(name).add(r)
 		}
 	}
@@ -110,32 +128,62 @@ func segmentName(names []string, segments []event.Segment) (string, bool) {
 func (p *rawPart) add(r *row) {
 	p.rows++
 	for i, name := range r.names {
-		v := r.values[i]
 		c := p.columns[name]
 		if c == nil {
 			name = strings.Clone(name)
-			c = &rawColumn{def: SignalDef{Name: name, Type: Numeric, Feature: r.features[i]}}
-			if v.Kind == event.Category {
-				c.def.Type, c.categories = Categorical, map[string]uint64{}
-			}
+			c = &rawColumn{name: name}
 			p.columns[name] = c
 		}
-		switch {
-		case v.Kind == event.Category && c.def.Type == Categorical:
-			if _, known := c.categories[v.Str]; !known {
-				v.Str = strings.Clone(v.Str)
-			}
-			c.categories[v.Str]++
-		case v.Kind == event.Number && c.def.Type == Numeric:
-			if math.IsNaN(v.Num) || math.IsInf(v.Num, 0) {
-				c.moments.Add(v.Num)
-			} else {
-				c.numbers = append(c.numbers, v.Num)
-			}
+		switch v := r.values[i]; v.Kind {
+		case event.Number:
+			c.number(v.Num)
+		case event.Category:
+			c.category(v.Str)
 		default:
-			c.mismatched++
+			c.invalid++
 		}
 	}
+}
+
+func (c *rawColumn) number(x float64) {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		c.moments.Add(x)
+		return
+	}
+	c.numbers = append(c.numbers, x)
+}
+
+func (c *rawColumn) category(name string) {
+	if _, known := c.categories[name]; !known {
+		if c.categories == nil {
+			c.categories = map[string]uint64{}
+		}
+		if name = strings.Clone(name); len(c.categories) >= maxDistinct {
+			name = Other
+		}
+	}
+	c.categories[name]++
+	c.named++
+}
+
+// count returns how many values are numbers, finite or not.
+func (c *rawColumn) count() uint64 { return uint64(len(c.numbers)) + c.moments.Total() }
+
+// signal returns an empty summary of the type that most values have.
+func (c *rawColumn) signal() Signal {
+	if c.named > c.count() {
+		return c.as(Categorical)
+	}
+	return c.as(Numeric)
+}
+
+// as returns an empty summary of a type; values of the other are mismatched.
+func (c *rawColumn) as(t SignalType) Signal {
+	s := Signal{Name: c.name, Type: t, Mismatched: c.invalid + c.named}
+	if t == Categorical {
+		s.Mismatched = c.invalid + c.count()
+	}
+	return s
 }
 
 // Build makes the baseline. The Builder must not be used again.
@@ -153,12 +201,15 @@ func (b *Builder) Build(state BaselineState, origin Origin) *Baseline {
 	return out
 }
 
+// sorted returns the columns that have values, by name.
 func (p *rawPart) sorted() []*rawColumn {
 	out := make([]*rawColumn, 0, len(p.columns))
 	for _, c := range p.columns {
-		out = append(out, c)
+		if c.count()+c.named > 0 {
+			out = append(out, c)
+		}
 	}
-	slices.SortFunc(out, func(x, y *rawColumn) int { return strings.Compare(x.def.Name, y.def.Name) })
+	slices.SortFunc(out, func(x, y *rawColumn) int { return strings.Compare(x.name, y.name) })
 	return out
 }
 
@@ -166,24 +217,54 @@ func (p *rawPart) sorted() []*rawColumn {
 func (b *Builder) reference(p *rawPart) Part {
 	out := Part{Rows: p.rows}
 	for _, c := range p.sorted() {
-		r := Reference{Signal: Signal{Name: c.def.Name, Type: c.def.Type, Mismatched: c.mismatched}, Feature: c.def.Feature}
-		if c.def.Type == Categorical {
+		r := Reference{Signal: c.signal(), Feature: isFeature(c.name)}
+		if r.Type == Categorical {
 			_, r.Categorical = stats.BuildDictionary(c.categories, b.opts.Categories)
 		} else {
 			slices.Sort(c.numbers)
 			k := liveK
-			if b.opts.Fine || strings.HasPrefix(c.def.Name, ScorePrefix) || c.def.Name == SignalConfidence {
+			if b.opts.Fine || strings.HasPrefix(c.name, ScorePrefix) || c.name == SignalConfidence {
 				k = fineK
 			}
 			var edges *stats.Edges
-			edges, r.PSI = stats.BaselineEdges(c.numbers, k, b.keep(c.def.Name)...)
+			edges, r.PSI = stats.BaselineEdges(c.numbers, k, b.keep(c.name)...)
 			r.Numeric = c.on(edges)
-			r.Ties = stats.NewTieTable(r.Numeric, edges.ID())
 		}
-		r.Missing = p.rows - min(p.rows, r.Values()+r.NonFinite())
-		out.Signals = append(out.Signals, r)
+		out.add(r)
 	}
+	b.ties(out.Signals)
 	return out
+}
+
+// add appends a signal whose values are counted.
+func (p *Part) add(r Reference) {
+	r.Missing = p.Rows - min(p.Rows, r.Values()+r.NonFinite())
+	p.Signals = append(p.Signals, r)
+}
+
+// ties draws the laws of KS. Where they are bounded, signals with the fewest
+// points come first: it is for them that the continuous law is farthest off.
+func (b *Builder) ties(signals []Reference) {
+	points := map[*Reference]int{}
+	var numeric []*Reference
+	for i := range signals {
+		if r := &signals[i]; r.Type == Numeric {
+			numeric = append(numeric, r)
+			for _, n := range r.Numeric.Counts {
+				points[r] += int(min(n, 1))
+			}
+		}
+	}
+	slices.SortStableFunc(numeric, func(x, y *Reference) int { return cmp.Compare(points[x], points[y]) })
+	left := cmp.Or(b.opts.TiePoints, math.MaxInt)
+	for _, r := range numeric {
+		if points[r] > left {
+			continue
+		}
+		if r.Ties = stats.NewTieTable(r.Numeric, r.Numeric.Edges.ID()); r.Ties != nil {
+			left -= points[r]
+		}
+	}
 }
 
 // keep returns the edges of an older baseline, so that what was counted on them
@@ -211,26 +292,23 @@ func (c *rawColumn) on(edges *stats.Edges) *stats.Numeric {
 func (b *Builder) segment(p *rawPart, whole *Part) Part {
 	out := Part{Segment: p.segment, Rows: p.rows}
 	for _, c := range p.sorted() {
-		base := whole.Reference(c.def.Name)
-		if base == nil || base.Type != c.def.Type {
-			continue
-		}
-		r := Reference{Signal: Signal{Name: c.def.Name, Type: c.def.Type, Mismatched: c.mismatched}, Feature: c.def.Feature, PSI: base.PSI, Ties: base.Ties}
-		if c.def.Type == Categorical {
+		base := whole.Reference(c.name)
+		r := Reference{Signal: c.as(base.Type), Feature: base.Feature, PSI: base.PSI, Ties: base.Ties}
+		if r.Type == Categorical {
 			r.Categorical = stats.NewCategorical(base.Categorical.Dict)
-			for name, n := range c.categories {
-				r.Categorical.AddN(name, n)
+			for _, name := range slices.Sorted(maps.Keys(c.categories)) { // the sketches depend on the order
+				r.Categorical.AddN(name, c.categories[name])
 			}
 		} else {
 			r.Numeric = c.on(base.Numeric.Edges)
 		}
-		r.Missing = p.rows - min(p.rows, r.Values()+r.NonFinite())
-		out.Signals = append(out.Signals, r)
+		out.add(r)
 	}
 	return out
 }
 
-// identity hashes what the baseline says and where it came from.
+// identity hashes what the baseline says and where it came from, but not who
+// asked for it nor how far it is trusted.
 func (b *Baseline) identity() string {
 	h := sha256.New()
 	text := func(parts ...string) {
@@ -261,28 +339,47 @@ func (b *Baseline) identity() string {
 }
 
 // FromWindow makes a baseline of a closed window: a captured time range of the
-// stream. It needs a window counted on the edges of base, which it keeps, and
-// has one part. base may not be nil.
+// stream. The window must be counted on the edges of base, which it keeps; base
+// may not be nil. It has one part, without the signals that base does not know:
+// of those only moments were counted.
 func FromWindow(w *Window, base *Baseline, origin Origin) *Baseline {
-	out := &Baseline{Model: w.Group.Model, State: Approved, Origin: origin, Parts: []Part{*MovingPart(w, base.Part(""))}}
-	out.Parts[0].Segment = ""
+	part := MovingPart(w, base.Part(""))
+	part.Segment = ""
+	part.Signals = slices.DeleteFunc(part.Signals, func(r Reference) bool {
+		return r.Type == Numeric && r.Numeric.Edges == nil || r.Type == Categorical && r.Categorical.Dict == nil
+	})
+	out := &Baseline{Model: w.Group.Model, State: Approved, Origin: origin, Parts: []Part{*part}}
 	out.ID = out.identity()
 	return out
 }
 
 // MovingPart makes a reference of another window: the previous one, or the same
-// hour of last week. base gives the cells of PSI.
+// hour of last week. base, which may be nil, gives the cells of PSI.
 func MovingPart(w *Window, base *Part) *Part {
 	p := &Part{Segment: w.Group.Segment, Rows: w.Events}
 	for i := range w.Signals {
 		s := &w.Signals[i]
-		r := Reference{Signal: s.clone(), Missing: w.Missing(s)}
+		r := Reference{Signal: s.clone(), Feature: isFeature(s.Name)}
 		if base != nil {
 			if old := base.Reference(s.Name); old != nil && old.Type == s.Type {
-				r.PSI, r.Ties, r.Feature = old.PSI, old.Ties, old.Feature
+				r.Ties = old.Ties
+				if s.Type == Numeric {
+					r.PSI = within(old.PSI, s.Numeric.Edges)
+				}
 			}
 		}
-		p.Signals = append(p.Signals, r)
+		p.add(r)
 	}
 	return p
+}
+
+// within returns the cells as far as they are among the edges; nil for none.
+func within(cells, edges *stats.Edges) *stats.Edges {
+	if cells == nil || edges == nil {
+		return nil
+	}
+	if edges.Contains(cells) {
+		return cells
+	}
+	return intersect(cells, edges)
 }

@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -23,7 +24,7 @@ func (s *Spec) spans() []span {
 	if !slices.Contains(s.Sizes, RollupSize) {
 		out = append(out, span{length: int64(RollupSize), rollup: true})
 	}
-	slices.SortFunc(out, func(a, b span) int { return int(a.length/int64(time.Second) - b.length/int64(time.Second)) })
+	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.length, b.length) })
 	return out
 }
 
@@ -38,7 +39,7 @@ func (g *Engine) advance(m *model, watermark int64, seq uint64) {
 		return
 	}
 	m.closed, m.gap, m.dirty = closed, false, true
-	for empty := 0; ; {
+	for empty := 0; ; { // empty windows of one silence
 		at := min(m.firstPaneEnd(int64(g.spec.Pane)), slices.Min(m.next))
 		if at > closed {
 			return
@@ -80,45 +81,57 @@ func (g *Engine) closePanes(m *model, end int64) {
 		if len(grp.panes) == 0 || grp.panes[0].start != start {
 			continue
 		}
-		w := grp.panes[0].window(grp.Group, start, end, m.order)
+		w := grp.panes[0].window(grp.Group, start, end)
 		if w.State == Open {
 			w.State = Closed
 		}
 		grp.panes = slices.Delete(grp.panes, 0, 1)
 		g.panes = append(g.panes, w)
 		for i, s := range g.spans {
-			g.sum(grp, i, m.next[i]-s.length, m.next[i], w)
+			if s.length <= int64(RollupSize) {
+				g.sum(m, grp, i, w)
+			}
 		}
 	}
 }
 
-// sum adds a closed pane or rollup to the window that closes next.
-func (g *Engine) sum(grp *group, i int, start, end int64, w *Window) {
+// sum adds a closed pane or rollup to the window of span i that closes next.
+// Windows longer than a rollup are sums of rollups: it is less to add, and it
+// is what the store has when a restart adds them up again.
+func (g *Engine) sum(m *model, grp *group, i int, w *Window) {
 	if grp.sums[i] == nil {
-		grp.sums[i] = &Window{Group: grp.Group, Start: clock(start), End: clock(end), State: Closed}
+		end := m.next[i]
+		grp.sums[i] = &Window{Group: grp.Group, Start: time.Unix(0, end-g.spans[i].length).UTC(), End: time.Unix(0, end).UTC(), State: Closed}
 	}
 	if err := Merge(grp.sums[i], w); err != nil && g.err == nil {
-		g.err = fmt.Errorf("window of %v ending %v: %w", grp.Group, clock(end), err)
+		g.err = fmt.Errorf("window of %v ending %v: %w", grp.Group, grp.sums[i].End, err)
 	}
 }
 
-// closeWindows closes the windows of one length that end at end. It reports
-// whether any had an event.
+// closeWindows closes the windows of span i that end at end. It reports whether
+// any had an event.
 func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
 	s := g.spans[i]
 	var windows []*Window
 	for _, grp := range m.groups {
-		if w := grp.sums[i]; w != nil {
-			windows = append(windows, w)
-			grp.sums[i] = nil
+		w := grp.sums[i]
+		if w == nil {
+			continue
 		}
-	}
-	if s.rollup {
-		g.hours = append(g.hours, windows...)
+		windows = append(windows, w)
+		grp.sums[i] = nil
+		if !s.rollup {
+			continue
+		}
+		g.hours = append(g.hours, w)
+		for longer := i + 1; longer < len(g.spans); longer++ {
+			g.sum(m, grp, longer, w)
+		}
 	}
 	if s.rules && (len(windows) > 0 || end > m.started) {
 		g.closings = append(g.closings, Closing{
-			Model: m.name, Size: time.Duration(s.length), Start: clock(end - s.length), End: clock(end), Seq: seq, Windows: windows,
+			Model: m.name, Size: time.Duration(s.length), Seq: seq, Windows: windows,
+			Start: time.Unix(0, end-s.length).UTC(), End: time.Unix(0, end).UTC(),
 		})
 	}
 	return len(windows) > 0

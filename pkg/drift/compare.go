@@ -26,7 +26,8 @@ const (
 
 // Compare reports how far a window moved from a reference: a part of a baseline,
 // or a MovingPart. name is the reference's, for the report. Without a reference
-// (p nil) the report holds counts, rates and means only.
+// (p nil: no baseline, or a segment that it has no part for) the report holds
+// counts, rates and means only, whatever name and approved say.
 //
 // The verdicts are those of one report by itself: e-BH over its signals at .001
 // and the effect gates of stats.DefaultGate. They are no alarms.
@@ -39,7 +40,7 @@ func Compare(p *Part, name string, approved bool, w *Window) *Report {
 		r.ErrorRatio = float64(w.Failed) / float64(w.Events)
 	}
 	if p == nil {
-		p = &Part{}
+		p, r.Reference, r.Approved = &Part{}, "", false
 	}
 	for i := range w.Signals {
 		s := &w.Signals[i]
@@ -63,7 +64,11 @@ func ratio(n, of uint64) float64 {
 
 // compareSignal reports one signal that the window has.
 func compareSignal(p *Part, ref *Reference, s *Signal, w *Window) SignalReport {
-	out := SignalReport{Name: s.Name, Type: s.Type, Mean: math.NaN(), Missing: ratio(w.Missing(s), w.Events), ReferenceMissing: math.NaN(), MissingP: math.NaN()}
+	nan := math.NaN()
+	out := SignalReport{
+		Name: s.Name, Type: s.Type, Feature: isFeature(s.Name), Missing: ratio(w.Missing(s), w.Events),
+		Mean: nan, ReferenceMissing: nan, MissingP: nan, AdjustedP: nan,
+	}
 	if s.Type == Numeric && s.Numeric.N > 0 {
 		out.Mean = s.Numeric.Mean
 	}
@@ -71,7 +76,6 @@ func compareSignal(p *Part, ref *Reference, s *Signal, w *Window) SignalReport {
 		out.Shift, out.Verdict = stats.UndefinedShift(s.Values(), 0), Ignored
 		return out
 	}
-	out.Feature = ref.Feature
 	out.ReferenceMissing = ratio(ref.Missing, p.Rows)
 	out.MissingP = stats.NewRateShift(w.Missing(s), w.Events, ref.Missing, p.Rows).PTwoSided
 	if s.Type == Numeric {
@@ -96,26 +100,20 @@ func compareSignal(p *Part, ref *Reference, s *Signal, w *Window) SignalReport {
 // compareNumeric compares on the window's edges, which the reference's contain
 // unless an unrelated baseline has come since.
 func compareNumeric(ref *Reference, cur *stats.Numeric) stats.Shift {
-	base, cells := ref.Numeric, ref.PSI
+	base := ref.Numeric
 	if cur.Edges == nil || base.Edges == nil {
 		return stats.UndefinedShift(cur.N, base.N)
 	}
 	if !base.Edges.Same(cur.Edges) {
-		common, err := intersect(base.Edges, cur.Edges)
-		if err != nil {
-			return stats.UndefinedShift(cur.N, base.N)
-		}
+		common := intersect(base.Edges, cur.Edges)
 		coarseBase, err1 := base.Coarsen(common)
 		coarseCur, err2 := cur.Coarsen(common)
 		if err1 != nil || err2 != nil {
 			return stats.UndefinedShift(cur.N, base.N)
 		}
 		base, cur = coarseBase, coarseCur
-		if cells != nil && !common.Contains(cells) {
-			cells, _ = intersect(common, cells)
-		}
 	}
-	return stats.CompareNumeric(base, cur, cells, ref.Ties)
+	return stats.CompareNumeric(base, cur, within(ref.PSI, cur.Edges), ref.Ties)
 }
 
 func percent(x float64) string { return fmt.Sprintf("%.3g %%", 100*x) }
@@ -136,7 +134,7 @@ func gone(ref, cur *stats.Categorical) []string {
 // absent reports a signal of the reference that no event of the window gave.
 func absent(p *Part, ref *Reference, w *Window) SignalReport {
 	return SignalReport{
-		Name: ref.Name, Type: ref.Type, Feature: ref.Feature, Mean: math.NaN(), Missing: 1,
+		Name: ref.Name, Type: ref.Type, Feature: isFeature(ref.Name), Mean: math.NaN(), Missing: 1,
 		ReferenceMissing: ratio(ref.Missing, p.Rows),
 		MissingP:         stats.NewRateShift(w.Events, w.Events, ref.Missing, p.Rows).PTwoSided,
 		Shift:            stats.UndefinedShift(0, ref.Values()),
@@ -179,11 +177,11 @@ func (v Verdict) weight() int {
 	return slices.Index([]Verdict{Ignored, Insufficient, Stable, Minor, Material}, v)
 }
 
-// missingVerdict judges the share of missing values.
+// missingVerdict judges the share of missing values; Ignored if it says nothing.
 func (s *SignalReport) missingVerdict(gate stats.Gate, adjusted float64, events uint64) (Verdict, string) {
 	moved := math.Abs(s.Missing - s.ReferenceMissing)
 	if events < gate.MinN || !(adjusted < gate.Alpha) || moved < minorMissing {
-		return Stable, ""
+		return Ignored, ""
 	}
 	why := "missing " + percent(s.ReferenceMissing) + " -> " + percent(s.Missing)
 	if moved < materialMissing {

@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ type Engine struct {
 	last    *model   // of the last event: most messages come in runs
 	seen    *Seen
 	learned int64 // bytes held by the samples of all models
-	tick    int64 // JetStream second at which idle models were looked at last
+	tick    int64 // JetStream second at which idle models were looked at last, see Tick
 
 	panes    []*Window // closed since the last Drain
 	hours    []*Window
@@ -77,10 +78,7 @@ func (g *Engine) Add(e *event.Event, pos Position) Outcome {
 	if m == nil {
 		return outcome
 	}
-	at := e.Time
-	if at == 0 {
-		at = pos.Time
-	}
+	at := cmp.Or(e.Time, pos.Time, 1) // 0 stands for no time; nothing real happened at the epoch
 	if at > pos.Time+int64(g.spec.MaxFutureSkew) {
 		return Future
 	}
@@ -148,19 +146,23 @@ func (g *Engine) once(e *event.Event) Outcome {
 // Tick lets time pass for models that get no messages: the watermark of a model
 // that has been idle for longer than the lateness moves on with the stream's own
 // clock, from where its events left it. Call it with every message, before Add.
+//
+// It goes by whole seconds and whole panes, so that what it does depends on the
+// second and on the models alone: a restart in the middle of a second changes
+// nothing, and a model that waits is not written again at every second.
 func (g *Engine) Tick(pos Position) {
-	second := pos.Time / int64(time.Second)
-	if second <= g.tick {
+	second := floor(pos.Time, int64(time.Second))
+	if second == g.tick {
 		return
 	}
 	g.tick = second
 	for _, name := range g.names {
 		m := g.models[name]
-		idle := pos.Time - m.lastMessage
+		idle := second - m.lastMessage
 		if m.started == 0 || idle <= int64(max(g.spec.Lateness, g.spec.Pane)) {
 			continue
 		}
-		g.advance(m, m.maxTime+idle-int64(g.spec.Lateness), pos.Seq)
+		g.advance(m, floor(m.maxTime+idle-int64(g.spec.Lateness), int64(g.spec.Pane)), pos.Seq)
 	}
 }
 
@@ -203,7 +205,7 @@ func (g *Engine) Gap() {
 				p.incomplete, p.dirty = true, true
 			}
 		}
-		m.gap = true
+		m.gap, m.dirty = true, true
 	}
 }
 
@@ -211,13 +213,16 @@ func (g *Engine) Gap() {
 type Drained struct {
 	Panes    []*Window // closed, in the order of closing
 	Hours    []*Window // hourly rollups
-	Closings []Closing // ascending by (message, window end, size)
+	Closings []Closing // ascending by (message, window end, size, model)
 	Frozen   []*Baseline
 }
 
 // Drain returns and forgets what was closed. The error is a defect: windows of
 // one model that cannot be added.
 func (g *Engine) Drain() (Drained, error) {
+	slices.SortStableFunc(g.closings, func(a, b Closing) int { // one tick closes windows of many models
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.End.Compare(b.End), cmp.Compare(a.Size, b.Size), strings.Compare(a.Model, b.Model))
+	})
 	d := Drained{g.panes, g.hours, g.closings, g.frozen}
 	g.panes, g.hours, g.closings, g.frozen = nil, nil, nil, nil
 	return d, g.err
@@ -225,26 +230,39 @@ func (g *Engine) Drain() (Drained, error) {
 
 // Pending reports whether Drain has something to give.
 func (g *Engine) Pending() bool {
-	return len(g.panes)+len(g.closings)+len(g.frozen) > 0 || g.err != nil
+	return len(g.panes)+len(g.hours)+len(g.closings)+len(g.frozen) > 0 || g.err != nil
 }
 
-// DirtyBytes bounds the bytes that the changed open panes take in the store.
+// DirtyBytes bounds the bytes that the next call of Dirty gives to the store. It
+// looks at every signal of every changed pane: ask now and then, not always.
 func (g *Engine) DirtyBytes() int {
-	n := 0
+	const model, member, row = 1400, 200, 3 // JSON of a model and of a group; the length before a row
+	n := g.seen.dirtyBytes()
 	for _, m := range g.models {
 		for _, grp := range m.groups {
+			names := len(grp.Model) + len(grp.Version) + len(grp.Segment)
 			for _, p := range grp.panes {
 				if p.dirty {
-					n += p.size()
+					size := p.size()
+					n += size + (1+size/chunkBytes)*(2*names+64) // a key for each chunk
 				}
 			}
+			if m.dirty {
+				n += member + 6*names
+			}
 		}
-		if m.sample != nil {
-			n += m.sample.unsaved
+		if m.dirty {
+			n += model + 12*len(m.name) + m.signals.bytes
+		}
+		if s := m.sample; s != nil {
+			n += s.unsaved + row*(len(s.rows)-s.saved)
 		}
 	}
 	return n
 }
+
+// chunkBytes is less than what the store puts under one key.
+const chunkBytes = 32 << 10
 
 // Dirty yields the state changed since the last call: open panes, models and
 // chunks of the duplicate table and of learning samples.
@@ -254,17 +272,17 @@ func (g *Engine) Dirty(to DirtySink) {
 		for _, grp := range m.groups {
 			for _, p := range grp.panes {
 				if p.dirty {
-					to.Open(p.window(grp.Group, p.start, p.start+int64(g.spec.Pane), m.order))
+					to.Open(p.window(grp.Group, p.start, p.start+int64(g.spec.Pane)))
 					p.dirty = false
 				}
 			}
 		}
+		if m.sample != nil { // before the model, whose state numbers the chunks
+			m.sample.dirtyChunks(func(n int, chunk []byte) { to.Sample(name, n, chunk) })
+		}
 		if m.dirty {
 			to.Model(m.state())
 			m.dirty = false
-		}
-		if m.sample != nil {
-			m.sample.dirtyChunks(func(n int, chunk []byte) { to.Sample(name, n, chunk) })
 		}
 	}
 	g.seen.Dirty(to.Seen)

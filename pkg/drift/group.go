@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -16,7 +17,7 @@ func (m *model) group(version string, variant event.Variant) *group {
 	g := Group{Model: m.name, Version: version, Variant: variant}
 	grp := m.find(g)
 	if grp == nil {
-		if m.count0() >= m.limits.Versions && !m.evict(func(o *group) bool { return o.parent == nil }) {
+		if m.versions() >= m.limits.Versions && !m.evict(nil) {
 			m.overflow.Versions++
 			g.Version = Other
 			if grp = m.find(g); grp == nil {
@@ -43,15 +44,26 @@ func (m *model) segment(whole *group, names []string, e *event.Event) *group {
 	}
 	g := whole.Group
 	g.Segment = name
-	if len(whole.segments) >= m.limits.Segments*len(m.spec.Segments) &&
-		!m.evict(func(o *group) bool { return o.parent == whole }) {
+	if whole.values() >= m.limits.Segments*len(m.spec.Segments) && !m.evict(whole) {
 		m.overflow.Segments++
-		g.Segment = strings.Join(names, ",") + "=" + Other
+		g.Segment = strings.Join(names, ",") + otherSegment
 		if seg := whole.segments[g.Segment]; seg != nil {
 			return seg
 		}
 	}
 	return m.insert(g, whole)
+}
+
+// otherSegment ends the names of the segments that stand for all further ones.
+const otherSegment = "=" + Other
+
+// other reports whether the group stands for those beyond a limit. Such a group
+// takes nobody's place, so it is neither counted nor evicted.
+func (g *group) other() bool {
+	if g.parent != nil {
+		return strings.HasSuffix(g.Segment, otherSegment)
+	}
+	return g.Version == Other
 }
 
 func (m *model) find(g Group) *group {
@@ -62,10 +74,20 @@ func (m *model) find(g Group) *group {
 	return m.groups[i]
 }
 
-// count0 counts the groups that are not segments.
-func (m *model) count0() (n int) {
+// versions counts the version and variant pairs that are told apart.
+func (m *model) versions() (n int) {
 	for _, g := range m.groups {
-		if g.parent == nil && g.Version != Other {
+		if g.parent == nil && !g.other() {
+			n++
+		}
+	}
+	return n
+}
+
+// values counts the segments of a whole that are told apart.
+func (g *group) values() (n int) {
+	for _, seg := range g.segments {
+		if !seg.other() {
 			n++
 		}
 	}
@@ -73,7 +95,7 @@ func (m *model) count0() (n int) {
 }
 
 func (m *model) insert(g Group, parent *group) *group {
-	grp := &group{Group: g, parent: parent, sums: make([]*Window, len(m.next)), segments: map[string]*group{}}
+	grp := &group{Group: g, parent: parent, lastSeen: math.MinInt64, crowded: math.MinInt64, sums: make([]*Window, len(m.next)), segments: map[string]*group{}}
 	i, _ := slices.BinarySearchFunc(m.groups, g, func(o *group, g Group) int { return o.Compare(g) })
 	m.groups = slices.Insert(m.groups, i, grp)
 	if parent != nil {
@@ -83,21 +105,30 @@ func (m *model) insert(g Group, parent *group) *group {
 	return grp
 }
 
-// evict forgets the group longest unseen among those that may go and have
-// nothing open, with its segments. It reports whether there was one.
-func (m *model) evict(may func(*group) bool) bool {
+// evict forgets the group longest unseen among the parts of parent (nil: the
+// wholes, with their segments) that have nothing open. It reports whether there
+// was one.
+func (m *model) evict(parent *group) bool {
+	crowded := &m.crowded
+	if parent != nil {
+		crowded = &parent.crowded
+	}
+	if *crowded == m.closed {
+		return false // groups become idle when windows close, and none has closed since
+	}
 	var oldest *group
 	for _, g := range m.groups {
-		if may(g) && g.idle() && (oldest == nil || g.lastSeen < oldest.lastSeen) {
+		if g.parent == parent && !g.other() && g.idle() && (oldest == nil || g.lastSeen < oldest.lastSeen) {
 			oldest = g
 		}
 	}
 	if oldest == nil {
+		*crowded = m.closed
 		return false
 	}
 	m.groups = slices.DeleteFunc(m.groups, func(g *group) bool { return g == oldest || g.parent == oldest })
-	if oldest.parent != nil {
-		delete(oldest.parent.segments, oldest.Segment)
+	if parent != nil {
+		delete(parent.segments, oldest.Segment)
 	}
 	m.recent = nil
 	m.dirty = true

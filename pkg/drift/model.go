@@ -2,8 +2,6 @@ package drift
 
 import (
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/event"
@@ -11,19 +9,19 @@ import (
 
 // A model is what the engine holds about one model. Times are Unix nanoseconds.
 type model struct {
-	name   string
-	spec   ModelSpec
-	limits *Limits
-	layout *layout
-	names  map[string]int // signal name -> index in layout.slots
-	order  []int          // indices, ascending by name
+	name    string
+	spec    ModelSpec
+	limits  *Limits
+	signals signals
+	layout  *layout // of the panes that begin from now on
 
 	features resolver
 	scores   resolver
-	fixed    [len(fixedNames)]int32 // indices of the signals that are not features nor scores
+	fixed    [len(fixedNames)]int32 // numbers of the signals that are neither
 
-	groups []*group // ascending
-	recent *group   // of the last event
+	groups  []*group // ascending
+	recent  *group   // of the last event
+	crowded int64    // closed when no version could be forgotten: none can be until it moves
 
 	started     int64 // time of the first event, 0 before it
 	watermark   int64
@@ -31,7 +29,7 @@ type model struct {
 	maxTime     int64
 	lastMessage int64 // JetStream time
 	lastSeq     uint64
-	next        []int64 // per size: end of the window that closes next
+	next        []int64 // per span: end of the window that closes next
 	sample      *sample // nil unless the model learns
 	sinceSeq    uint64  // first message and event time since the active baseline
 	since       int64
@@ -47,10 +45,11 @@ type model struct {
 type group struct {
 	Group
 	panes    []*pane   // ascending by start
-	sums     []*Window // per size: closed panes of the window that closes next
+	sums     []*Window // per span: what is closed of the window that closes next
 	segments map[string]*group
 	parent   *group // the whole that a segment is part of
 	lastSeen int64
+	crowded  int64 // closed when no segment could be forgotten
 }
 
 type pane struct {
@@ -58,30 +57,10 @@ type pane struct {
 	start int64
 }
 
-// A resolver remembers the signal indices of the names of each shape.
-type resolver struct {
-	name  func(string) string // of the signal, from the name in the event
-	cache map[*event.Shape][]int32
-	last  *event.Shape
-	index []int32 // of last
-}
-
-const unresolved, overLimit = -1, -2
-
-const (
-	fixedPrediction = iota
-	fixedConfidence
-	fixedLatency
-	fixedError
-	fixedCost
-)
-
-var fixedNames = [...]string{SignalPrediction, SignalConfidence, SignalLatency, SignalError, SignalCost}
-
 func newModel(name string, spec ModelSpec, limits *Limits) *model {
-	m := &model{name: name, spec: spec, limits: limits, layout: &layout{}, dirty: true}
+	m := &model{name: name, spec: spec, limits: limits, crowded: math.MinInt64, dirty: true}
+	m.layout = &layout{signals: &m.signals}
 	m.forget()
-	m.names = map[string]int{}
 	return m
 }
 
@@ -129,11 +108,14 @@ func (m *model) count(e *event.Event, at int64, key uint64, pos Position, width 
 	start := floor(at, width)
 	grp := m.group(e.Version, e.Variant)
 	m.tally(grp, start, at, e, pos)
+	overflow := m.overflow
 	for _, names := range m.spec.Segments {
 		if seg := m.segment(grp, names, e); seg != nil {
 			m.tally(seg, start, at, e, pos)
 		}
 	}
+	// A value is in as many panes as the event has segments, but it is one value.
+	m.overflow.Features, m.overflow.Mismatched = overflow.Features, overflow.Mismatched
 	m.sampleSum += key
 	m.dirty = true
 }
@@ -148,14 +130,14 @@ func (m *model) tally(grp *group, start, at int64, e *event.Event, pos Position)
 		p.fromSeq = pos.Seq
 	}
 	p.toSeq = pos.Seq
-	index := m.features.resolve(e.Features, m.names)
+	index := m.features.resolve(e.Features, &m.signals)
 	for i := range e.Values {
 		v := &e.Values[i]
 		if v.Kind == event.Null {
 			continue
 		}
-		if index[i] == unresolved && v.Kind != event.Invalid {
-			index[i] = m.signal(featureName(e.Features.Names[i]), v.Kind, true)
+		if index[i] == unresolved {
+			index[i] = m.signal(featureName(e.Features.Names[i]), v.Kind)
 		}
 		if v.Kind == event.Vector {
 			m.number(p, index[i], norm(e.Vector(i)))
@@ -167,7 +149,7 @@ func (m *model) tally(grp *group, start, at int64, e *event.Event, pos Position)
 }
 
 // outputs counts what the model gave: prediction, scores, confidence, latency,
-// error and cost.
+// cost and error.
 func (m *model) outputs(p *pane, e *event.Event) {
 	switch e.Prediction.Kind {
 	case event.Null:
@@ -176,52 +158,59 @@ func (m *model) outputs(p *pane, e *event.Event) {
 	default:
 		m.value(p, m.fix(fixedPrediction, e.Prediction.Kind), &e.Prediction)
 	}
-	if e.Scores != nil {
-		index := m.scores.resolve(e.Scores, m.names)
-		for i, x := range e.ScoreValues {
-			if math.IsNaN(x) {
-				continue
-			}
-			if index[i] == unresolved {
-				index[i] = m.signal(scoreName(e.Scores.Names[i]), event.Number, false)
-			}
-			m.number(p, index[i], x)
+	index := m.scores.resolve(e.Scores, &m.signals)
+	for i, x := range e.ScoreValues {
+		if math.IsNaN(x) {
+			continue
 		}
-	}
-	for i, x := range [...]float64{fixedConfidence: e.Confidence, fixedLatency: e.LatencyMS, fixedCost: e.Cost} {
-		if i != fixedPrediction && i != fixedError && !math.IsNaN(x) {
-			m.number(p, m.fix(i, event.Number), x)
+		if index[i] == unresolved {
+			index[i] = m.signal(scoreName(e.Scores.Names[i]), event.Number)
 		}
+		m.number(p, index[i], x)
 	}
+	m.measure(p, fixedConfidence, e.Confidence)
+	m.measure(p, fixedLatency, e.LatencyMS)
+	m.measure(p, fixedCost, e.Cost)
 	failure := NoError
 	if e.Failed {
 		p.failed++
 		failure = e.Error
 	}
-	if k := m.fix(fixedError, event.Category); k >= 0 {
-		p.category(int(k), failure)
+	p.category(int(m.fix(fixedError, event.Category)), failure)
+}
+
+// measure counts a number that is NaN when it is absent.
+func (m *model) measure(p *pane, fixed int, x float64) {
+	if !math.IsNaN(x) {
+		m.number(p, m.fix(fixed, event.Number), x)
 	}
 }
 
 func (m *model) number(p *pane, k int32, x float64) {
-	if k >= 0 {
-		p.number(int(k), x)
-		return
-	}
-	m.overflow.Features++
-}
-
-// value counts one value of the signal with index k.
-func (m *model) value(p *pane, k int32, v *event.Value) {
 	switch {
 	case k < 0:
 		m.overflow.Features++
+	case !p.number(int(k), x):
+		m.overflow.Mismatched++
+	}
+}
+
+// value counts one value of signal k that is no vector.
+func (m *model) value(p *pane, k int32, v *event.Value) {
+	switch {
 	case v.Kind == event.Number:
-		p.number(int(k), v.Num)
+		m.number(p, k, v.Num)
+	case k == overLimit:
+		m.overflow.Features++
 	case v.Kind == event.Category:
-		p.category(int(k), v.Str)
+		if !p.category(int(k), v.Str) {
+			m.overflow.Mismatched++
+		}
 	default:
-		p.mismatch(int(k))
+		m.overflow.Mismatched++
+		if k != unresolved { // else a name that has had no value yet: it has no type to miss
+			p.mismatch(int(k))
+		}
 	}
 }
 
@@ -234,103 +223,55 @@ func norm(components []float64) float64 {
 	return math.Sqrt(sum)
 }
 
-// resolve returns the signal indices of a shape's names, as far as known. The
-// caller fills in what is unresolved.
-func (r *resolver) resolve(s *event.Shape, names map[string]int) []int32 {
-	if s == nil {
-		return nil
-	}
-	if r.last == s {
-		return r.index
-	}
-	index := r.cache[s]
-	if index == nil {
-		index = make([]int32, len(s.Names))
-		for i, n := range s.Names {
-			index[i] = unresolved
-			if k, ok := names[r.name(n)]; ok {
-				index[i] = int32(k)
-			}
-		}
-		if s.Transient {
-			return index
-		}
-		r.cache[s] = index
-	}
-	r.last, r.index = s, index
-	return index
-}
-
-// fix returns the index of a signal that is neither a feature nor a score.
+// fix returns the number of a signal that is neither a feature nor a score.
+// These are few and no publisher names them, so the limit is not for them.
 func (m *model) fix(i int, kind event.ValueKind) int32 {
 	if m.fixed[i] == unresolved {
-		if k, ok := m.names[fixedNames[i]]; ok {
-			m.fixed[i] = int32(k)
-		} else {
-			m.fixed[i] = m.signal(fixedNames[i], kind, false)
-		}
+		m.fixed[i] = m.lookup(fixedNames[i], kind)
 	}
 	return m.fixed[i]
 }
 
-func scoreName(class string) string { return ScorePrefix + class }
-
-// featureName keeps a feature apart from the signals of the model itself.
-func featureName(name string) string {
-	if slices.Contains(fixedNames[:], name) || strings.HasPrefix(name, ScorePrefix) || strings.HasPrefix(name, FeaturePrefix) {
-		return FeaturePrefix + name
-	}
-	return name
-}
-
-// signal returns the index of a signal, added if need be, or overLimit.
-func (m *model) signal(name string, kind event.ValueKind, feature bool) int32 {
-	if k, ok := m.names[name]; ok {
-		return int32(k)
-	}
-	if len(m.layout.slots) >= m.limits.Features {
+// signal returns the number of a feature's or score's signal, which it defines
+// if need be: unresolved while the value is neither a number nor a category,
+// overLimit beyond the limit.
+func (m *model) signal(name string, kind event.ValueKind) int32 {
+	if _, known := m.signals.names[name]; !known && len(m.signals.defs) >= m.limits.Features {
 		return overLimit
 	}
-	def := SignalDef{Name: strings.Clone(name), Type: Numeric, Feature: feature}
-	if kind == event.Category {
-		def.Type = Categorical
-	}
-	return int32(m.define(def))
+	return m.lookup(name, kind)
 }
 
-// define adds a signal to the layout. A signal of the same name but another
-// type keeps its index for the panes that began with it.
-func (m *model) define(def SignalDef) int {
-	k := len(m.layout.slots)
-	m.layout.add(def)
-	m.names[def.Name] = k
-	at, _ := slices.BinarySearchFunc(m.order, def.Name, func(i int, name string) int {
-		return strings.Compare(m.layout.slots[i].def.Name, name)
-	})
-	m.order = slices.Insert(m.order, at, k)
+func (m *model) lookup(name string, kind event.ValueKind) int32 {
+	if k, ok := m.signals.names[name]; ok {
+		return int32(k)
+	}
 	m.dirty = true
-	return k
+	switch kind {
+	case event.Number, event.Vector:
+		return int32(m.signals.define(name, Numeric))
+	case event.Category:
+		return int32(m.signals.define(name, Categorical))
+	}
+	return unresolved
 }
 
 // adopt makes b the baseline of the panes that begin from now on.
 func (m *model) adopt(b *Baseline) {
-	if m.layout.id() == b.ID { // approved: the same reference, trusted more
+	m.dirty = true
+	if old := m.layout.baseline; old != nil && old.ID == b.ID { // approved: the same reference, trusted more
 		m.layout.baseline = b
 		return
 	}
-	old := m.layout.slots
-	m.layout = &layout{baseline: b}
-	for _, s := range old {
-		m.layout.add(s.def)
-	}
-	for _, ref := range b.Parts[0].Signals {
-		if k, ok := m.names[ref.Name]; !ok || m.layout.slots[k].def.Type != ref.Type {
-			m.define(SignalDef{Name: ref.Name, Type: ref.Type, Feature: ref.Feature})
+	m.layout = &layout{baseline: b, signals: &m.signals}
+	for i := range b.Parts[0].Signals {
+		ref := &b.Parts[0].Signals[i]
+		if k, ok := m.signals.names[ref.Name]; !ok || m.signals.defs[k].Type != ref.Type {
+			m.signals.define(ref.Name, ref.Type)
 		}
 	}
 	m.sample = nil
 	m.since, m.sinceSeq = m.maxTime, m.lastSeq
 	m.labelled, m.labelSum, m.sampleSum = 0, 0, 0
 	m.forget()
-	m.dirty = true
 }

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -9,17 +10,15 @@ import (
 func (m *model) state() ModelState {
 	st := ModelState{
 		Model: m.name, Started: clock(m.started), Watermark: clock(m.watermark), MaxTime: clock(m.maxTime),
-		LastMessage: clock(m.lastMessage), LastSeq: m.lastSeq, Since: clock(m.since), SinceSeq: m.sinceSeq,
+		LastMessage: clock(m.lastMessage), LastSeq: m.lastSeq, Gap: m.gap, Since: clock(m.since), SinceSeq: m.sinceSeq,
 		Labels: Tracked{m.labelled, m.labelSum}, Samples: m.sampleSum, Baseline: m.layout.id(), Overflow: m.overflow,
-	}
-	for _, s := range m.layout.slots {
-		st.Signals = append(st.Signals, s.def)
+		Signals: slices.Clone(m.signals.defs),
 	}
 	for _, grp := range m.groups {
 		st.Groups = append(st.Groups, GroupState{grp.Group, clock(grp.lastSeen)})
 	}
 	if s := m.sample; s != nil {
-		st.Sample = &SampleState{Seen: s.seen, Kept: uint64(len(s.rows)), Threshold: s.threshold, From: clock(s.from), To: clock(s.to)}
+		st.Sample = &SampleState{Seen: s.seen, Kept: uint64(len(s.rows)), Threshold: s.threshold, Chunks: s.chunks, From: clock(s.from), To: clock(s.to)}
 	}
 	return st
 }
@@ -31,8 +30,9 @@ type Snapshot struct {
 	Open      []*Window
 	Samples   map[string][][]byte // chunks by model, in order
 	Seen      [][]uint64
-	// Closed returns the sum of a group's closed panes in [from, to), nil if
-	// there were none: what the windows that are open hold so far.
+	// Closed returns the sum of what is closed of a group in [from, to), nil if
+	// there is nothing: what the windows that are open hold so far. It must add
+	// up in the order of time: rollups for whole hours, panes for the rest.
 	Closed func(g Group, from, to time.Time) (*Window, error)
 }
 
@@ -56,7 +56,9 @@ func (g *Engine) Restore(s Snapshot) error {
 		if !ok && w.Baseline != "" {
 			return fmt.Errorf("restore pane of %v at %v: baseline %s is missing", w.Group, w.Start, w.Baseline)
 		}
-		m.restorePane(m.find(w.Group), w, base)
+		if !m.restorePane(m.find(w.Group), w, base) {
+			return fmt.Errorf("restore pane of %v at %v: it has a signal that the model does not know", w.Group, w.Start)
+		}
 	}
 	g.seen.Restore(s.Seen)
 	return nil
@@ -69,7 +71,7 @@ func (g *Engine) restoreModel(st ModelState, baselines map[string]*Baseline, s S
 	m.lastMessage, m.lastSeq = nanos(st.LastMessage), st.LastSeq
 	m.since, m.sinceSeq = nanos(st.Since), st.SinceSeq
 	m.labelled, m.labelSum, m.sampleSum = st.Labels.Count, st.Labels.Sum, st.Samples
-	m.overflow = st.Overflow
+	m.overflow, m.gap = st.Overflow, st.Gap
 	if st.Baseline != "" {
 		b := baselines[st.Baseline]
 		if b == nil {
@@ -78,7 +80,7 @@ func (g *Engine) restoreModel(st ModelState, baselines map[string]*Baseline, s S
 		m.layout.baseline, m.sample = b, nil
 	}
 	for _, def := range st.Signals {
-		m.define(def)
+		m.signals.define(def.Name, def.Type)
 	}
 	if m.started != 0 {
 		g.align(m)
@@ -110,40 +112,41 @@ func (g *Engine) restoreGroup(m *model, gs GroupState, s Snapshot) error {
 	grp := m.insert(gs.Group, parent)
 	grp.lastSeen = nanos(gs.LastSeen)
 	for i, span := range g.spans {
-		from := m.next[i] - span.length
-		if from >= m.closed {
+		from, to := m.next[i]-span.length, m.closed
+		if span.length > int64(RollupSize) {
+			to = floor(to, int64(RollupSize)) // it is a sum of rollups
+		}
+		if from >= to {
 			continue
 		}
-		w, err := s.Closed(gs.Group, clock(from), clock(m.closed))
+		w, err := s.Closed(gs.Group, time.Unix(0, from).UTC(), time.Unix(0, to).UTC())
 		if err != nil {
 			return err
 		}
 		if w != nil {
-			g.sum(grp, i, from, m.next[i], w)
+			g.sum(m, grp, i, w)
 		}
 	}
 	return g.err
 }
 
-// restorePane opens a pane again, on the edges that it was counted on.
-func (m *model) restorePane(grp *group, w *Window, base *Baseline) {
-	l := m.layout
-	if base != l.baseline {
-		l = &layout{baseline: base}
-		for _, s := range m.layout.slots {
-			l.add(s.def)
-		}
+// restorePane opens a pane again, on the edges that it was counted on. It
+// reports whether all of its signals are known.
+func (m *model) restorePane(grp *group, w *Window, base *Baseline) bool {
+	start, open := nanos(w.Start), m.layout
+	if base != m.layout.baseline {
+		m.layout = &layout{baseline: base, signals: &m.signals}
 	}
-	p := &pane{start: nanos(w.Start), tally: tally{layout: l}}
-	p.load(w, func(s *Signal) int {
-		for _, i := range m.order {
-			if def := l.slots[i].def; def.Name == s.Name && def.Type == s.Type {
+	p := grp.pane(start, m)
+	m.layout = open
+	return p.load(w, func(s *Signal) int {
+		for _, i := range m.signals.order {
+			if def := m.signals.defs[i]; def.Name == s.Name && def.Type == s.Type {
 				return i
 			}
 		}
-		return m.define(SignalDef{Name: s.Name, Type: s.Type})
+		return unresolved
 	})
-	grp.panes = append(grp.panes, p)
 }
 
 // SetBaseline makes b the reference of its model from now on; panes that are
@@ -154,11 +157,16 @@ func (g *Engine) SetBaseline(b *Baseline) bool {
 	if m == nil {
 		return false
 	}
+	g.adopt(m, b)
+	return true
+}
+
+// adopt gives a model its reference, and what its sample took to the others.
+func (g *Engine) adopt(m *model, b *Baseline) {
 	if m.sample != nil {
 		g.learned -= m.sample.bytes
 	}
 	m.adopt(b)
-	return true
 }
 
 // Baseline returns the model's active baseline, nil while it learns.

@@ -28,6 +28,10 @@ type sample struct {
 	saved     int // rows persisted, of those held
 }
 
+// fewestRows is the least that a sample may shrink to when memory is short: a
+// baseline of fewer rows would call nearly every signal insufficient.
+const fewestRows = 1000
+
 type sampleRow struct {
 	key  uint64
 	data []byte // appendRow
@@ -38,28 +42,66 @@ func newSample() *sample { return &sample{threshold: math.MaxUint64} }
 // learn offers an event to the model's sample and freezes a baseline when the
 // sample is large and long enough.
 func (g *Engine) learn(m *model, e *event.Event, at int64, key uint64) {
-	s := m.sample
-	if e.Variant == event.Shadow {
+	if e.Variant == event.Shadow || key == 0 { // without an identity it cannot be drawn
 		return
 	}
-	s.seen++
-	if s.from == 0 || at < s.from {
-		s.from = at
+	s, spec := m.sample, &g.spec.Sample
+	if s.seen == 0 {
+		s.from, s.to = at, at
 	}
-	s.to = max(s.to, at)
+	s.seen++
+	s.from, s.to = min(s.from, at), max(s.to, at)
 	if key <= s.threshold {
-		row := sampleRow{key, appendRow(nil, key, e)}
-		s.rows = append(s.rows, row)
-		s.bytes += int64(len(row.data))
-		s.unsaved += len(row.data)
-		g.learned += int64(len(row.data))
-		for len(s.rows) > g.spec.Sample.MaxRows || g.learned > g.spec.Sample.Bytes && len(s.rows) > 0 {
+		g.learned += s.add(sampleRow{key, appendRow(nil, key, e)})
+		for len(s.rows) > spec.MaxRows {
 			g.learned -= s.halve()
 		}
+		if g.makeRoom(); m.sample != s {
+			return // given up
+		}
 	}
-	if s.seen >= g.spec.Sample.MinRows && s.to-s.from >= int64(g.spec.Sample.MinSpan) && len(s.rows) > 0 {
+	enough := min(spec.MinRows, uint64(spec.MaxRows)/2, fewestRows)
+	if s.seen >= spec.MinRows && s.to-s.from >= int64(spec.MinSpan) && uint64(len(s.rows)) >= max(1, enough) {
 		g.freeze(m)
 	}
+}
+
+// makeRoom thins samples until all of them fit together: the largest of those
+// that have rows to spare, and when none has, that of which the fewest events
+// were seen starts anew. So those which are nearest to a baseline get it, and
+// the others wait until these are done.
+func (g *Engine) makeRoom() {
+	for g.learned > g.spec.Sample.Bytes {
+		var largest, youngest *model
+		for _, name := range g.names {
+			m := g.models[name]
+			if m.sample == nil || len(m.sample.rows) == 0 {
+				continue
+			}
+			if s := m.sample; len(s.rows) >= 2*fewestRows && (largest == nil || s.bytes > largest.sample.bytes) {
+				largest = m
+			}
+			if youngest == nil || m.sample.seen < youngest.sample.seen {
+				youngest = m
+			}
+		}
+		if largest != nil {
+			largest.dirty = true
+			g.learned -= largest.sample.halve()
+			continue
+		}
+		youngest.dirty = true
+		g.learned -= youngest.sample.bytes
+		youngest.sample = newSample()
+	}
+}
+
+// add keeps a row and returns its bytes.
+func (s *sample) add(r sampleRow) int64 {
+	s.rows = append(s.rows, r)
+	s.bytes += int64(len(r.data))
+	s.unsaved += len(r.data)
+	return int64(len(r.data))
 }
 
 // halve drops about half of the rows and returns the bytes freed.
@@ -86,10 +128,16 @@ func (s *sample) halve() int64 {
 	return before - s.bytes
 }
 
+// freezeTies bounds the tables of ties that are drawn while the loop waits, to
+// some 50 ms; see BuilderOptions.TiePoints.
+const freezeTies = 512
+
 // freeze makes the sample the model's baseline.
 func (g *Engine) freeze(m *model) {
 	s := m.sample
-	b := NewBuilder(BuilderOptions{Model: m.name, Categories: g.spec.Limits.Categories, Segments: m.spec.Segments})
+	b := NewBuilder(BuilderOptions{
+		Model: m.name, Categories: g.spec.Limits.Categories, Segments: m.spec.Segments, MaxSegments: g.spec.Limits.Segments, TiePoints: freezeTies,
+	})
 	var parsed row
 	for _, r := range s.rows {
 		if err := parseRow(r.data, &parsed); err != nil {
@@ -99,8 +147,7 @@ func (g *Engine) freeze(m *model) {
 		b.add(&parsed)
 	}
 	baseline := b.Build(Frozen, Origin{Kind: "auto", Actor: "driftd", From: clock(s.from), To: clock(s.to), Rows: uint64(len(s.rows))})
-	g.learned -= s.bytes
-	m.adopt(baseline)
+	g.adopt(m, baseline)
 	g.frozen = append(g.frozen, baseline)
 }
 
@@ -127,8 +174,11 @@ func (s *sample) dirtyChunks(yield func(n int, chunk []byte)) {
 
 // restoreSample rebuilds a sample from its state and chunks.
 func restoreSample(st SampleState, chunks [][]byte) (*sample, error) {
-	s := &sample{seen: st.Seen, threshold: st.Threshold, from: nanos(st.From), to: nanos(st.To), chunks: len(chunks)}
-	for _, chunk := range chunks {
+	if st.Chunks > len(chunks) {
+		return nil, fmt.Errorf("learning sample has %d of %d chunks", len(chunks), st.Chunks)
+	}
+	s := &sample{seen: st.Seen, threshold: st.Threshold, from: nanos(st.From), to: nanos(st.To), chunks: st.Chunks}
+	for _, chunk := range chunks[:st.Chunks] {
 		for len(chunk) > 0 {
 			n, k := binary.Uvarint(chunk)
 			if k <= 0 || n < 8 || n > uint64(len(chunk)-k) {
@@ -144,33 +194,4 @@ func restoreSample(st SampleState, chunks [][]byte) (*sample, error) {
 	}
 	s.saved = len(s.rows)
 	return s, nil
-}
-
-// A row is: key (8 bytes), then for each signal that the event gives its
-// baseline name, one byte of kind (bit 7: a feature), and the value; then the
-// segments behind an empty name. Texts are length-prefixed.
-func appendRow(b []byte, key uint64, e *event.Event) []byte {
-	b = binary.BigEndian.AppendUint64(b, key)
-	eachSignal(e, func(name string, feature bool, v event.Value) {
-		kind := byte(v.Kind)
-		if feature {
-			kind |= 0x80
-		}
-		b = appendText(b, name)
-		b = append(b, kind)
-		if v.Kind == event.Category {
-			b = appendText(b, v.Str)
-		} else {
-			b = binary.BigEndian.AppendUint64(b, math.Float64bits(v.Num))
-		}
-	})
-	b = appendText(b, "")
-	for _, s := range e.Segments {
-		b = appendText(appendText(b, s.Name), s.Value)
-	}
-	return b
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }

@@ -1,6 +1,9 @@
 package drift
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // seenChunk is the number of ids that are persisted together.
 const seenChunk = 8192
@@ -35,7 +38,10 @@ func (s *Seen) Len() int {
 	if s.size == 0 {
 		return 0
 	}
-	young := s.count % uint64(s.size)
+	if s.count == 0 {
+		return 0
+	}
+	young := (s.count-1)%uint64(s.size) + 1 // a full generation is the young one until the next id
 	return int(min(s.count, young+uint64(s.size)))
 }
 
@@ -101,6 +107,15 @@ func put(table []uint64, id uint64) {
 	table[i] = id
 }
 
+// dirtyBytes bounds the bytes of what Dirty yields.
+func (s *Seen) dirtyBytes() int {
+	if !s.dirty {
+		return 0
+	}
+	const id, key = 8, 32
+	return (len(s.full)+1)*key + (len(s.full)*seenChunk+len(s.chunk))*id
+}
+
 // Dirty yields the chunks changed since the last call, each with its slot. The
 // first element of a chunk is its number; the ids follow.
 func (s *Seen) Dirty(yield func(slot int, chunk []uint64)) {
@@ -118,12 +133,16 @@ func (s *Seen) Dirty(yield func(slot int, chunk []uint64)) {
 }
 
 // Restore fills an empty table from the chunks that Dirty gave, in any order.
-// Chunks too old to be remembered are left out, so the size may have changed.
+// Chunks too old to be remembered are left out, so the size may have changed;
+// then a chunk may also lie in two slots, and the longer one is the later.
 func (s *Seen) Restore(chunks [][]uint64) {
 	if s.size == 0 || len(chunks) == 0 {
 		return
 	}
-	slices.SortFunc(chunks, func(a, b []uint64) int { return int(int64(a[0]) - int64(b[0])) })
+	chunks = slices.SortedFunc(slices.Values(chunks), func(a, b []uint64) int {
+		return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(len(b), len(a)))
+	})
+	chunks = slices.CompactFunc(chunks, func(a, b []uint64) bool { return a[0] == b[0] })
 	last := chunks[len(chunks)-1][0]
 	perGeneration := uint64(s.size / seenChunk)
 	first := last/perGeneration*perGeneration - min(perGeneration, last/perGeneration*perGeneration)

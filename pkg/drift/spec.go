@@ -18,6 +18,10 @@ const RollupSize = time.Hour
 // category exceeds a limit.
 const Other = "__other__"
 
+// longestWindow keeps window ends and watermarks within what a time in
+// nanoseconds can say, for every time that package event lets pass.
+const longestWindow = 31 * 24 * time.Hour
+
 // A Spec fixes how events are counted and when windows close.
 type Spec struct {
 	Pane          time.Duration   // length of a pane
@@ -40,9 +44,9 @@ type ModelSpec struct {
 // Limits bound what the names in events can make driftd hold.
 type Limits struct {
 	Models     int // models followed; events of further ones are refused as limit
-	Features   int // signals a model; values of further ones are counted, not kept
+	Features   int // features and scores a model; values of further ones are counted, not kept
 	Versions   int // version and variant pairs a model; further ones count as Other
-	Segments   int // values a segment; further ones count as Other
+	Segments   int // segments a pair, for each list of segment names; further ones count as Other
 	Categories int // categories a signal counted by name
 	GapWindows int // empty windows of one silence that are evaluated one by one
 }
@@ -52,7 +56,7 @@ type SampleSpec struct {
 	MinRows uint64        // events
 	MinSpan time.Duration // event time between the first and the last of them
 	MaxRows int           // rows kept at most; beyond it a uniform sample of them
-	Bytes   int64         // held by the samples of all models together
+	Bytes   int64         // held by the samples of all models together; some wait when it is too little
 }
 
 // DefaultSpec returns the settings of configs/driftd.yaml.
@@ -78,16 +82,20 @@ func (s Spec) Validate() error {
 	fault(s.Pane < time.Second, "pane %v is shorter than 1s", s.Pane)
 	fault(s.Pane > 0 && RollupSize%s.Pane != 0, "pane %v does not divide %v", s.Pane, RollupSize)
 	fault(s.Lateness < 0, "lateness %v is negative", s.Lateness)
+	fault(s.Lateness > longestWindow, "lateness %v is longer than %v", s.Lateness, longestWindow)
 	fault(s.MaxFutureSkew < 0, "max_future_skew %v is negative", s.MaxFutureSkew)
 	fault(len(s.Sizes) == 0, "no window sizes")
 	for i, size := range s.Sizes {
 		fault(size <= 0 || s.Pane > 0 && size%s.Pane != 0, "window size %v is not a multiple of the pane %v", size, s.Pane)
 		fault(size > RollupSize && size%RollupSize != 0, "window size %v is longer than %v and not a multiple of it", size, RollupSize)
+		fault(size > 0 && size < RollupSize && RollupSize%size != 0, "window size %v does not divide %v", size, RollupSize)
+		fault(size > longestWindow, "window size %v is longer than %v", size, longestWindow)
 		fault(slices.Contains(s.Sizes[:i], size), "window size %v is listed twice", size)
 	}
 	l := s.Limits
 	fault(min(l.Models, l.Features, l.Versions, l.Segments, l.Categories, l.GapWindows) < 1, "a limit is below 1: %+v", l)
 	fault(s.Sample.MinRows < 1 || s.Sample.MaxRows < 1, "a baseline needs at least 1 row")
+	fault(s.Sample.MinSpan < 0 || s.Sample.Bytes < 1, "a sample of %d bytes over %v cannot be taken", s.Sample.Bytes, s.Sample.MinSpan)
 	fault(s.DedupIDs < 0, "dedup ids %d is negative", s.DedupIDs)
 	return errors.Join(faults...)
 }

@@ -6,12 +6,13 @@ import "time"
 // is persisted at every checkpoint in which it changed, as JSON.
 type ModelState struct {
 	Model       string       `json:"model"`
-	Started     time.Time    `json:"started"`      // of the first event
-	Watermark   time.Time    `json:"watermark"`    // panes that end at or before it are closed
-	MaxTime     time.Time    `json:"max_time"`     // latest event time counted
-	LastMessage time.Time    `json:"last_message"` // JetStream time of the model's last message
-	LastSeq     uint64       `json:"last_seq"`     // its sequence
-	Signals     []SignalDef  `json:"signals"`      // by index; an index never changes its meaning
+	Started     time.Time    `json:"started"`       // of the first event
+	Watermark   time.Time    `json:"watermark"`     // panes that end at or before it are closed
+	MaxTime     time.Time    `json:"max_time"`      // latest event time counted
+	LastMessage time.Time    `json:"last_message"`  // JetStream time of the model's last message
+	LastSeq     uint64       `json:"last_seq"`      // its sequence
+	Gap         bool         `json:"gap,omitempty"` // messages were lost and no pane has closed since
+	Signals     []SignalDef  `json:"signals"`       // by number; a number never changes its meaning
 	Groups      []GroupState `json:"groups"`
 	Baseline    string       `json:"baseline"` // id of the active baseline, "" while learning
 	Since       time.Time    `json:"since"`    // event time and message at which it became active, or of the first event
@@ -48,6 +49,7 @@ type SampleState struct {
 	Seen      uint64    `json:"seen"`      // events offered
 	Kept      uint64    `json:"kept"`      // rows held
 	Threshold uint64    `json:"threshold"` // an event is kept if its key is at most this
+	Chunks    int       `json:"chunks"`    // persisted pieces that count; later ones are of a sample given up
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to"`
 }
@@ -57,7 +59,7 @@ type SampleState struct {
 type Overflow struct {
 	Features   uint64 `json:"features,omitempty"`   // values of features beyond the limit
 	Versions   uint64 `json:"versions,omitempty"`   // events counted under version __other__
-	Segments   uint64 `json:"segments,omitempty"`   // events counted under segment __other__
+	Segments   uint64 `json:"segments,omitempty"`   // events counted under segment __other__, once for each list of segments
 	Mismatched uint64 `json:"mismatched,omitempty"` // values of another type than their signal
 	SkippedGap uint64 `json:"skipped,omitempty"`    // empty windows of a long silence not evaluated
 }

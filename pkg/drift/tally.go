@@ -2,6 +2,7 @@ package drift
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"driftd.dev/driftd/pkg/stats"
@@ -12,63 +13,6 @@ import (
 // other out of the cache: 100 ns a value against 6.
 const columnRows = 256
 
-// A layout fixes how the signals of a model are counted: on which edges, by
-// which dictionary. Panes keep the layout that they began with, so a new
-// baseline never changes the meaning of counts. Signals are only ever added.
-type layout struct {
-	baseline *Baseline // nil while the model learns
-	slots    []slot
-}
-
-type slot struct {
-	def   SignalDef
-	edges *stats.Edges
-	dict  *stats.Dictionary
-}
-
-// add appends a signal; it is counted without edges if the baseline lacks it.
-func (l *layout) add(def SignalDef) {
-	s := slot{def: def}
-	if l.baseline != nil {
-		if ref := l.baseline.Parts[0].Reference(def.Name); ref != nil && ref.Type == def.Type {
-			if ref.Type == Numeric {
-				s.edges = ref.Numeric.Edges
-			} else {
-				s.dict = ref.Categorical.Dict
-			}
-		}
-	}
-	if s.edges == nil && def.Name == SignalLatency && def.Type == Numeric {
-		s.edges = latencyEdges
-	}
-	l.slots = append(l.slots, s)
-}
-
-// latencyEdges count latencies that no baseline covers, so that quantiles are
-// known from the first event on: 8 bins an octave from 16 us to 35 min, which
-// puts a quantile within 4.5 %.
-var latencyEdges = octaves(-6, 21, 8)
-
-func octaves(from, to, perOctave int) *stats.Edges {
-	var values []float64
-	for i := from * perOctave; i <= to*perOctave; i++ {
-		values = append(values, math.Exp2(float64(i)/float64(perOctave)))
-	}
-	edges, err := stats.NewEdges(values)
-	if err != nil {
-		panic(err) // powers of two ascend
-	}
-	return edges
-}
-
-// id names the layout's baseline, "" while there is none.
-func (l *layout) id() string {
-	if l.baseline == nil {
-		return ""
-	}
-	return l.baseline.ID
-}
-
 // A tally is a pane, or any other window, while events are added to it.
 type tally struct {
 	layout     *layout
@@ -78,7 +22,7 @@ type tally struct {
 	toSeq      uint64
 	incomplete bool
 	dirty      bool   // changed since the last checkpoint
-	cells      []cell // by signal index; shorter than the layout until needed
+	cells      []cell // by signal number; shorter than the layout until needed
 }
 
 // A cell counts one signal: a numeric one in column, counts and moments, a
@@ -98,21 +42,22 @@ func (t *tally) cell(i int) *cell {
 	return &t.cells[i]
 }
 
-// number counts a value of signal i.
-func (t *tally) number(i int, x float64) {
+// number counts a value of signal i, and reports whether it is of its type.
+func (t *tally) number(i int, x float64) bool {
 	c := t.cell(i)
-	if t.layout.slots[i].def.Type != Numeric {
+	if t.layout.slot(i).def.Type != Numeric {
 		c.mismatched++
-		return
+		return false
 	}
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		c.moments.Add(x)
-		return
+		return true
 	}
 	c.column = append(c.column, x)
 	if len(c.column) == columnRows {
 		t.flush(i)
 	}
+	return true
 }
 
 // flush counts the gathered values of signal i.
@@ -121,7 +66,7 @@ func (t *tally) flush(i int) {
 	if len(c.column) == 0 {
 		return
 	}
-	if edges := t.layout.slots[i].edges; edges != nil {
+	if edges := t.layout.slot(i).edges; edges != nil {
 		if c.counts == nil {
 			c.counts = make([]uint32, edges.Bins())
 		}
@@ -131,118 +76,132 @@ func (t *tally) flush(i int) {
 	c.column = c.column[:0]
 }
 
-// category counts a category of signal i.
-func (t *tally) category(i int, name string) {
-	c, s := t.cell(i), &t.layout.slots[i]
-	switch {
-	case s.def.Type != Categorical:
+// category counts a category of signal i, and reports whether it is of its type.
+func (t *tally) category(i int, name string) bool {
+	c, s := t.cell(i), t.layout.slot(i)
+	if s.def.Type != Categorical {
 		c.mismatched++
-	case s.dict == nil:
-		if c.categories == nil {
-			c.categories = &stats.Categorical{}
-		}
+		return false
+	}
+	if c.categories == nil {
+		c.categories = s.categorical()
+	}
+	if s.dict == nil {
 		c.categories.N++
-	default:
-		if c.categories == nil {
-			c.categories = stats.NewCategorical(s.dict)
-		}
+	} else {
 		c.categories.Add(name)
 	}
+	return true
+}
+
+// categorical returns an empty summary on the slot's dictionary, if it has one.
+func (s *slot) categorical() *stats.Categorical {
+	if s.dict == nil {
+		return &stats.Categorical{}
+	}
+	return stats.NewCategorical(s.dict)
 }
 
 // mismatch counts a value that is neither a number nor a category.
 func (t *tally) mismatch(i int) { t.cell(i).mismatched++ }
 
-// size bounds the bytes that the tally takes in the store.
+// size bounds the bytes that the tally takes in the store, its key aside.
 func (t *tally) size() int {
-	const header, perSignal, outsideDictionary = 128, 96, 8 << 10
+	const (
+		header  = 80  // of the window
+		signal  = 128 // of each: form, id of the edges, four counters, four floats
+		heavy   = 150 // a name that the dictionary lacks, cut at 128 bytes
+		sketch  = 4 << 10
+		gapSize = 3 // an empty run of bins
+	)
 	n := header
 	for i := range t.cells {
-		c := &t.cells[i]
-		values := int(min(c.moments.N, 1<<20)) + len(c.column)
-		n += perSignal + min(3*len(c.counts), 4*values)
-		if c.categories != nil {
-			n += 3 * len(c.categories.Counts)
-			if c.categories.Distinct != nil {
-				n += outsideDictionary
-			}
+		c, slot := &t.cells[i], t.layout.slot(i)
+		n += signal + len(slot.def.Name)
+		if slot.edges != nil {
+			values := c.moments.N + uint64(len(c.column))
+			width := varintLen(values)
+			n += min(slot.edges.Bins()*max(width, gapSize), int(min(values, 1<<20))*(gapSize+width))
+		}
+		if s := c.categories; s != nil {
+			n += len(s.Counts) * max(varintLen(s.N), gapSize)
+			n += heavy*int(min(s.Unseen, 64)) + int(min(3*(s.Unseen+s.Other), sketch))
 		}
 	}
 	return n
 }
 
-// window returns the tally as a Window; the caller owns it. order lists the
-// signal indices by name.
-func (t *tally) window(g Group, start, end int64, order []int) *Window {
+func varintLen(x uint64) int { return max(1, (bits.Len64(x)+6)/7) }
+
+// window returns the tally as a Window; the caller owns it.
+func (t *tally) window(g Group, start, end int64) *Window {
 	w := &Window{
 		Group: g, Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC(),
-		Learning: t.layout.baseline == nil, Baseline: t.layout.id(), Events: t.events, Failed: t.failed, FromSeq: t.fromSeq, ToSeq: t.toSeq,
+		Learning: t.layout.baseline == nil, Baseline: t.layout.id(),
+		Events: t.events, Failed: t.failed, FromSeq: t.fromSeq, ToSeq: t.toSeq,
 		Signals: make([]Signal, 0, len(t.cells)),
 	}
 	if t.incomplete {
 		w.State = Incomplete
 	}
-	for _, i := range order {
+	for _, i := range t.layout.signals.order {
 		if i >= len(t.cells) {
 			continue
 		}
 		t.flush(i)
-		if s, any := t.signal(i); any {
-			w.Signals = append(w.Signals, s)
+		s, any := t.signal(i)
+		if !any {
+			continue
 		}
+		if last := len(w.Signals) - 1; last >= 0 && w.Signals[last].Name == s.Name {
+			w.Signals[last].conflict(&s) // the type changed while the pane was open
+			continue
+		}
+		w.Signals = append(w.Signals, s)
 	}
 	return w
 }
 
 // signal returns the summary of signal i, and whether any event gave one.
 func (t *tally) signal(i int) (Signal, bool) {
-	c, def := &t.cells[i], t.layout.slots[i]
-	s := Signal{Name: def.def.Name, Type: def.def.Type, Mismatched: c.mismatched}
-	if def.def.Type == Numeric {
-		s.Numeric = &stats.Numeric{Moments: c.moments}
-		if c.counts != nil {
-			s.Numeric.Edges, s.Numeric.Counts = def.edges, widen(c.counts)
-		} else if def.edges != nil {
-			s.Numeric.Edges, s.Numeric.Counts = def.edges, make([]uint64, def.edges.Bins())
+	c, slot := &t.cells[i], t.layout.slot(i)
+	s := Signal{Name: slot.def.Name, Type: slot.def.Type, Mismatched: c.mismatched}
+	if s.Type == Numeric {
+		s.Numeric = stats.NewNumeric(slot.edges)
+		s.Numeric.Moments = c.moments
+		for i, n := range c.counts {
+			s.Numeric.Counts[i] = uint64(n)
 		}
 		return s, s.Values()+s.NonFinite()+s.Mismatched > 0
 	}
-	switch {
-	case c.categories != nil:
+	if c.categories != nil {
 		s.Categorical = c.categories.Clone()
-	case def.dict != nil:
-		s.Categorical = stats.NewCategorical(def.dict)
-	default:
-		s.Categorical = &stats.Categorical{}
+	} else {
+		s.Categorical = slot.categorical()
 	}
 	return s, s.Categorical.N+s.Mismatched > 0
 }
 
-func widen(counts []uint32) []uint64 {
-	if counts == nil {
-		return nil
-	}
-	out := make([]uint64, len(counts))
-	for i, c := range counts {
-		out[i] = uint64(c)
-	}
-	return out
-}
-
-// load continues from a window that tally.window gave; index finds its signals.
-func (t *tally) load(w *Window, index func(*Signal) int) {
+// load continues from a window that tally.window gave; number finds its signals
+// and is unresolved where it does not.
+func (t *tally) load(w *Window, number func(*Signal) int) bool {
 	t.events, t.failed, t.fromSeq, t.toSeq = w.Events, w.Failed, w.FromSeq, w.ToSeq
 	t.incomplete = w.State == Incomplete
 	for i := range w.Signals {
 		s := &w.Signals[i]
-		c := t.cell(index(s))
+		k := number(s)
+		if k == unresolved {
+			return false
+		}
+		c := t.cell(k)
 		c.mismatched = s.Mismatched
 		if s.Type == Numeric {
 			c.moments, c.counts = s.Numeric.Moments, narrow(s.Numeric.Counts)
 			continue
 		}
-		c.categories = s.Categorical
+		c.categories = s.Categorical.Clone()
 	}
+	return true
 }
 
 func narrow(counts []uint64) []uint32 {

@@ -16,9 +16,10 @@ import (
 // does not matter; means are for display. Signals counted on different edges
 // meet on the edges that both have; one counted before the model had a baseline
 // makes the sum Learning for that signal (it keeps its moments and no counts).
+// One whose type has changed is numeric, and its categories are mismatched.
 //
 // dst keeps its Group, Start and End. dst.State becomes the worse of the two.
-// The error names a signal whose types differ.
+// The error is a defect: counts that do not fit their edges.
 func Merge(dst, src *Window) error {
 	dst.Events += src.Events
 	dst.Failed += src.Failed
@@ -81,7 +82,8 @@ func (s *Signal) clone() Signal {
 
 func (s *Signal) merge(o *Signal) error {
 	if s.Type != o.Type {
-		return fmt.Errorf("%v and %v cannot be added", s.Type, o.Type)
+		s.conflict(o)
+		return nil
 	}
 	s.Mismatched += o.Mismatched
 	if s.Type == Categorical {
@@ -94,10 +96,8 @@ func (s *Signal) merge(o *Signal) error {
 		a.Moments.Merge(b.Moments)
 		return nil
 	case !a.Edges.Same(b.Edges):
-		common, err := intersect(a.Edges, b.Edges)
-		if err != nil {
-			return err
-		}
+		common := intersect(a.Edges, b.Edges)
+		var err error
 		if a, err = a.Coarsen(common); err != nil {
 			return err
 		}
@@ -109,8 +109,21 @@ func (s *Signal) merge(o *Signal) error {
 	return a.Merge(b)
 }
 
+// conflict adds a signal of the other type: a baseline changed the type in
+// between. The sum is numeric and the categories are mismatched, in whatever
+// order they come.
+func (s *Signal) conflict(o *Signal) {
+	numeric, named := s, o
+	if s.Type == Categorical {
+		numeric, named = o, s
+	}
+	sum := numeric.clone()
+	sum.Mismatched += named.Mismatched + named.Categorical.N
+	*s = sum
+}
+
 // intersect returns the edges that both have.
-func intersect(a, b *stats.Edges) (*stats.Edges, error) {
+func intersect(a, b *stats.Edges) *stats.Edges {
 	var common []float64
 	other := b.Values()
 	for _, x := range a.Values() {
@@ -118,7 +131,11 @@ func intersect(a, b *stats.Edges) (*stats.Edges, error) {
 			common = append(common, x)
 		}
 	}
-	return stats.NewEdges(common)
+	edges, err := stats.NewEdges(common)
+	if err != nil {
+		panic(err) // a part of what ascends ascends
+	}
+	return edges
 }
 
 // mergeCategories adds categories. Two dictionaries have no common cells, so
