@@ -20,10 +20,11 @@ func describe(routes []route, version string) []byte {
 	d := describer{schemas: object{}}
 	paths := object{}
 	for _, rt := range routes {
-		item, _ := paths[rt.path].(object)
+		path := strings.TrimSuffix(rt.path, "{$}") // the mux's end of a path
+		item, _ := paths[path].(object)
 		if item == nil {
 			item = object{}
-			paths[rt.path] = item
+			paths[path] = item
 		}
 		item[strings.ToLower(rt.method)] = d.operation(rt)
 	}

@@ -52,12 +52,13 @@ type serverLimits struct {
 	headerBytes                         int
 	connections, heavy, streams         int
 	streamTick                          time.Duration
+	windowBytes                         int // of one answer of windows; the rest is behind next_cursor
 }
 
 func defaultLimits() serverLimits {
 	return serverLimits{
 		header: 5 * time.Second, read: 30 * time.Second, write: 30 * time.Second, idle: 60 * time.Second, shutdown: 5 * time.Second,
-		headerBytes: 16 << 10, connections: 512, heavy: 8, streams: 64, streamTick: time.Second,
+		headerBytes: 16 << 10, connections: 512, heavy: 8, streams: 64, streamTick: time.Second, windowBytes: 16 << 20,
 	}
 }
 
@@ -124,7 +125,8 @@ func (s *Server) MetricsHandler() http.Handler {
 }
 
 // Serve answers on l until ctx ends, then lets requests finish for 5 s and
-// closes what is left. It returns nil after such an end. A Server serves once.
+// closes what is left. It returns nil after such an end. Several listeners may
+// be served at a time.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, l, s.Handler())
 }

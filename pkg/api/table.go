@@ -6,7 +6,11 @@ import (
 	"driftd.dev/driftd/pkg/ledger"
 )
 
-const jsonType = "application/json"
+// Media types of answers.
+const (
+	jsonType = "application/json"
+	htmlType = "text/html"
+)
 
 // Parameters that several operations share.
 var (
@@ -21,6 +25,9 @@ var (
 // table lists every operation. The mux and OpenAPI are both made of it.
 func (s *Server) table() []route {
 	return []route{
+		{method: http.MethodGet, path: "/{$}", summary: "The status page", media: htmlType, handle: s.getStatusPage},
+		{method: http.MethodGet, path: "/models/{m}", summary: "The page of a model", media: htmlType, heavy: true, query: []parameter{{"at", "a time in the window shown", "time"}}, handle: s.getModelPage},
+		{method: http.MethodGet, path: stylePath, summary: "The pages' style sheet", media: "text/css", handle: s.getStyle},
 		{method: http.MethodGet, path: "/metrics", summary: "Metrics in Prometheus' text format", media: metricsType, scrape: true, handle: s.getMetrics},
 		{method: http.MethodGet, path: "/-/healthy", summary: "200 while the process lives", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
 		{method: http.MethodGet, path: "/-/ready", summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},

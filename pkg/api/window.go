@@ -16,8 +16,6 @@ import (
 const (
 	// maxWindows bounds the spans of one answer, as Prometheus bounds points.
 	maxWindows = 11_000
-	// windowBytes bounds one answer of windows; the rest is behind next_cursor.
-	windowBytes = 16 << 20
 	// windowChunk is how many spans are read at a time: what is in memory.
 	windowChunk = 256
 )
@@ -193,7 +191,7 @@ func (s *Server) writeWindows(r *request, q windowQuery, m *Model, to *bytes.Buf
 			return "", err
 		}
 		for _, w := range windows {
-			if to.Len() > windowBytes {
+			if to.Len() > s.limits.windowBytes {
 				return strconv.FormatInt(w.Start.UnixNano(), 10), nil
 			}
 			item, err := json.Marshal(s.windowItem(w, q, &found))

@@ -1,0 +1,27 @@
+package api
+
+import "time"
+
+// SetWindowBytes sets how large an answer of windows becomes.
+func (s *Server) SetWindowBytes(n int) { s.limits.windowBytes = n }
+
+// Hasten shortens all times of the server: a test need not wait for them.
+func (s *Server) Hasten(to time.Duration) {
+	l := &s.limits
+	l.header, l.read, l.write, l.idle, l.shutdown, l.streamTick = to, to, to, to, to, to/10
+}
+
+// SetConnections sets how many connections are served at a time.
+func (s *Server) SetConnections(n int) { s.limits.connections = n }
+
+// Operations returns the patterns of the routes.
+func (s *Server) Operations() []string {
+	var out []string
+	for _, rt := range s.routes {
+		out = append(out, rt.method+" "+rt.path)
+	}
+	return out
+}
+
+// StreamSlots is how many event streams may be open.
+func (s *Server) StreamSlots() int { return s.limits.streams }
