@@ -1,8 +1,8 @@
 package config
 
 // A Config is what the operator wrote, over the defaults. The json tag is the
-// key in the file ("required" ones must be given), the jsonschema tag is what
-// editors show. Fields that hold a name may hold a glob where it says so: "*" is
+// key in the file, the config tag says which ones must be given, the jsonschema
+// tag is what editors show. Fields that hold a name may hold a glob where it says so: "*" is
 // any run of characters, "?" any one.
 type Config struct {
 	NATS      NATS               `json:"nats" jsonschema:"where events come from and signals go to"`
@@ -135,7 +135,7 @@ type Capture struct {
 // Model is one model, or all whose name matches a glob. Fields that are not
 // given are taken from Defaults.
 type Model struct {
-	Name           string             `json:"name,required" jsonschema:"name or glob"`
+	Name           string             `json:"name" config:"required" jsonschema:"name or glob"`
 	Owner          string             `json:"owner,omitempty" jsonschema:"who answers for it"`
 	Budget         string             `json:"budget,omitempty" jsonschema:"name of the budget that pages are drawn from"`
 	PrimaryMetrics []string           `json:"primary_metrics,omitempty" jsonschema:"quality metrics and KPIs that matter most, in order"`
@@ -148,15 +148,15 @@ type Model struct {
 
 // Budget is how many pages one group of people can bear.
 type Budget struct {
-	Name     string   `json:"name,required" jsonschema:"name"`
-	Receiver string   `json:"receiver,required" jsonschema:"who is paged"`
-	Pages    int      `json:"pages,required" jsonschema:"false pages allowed in the period"`
-	Per      Duration `json:"per,required" jsonschema:"the period"`
+	Name     string   `json:"name" config:"required" jsonschema:"name"`
+	Receiver string   `json:"receiver" config:"required" jsonschema:"who is paged"`
+	Pages    int      `json:"pages" config:"required" jsonschema:"false pages allowed in the period"`
+	Per      Duration `json:"per" config:"required" jsonschema:"the period"`
 }
 
 // Rule is one alerting rule. Without selectors it sees everything.
 type Rule struct {
-	Alert         string            `json:"alert,required" jsonschema:"name of the alert, unique"`
+	Alert         string            `json:"alert" config:"required" jsonschema:"name of the alert, unique"`
 	Model         string            `json:"model,omitempty" jsonschema:"models, by name or glob; all if absent"`
 	Version       string            `json:"version,omitempty" jsonschema:"versions, by name or glob"`
 	Variant       string            `json:"variant,omitempty" jsonschema:"primary, canary, shadow, or a glob"`
@@ -164,7 +164,7 @@ type Rule struct {
 	Feature       string            `json:"feature,omitempty" jsonschema:"features, by name or glob"`
 	Reference     Reference         `json:"reference" jsonschema:"what a window is compared with"`
 	Window        Duration          `json:"window" jsonschema:"closed windows of this size are looked at; windows.decide if absent"`
-	Expr          string            `json:"expr,required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
+	Expr          string            `json:"expr" config:"required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
 	For           Hold              `json:"for" jsonschema:"how long the condition must hold before it fires: consecutive windows (2) or event time (10m)"`
 	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves"`
 	Clear         string            `json:"clear,omitempty" jsonschema:"condition under which it is clear; the opposite of expr if absent"`
@@ -190,7 +190,7 @@ type Route struct {
 
 // Receiver is one destination, of exactly one kind.
 type Receiver struct {
-	Name         string        `json:"name,required" jsonschema:"name, unique"`
+	Name         string        `json:"name" config:"required" jsonschema:"name, unique"`
 	PagerDuty    *PagerDuty    `json:"pagerduty,omitempty" jsonschema:"PagerDuty Events v2"`
 	Slack        *Slack        `json:"slack,omitempty" jsonschema:"Slack incoming webhook"`
 	Webhook      *Webhook      `json:"webhook,omitempty" jsonschema:"HTTP POST with the body of Alertmanager's webhook, version 4"`
@@ -213,14 +213,14 @@ type Slack struct {
 
 // Webhook is any HTTP endpoint.
 type Webhook struct {
-	URL        Address `json:"url,required" jsonschema:"where to POST"`
+	URL        Address `json:"url" config:"required" jsonschema:"where to POST"`
 	Secret     Secret  `json:"secret,omitempty" jsonschema:"signs the body (Standard Webhooks)"`
 	SecretFile string  `json:"secret_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
 }
 
 // Alertmanager is a cluster of Alertmanagers.
 type Alertmanager struct {
-	URLs []Address `json:"urls,required" jsonschema:"base addresses; each gets every alert"`
+	URLs []Address `json:"urls" config:"required" jsonschema:"base addresses; each gets every alert"`
 }
 
 // Signal is the NATS receiver. It has no settings.

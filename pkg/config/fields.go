@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A field is one key of a struct, as its json tag says.
+// A field is one key of a struct, as its tags say.
 type field struct {
 	name      string
 	index     int
@@ -27,7 +27,7 @@ func fieldsOf(t reflect.Type) fields {
 		out = append(out, field{
 			name:      name,
 			index:     i,
-			required:  strings.Contains(options, "required"),
+			required:  t.Field(i).Tag.Get("config") == "required",
 			omitEmpty: strings.Contains(options, "omitempty"),
 		})
 	}

@@ -65,7 +65,7 @@ func LoadRules(file string, o Options) ([]Rule, error) {
 // ParseRules is LoadRules of a text; name stands for the file in messages.
 func ParseRules(name string, text []byte, o Options) ([]Rule, error) {
 	var doc struct {
-		Rules []Rule `json:"rules,required"`
+		Rules []Rule `json:"rules" config:"required"`
 	}
 	d := newDecoder(name, o)
 	if root := d.parse(text); root != nil {

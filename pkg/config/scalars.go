@@ -53,7 +53,7 @@ func ParseDuration(text string) (Duration, error) {
 		if number > int64((math.MaxInt64-total)/length) {
 			return 0, fmt.Errorf("duration %q is too long: 292y at most", text)
 		}
-		total += time.Duration(number) * length
+		total += length * time.Duration(number)
 		rest, next = rest[len(name):], next+1
 	}
 	if text == "" {
@@ -79,7 +79,7 @@ func (d Duration) String() string {
 		}
 		if n := rest / u.length; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.name)
-			rest -= n * u.length
+			rest %= u.length
 		}
 	}
 	return b.String()
@@ -203,7 +203,7 @@ func (s Segmentation) encode() any {
 // A PrivacyRule says what may be kept of a field. It is written as an action, or
 // as {action: bucket, width: 10}.
 type PrivacyRule struct {
-	Action Action  `json:"action,required" jsonschema:"count: count its values; drop: forget it; hmac: count keyed hashes of its values; bucket: count numbers rounded down to a multiple of width"`
+	Action Action  `json:"action" config:"required" jsonschema:"count: count its values; drop: forget it; hmac: count keyed hashes of its values; bucket: count numbers rounded down to a multiple of width"`
 	Width  float64 `json:"width,omitempty" jsonschema:"the bucket's width, greater than 0"`
 }
 

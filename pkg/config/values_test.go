@@ -258,7 +258,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 	}
 	for _, text := range []string{
 		"nats: {stream: []}", "window: {}", "rules: [{alert: A}]", "rules: [{alert: A, expr: x, severity: critical}]",
-		"receivers: [{slack: {}}]", "windows: {pane: 1 minute}", "routes: {routes: [{reciever: a}]}", "models: [{name: a, features: {b: {type: text}}}]",
+		"receivers: [{slack: {}}]", "windows: {pane: 1 minute}", "routes: {routes: [{sender: a}]}", "models: [{name: a, features: {b: {type: text}}}]",
 	} {
 		if err := validate(resolved, text); err == nil {
 			t.Errorf("the schema accepts %s", text)
