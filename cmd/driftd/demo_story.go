@@ -289,7 +289,9 @@ func (t *story) epilogue(w io.Writer, o demoOutcome) {
 
 // demoSteps are what the story must lead to, in order.
 func demoSteps(scenario string) []demoStep {
-	step := func(name string, happened func(*story) bool) demoStep { return demoStep{Name: name, happened: happened} }
+	step := func(name string, happened func(*story) bool) demoStep {
+		return demoStep{Name: name, happened: happened}
+	}
 	ends := []demoStep{
 		step("nothing is owed", func(t *story) bool { return t.over() && pending(t.last, true) == 0 }),
 		step("the books balance", func(t *story) bool {

@@ -52,7 +52,7 @@ func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.Hash()).Msg("driftd is running")
+	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.DecisionHash()).Msg("driftd is running")
 	err = errors.Join(i.Run(ctx), i.Close())
 	log.Info().Msg("driftd has stopped")
 	return err
