@@ -59,11 +59,7 @@ With --fail-on drift the exit code is 4 when a column is material.`,
 	f.StringVar(&o.time, "time", "", "column that is a time")
 	f.StringSliceVar(&o.types, "types", nil, "types of columns, as zip=categorical: numeric, categorical, id or time")
 	f.StringVar(&o.failOn, "fail-on", "", `"drift": exit with 4 when a column is material`)
-	for _, required := range []string{"reference", "current"} {
-		if err := cmd.MarkFlagRequired(required); err != nil {
-			panic(err) // a flag of that name is defined above
-		}
-	}
+	require(cmd, "reference", "current")
 	return cmd
 }
 

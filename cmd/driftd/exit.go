@@ -79,24 +79,20 @@ func withCode(c code, err error) error {
 }
 
 // A usageError is a mistake in flags or arguments.
-type usageError struct {
-	err  error
-	path string // of the command, for the hint; "" = no hint
-}
+type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 
 func (e usageError) Unwrap() error { return e.err }
 
-// badUsage reports a mistake in flags or arguments that only the command itself
-// can see.
+// badUsage reports a mistake in flags or arguments that only the command can see.
 func badUsage(format string, args ...any) error {
 	return usageError{err: fmt.Errorf(format, args...)}
 }
 
-// complain prints err on stderr. Lists of configuration faults are printed as
+// complain prints the error of a command on stderr. Lists of configuration faults are printed as
 // they are: each begins with its own file, line and column.
-func (e *env) complain(err error) {
+func (e *env) complain(err error, command string) {
 	var (
 		coded  codedError
 		usage  usageError
@@ -112,7 +108,7 @@ func (e *env) complain(err error) {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
 	fmt.Fprintf(e.err, "driftd: %v\n", err)
-	if errors.As(err, &usage) && usage.path != "" {
-		fmt.Fprintf(e.err, "Run %q for help.\n", usage.path+" --help")
+	if errors.As(err, &usage) {
+		fmt.Fprintf(e.err, "Run %q for help.\n", command+" --help")
 	}
 }

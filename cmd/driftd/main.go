@@ -27,8 +27,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetErr(errOut)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !e.running {
-		err = usageError{err: err, path: cmd.CommandPath()}
+		err = usageError{err: err}
 	}
-	e.complain(err)
+	e.complain(err, cmd.CommandPath())
 	return int(codeOf(err))
 }

@@ -21,6 +21,7 @@ type sendOptions struct {
 	file       string
 	model      string
 	mapping    string
+	types      []string
 	subjects   string
 	rate       float64
 	skip       uint64
@@ -78,6 +79,7 @@ later one. Interrupted, send says with which --skip it goes on.`,
 	f.StringVar(&o.file, "file", "-", "file to send; - is stdin")
 	f.StringVar(&o.model, "model", "", "with --map: the model of the events")
 	f.StringVar(&o.mapping, "map", "", "how rows become events")
+	f.StringSliceVar(&o.types, "types", nil, "with --map: types of columns, as zip=categorical")
 	f.StringVar(&o.subjects, "subject-template", event.DefaultSubjects, "subject of an event")
 	f.Float64Var(&o.rate, "rate", 0, "events a second; 0 = as fast as they are acknowledged")
 	f.Uint64Var(&o.skip, "skip", 0, "events not to send, from the first on")
@@ -93,6 +95,8 @@ func (o sendOptions) validate() error {
 	switch {
 	case o.mapping == "" && o.model != "":
 		return badUsage("--model belongs to --map: lines name their model themselves")
+	case o.mapping == "" && len(o.types) > 0:
+		return badUsage("--types belongs to --map: lines are sent as they are")
 	case o.mapping != "" && o.model == "":
 		return badUsage("--map needs --model: the name of the model that made the rows")
 	case o.mapping != "" && o.file == "-":

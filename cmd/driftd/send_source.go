@@ -52,6 +52,10 @@ func (e *env) openSource(o sendOptions) (*eventSource, error) {
 		_, err := os.Stat(o.file)
 		return s, err
 	}
+	types, err := parseTypes(o.types)
+	if err != nil {
+		return nil, err
+	}
 	if s.mapping, err = dataset.ParseMap(o.mapping); err != nil {
 		return nil, badUsage("--map: %w", err)
 	}
@@ -61,7 +65,10 @@ func (e *env) openSource(o sendOptions) (*eventSource, error) {
 	if s.table, err = dataset.Open(o.file, dataset.Limits{}); err != nil {
 		return nil, err
 	}
-	if err := s.mapping.Bind(s.table.Columns()); err != nil {
+	if err = s.table.Override(types); err == nil {
+		err = s.mapping.Bind(s.table.Columns())
+	}
+	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("%s: %w", o.file, err)
 	}

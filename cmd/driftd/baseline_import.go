@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/dataset"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+)
+
+// importOptions are the flags of baseline import.
+type importOptions struct {
+	backend
+	model, version string
+	mapping        string
+	types, ignore  []string
+}
+
+func newBaselineImportCmd(e *env) *cobra.Command {
+	var o importOptions
+	cmd := &cobra.Command{
+		Use:   "import FILE... --model MODEL",
+		Short: "Make a baseline of files",
+		Long: `Make the reference of a model of the rows of files (CSV, CSV.gz, JSON lines or
+Parquet), approved at once. Rows pass through the same decoder as live events: with
+-c also the privacy policy, the types and the segments of that configuration.
+
+Without --map every column is a feature, but for ids, times and --ignore. With
+--map, written as for driftd send, predictions and scores become references too.`,
+		Example: `  driftd baseline import train.csv.gz --model churn --ignore split,weight
+  driftd baseline import reference.parquet --model churn -c driftd.yaml \
+    --map 'id=id,prediction=p,scores.yes=probability,features=*'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return e.importBaseline(cmd.Context(), files, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.model, "model", "", "the model")
+	f.StringVar(&o.version, "version", "", "only for this version of it")
+	f.StringVar(&o.mapping, "map", "", "how rows become events (default: every column is a feature)")
+	f.StringSliceVar(&o.types, "types", nil, "types of columns, as zip=categorical: numeric, categorical, id or time")
+	f.StringSliceVar(&o.ignore, "ignore", nil, "without --map: columns to leave out")
+	require(cmd, "model")
+	o.flags(cmd)
+	return cmd
+}
+
+func (e *env) importBaseline(ctx context.Context, files []string, o importOptions) error {
+	if o.mapping != "" && len(o.ignore) > 0 {
+		return badUsage("--ignore belongs to imports without --map: leave the columns out of features")
+	}
+	im, err := newImporter(o)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := im.add(ctx, e, file); err != nil {
+			return err
+		}
+	}
+	b, err := im.build(files)
+	if err != nil {
+		return err
+	}
+	body, err := api.EncodeBaseline(b)
+	if err != nil {
+		return fmt.Errorf("encode the baseline: %w", err)
+	}
+	if len(body) > api.MaxBaselineBytes {
+		return fmt.Errorf("the baseline takes %d MiB, more than %d: leave columns out with --ignore", len(body)>>20, api.MaxBaselineBytes>>20)
+	}
+	return e.with(ctx, o.backend, true, func(c *client) error {
+		var raw json.RawMessage
+		err := c.do(ctx, http.MethodPost, baselinesPath, call{body: body, kind: "application/json", key: "import:" + b.ID}, &raw)
+		if err != nil {
+			return err
+		}
+		return e.printBaseline(raw)
+	})
+}
+
+// An importer makes a baseline of rows.
+type importer struct {
+	importOptions
+	types   declaredTypes
+	policy  *event.Policy // nil without a configuration
+	limits  event.Limits
+	builder *drift.Builder
+	digest  []byte
+	from    int64 // unix ns of the first and the last event that has a time
+	to      int64
+}
+
+func newImporter(o importOptions) (*importer, error) {
+	im := &importer{importOptions: o}
+	build := drift.BuilderOptions{Model: o.model, Version: o.version}
+	var err error
+	if im.types.said, err = parseTypes(o.types); err != nil {
+		return nil, err
+	}
+	if o.config != "" {
+		c, err := config.Load(o.config, config.Options{})
+		if err != nil {
+			return nil, err
+		}
+		key, err := c.HMACKey()
+		if err != nil {
+			return nil, err
+		}
+		if im.policy, err = event.NewPolicy(c.PolicySpec(key)); err != nil {
+			return nil, err
+		}
+		im.limits, im.types.known = c.EventLimits(), configTypes(c, o.model)
+		build.Categories = c.Limits.Categories
+		for _, s := range c.Model(o.model).Segments {
+			build.Segments = append(build.Segments, s)
+		}
+	}
+	im.builder = drift.NewBuilder(build)
+	return im, nil
+}
+
+// add counts the rows of one file.
+func (im *importer) add(ctx context.Context, e *env, file string) error {
+	table, err := dataset.Open(file, dataset.Limits{})
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	for name := range im.types.said {
+		if table.Index(name) < 0 {
+			return badUsage("--types: %s has no column %q: it has %s", file, name, names(table))
+		}
+	}
+	if err := table.Override(present(table, im.types.known, im.types.said)); err != nil {
+		return err
+	}
+	mapping, err := im.bind(table)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	_, total := table.Progress()
+	progress := e.newProgress("import "+file, "bytes", total)
+	defer progress.end()
+	decoder := event.NewDecoder(im.policy, im.limits)
+	var batch event.Batch
+	var ev event.Event
+	for row, err := range table.All() {
+		if err == nil {
+			err = mapping.Event(row, row.N, &ev)
+		}
+		if err != nil {
+			return err
+		}
+		if row.N%4096 == 0 {
+			done, _ := table.Progress()
+			progress.at(done)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		ev.Model = im.model
+		batch.Reset()
+		if reject := decoder.Decode(&batch, event.Prediction, "", event.AppendJSON(nil, &ev)); reject != nil {
+			return &dataset.Error{File: file, Line: row.Line, Rows: table.Format() == "parquet", Err: reject}
+		}
+		im.count(&batch.Events[0])
+	}
+	return im.hash(file)
+}
+
+func (im *importer) count(ev *event.Event) {
+	im.builder.Add(ev)
+	if ev.Time == 0 {
+		return
+	}
+	if im.from == 0 || ev.Time < im.from {
+		im.from = ev.Time
+	}
+	im.to = max(im.to, ev.Time)
+}
+
+// bind returns how the rows of a table become events.
+func (im *importer) bind(table *dataset.Table) (*dataset.Map, error) {
+	text := im.mapping
+	if text == "" {
+		var err error
+		if text, err = im.everything(table); err != nil {
+			return nil, err
+		}
+	}
+	m, err := dataset.ParseMap(text)
+	if err != nil {
+		return nil, badUsage("--map: %w", err)
+	}
+	if m.Kind() != event.Prediction {
+		return nil, badUsage("--map describes an %s: a baseline is made of predictions", m.Kind())
+	}
+	return m, m.Bind(table.Columns())
+}
+
+// everything is the map that makes a feature of every column that is compared.
+func (im *importer) everything(table *dataset.Table) (string, error) {
+	for _, name := range im.ignore {
+		if table.Index(name) < 0 {
+			return "", badUsage("--ignore: no column %q: there are %s", name, names(table))
+		}
+	}
+	var features []string
+	for _, c := range table.Columns() {
+		if c.Type.Compared() && !slices.Contains(im.ignore, c.Name) {
+			features = append(features, `"`+c.Name+`"`)
+		}
+	}
+	if len(features) == 0 {
+		return "", errors.New("no column can be a feature: --types NAME=numeric makes one")
+	}
+	return "id='row-'+row,features=" + strings.Join(features, ","), nil
+}
+
+// hash adds a file to the digest of the origin.
+func (im *importer) hash(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	h.Write(im.digest)
+	if _, err := io.Copy(h, f); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	im.digest = h.Sum(nil)
+	return nil
+}
+
+func (im *importer) build(files []string) (*drift.Baseline, error) {
+	rows := im.builder.Rows()
+	if rows == 0 {
+		return nil, fmt.Errorf("%s: no rows to make a baseline of", strings.Join(files, ", "))
+	}
+	origin := drift.Origin{Kind: "import", Digest: "sha256:" + hex.EncodeToString(im.digest), Actor: "cli", Rows: rows}
+	for i, file := range files {
+		if i > 0 {
+			origin.Source += " "
+		}
+		origin.Source += filepath.Base(file)
+	}
+	if u, err := user.Current(); err == nil {
+		origin.Actor = "cli:" + u.Username
+	}
+	if im.to != 0 {
+		origin.From, origin.To = time.Unix(0, im.from).UTC(), time.Unix(0, im.to).UTC()
+	}
+	return im.builder.Build(drift.Approved, origin), nil
+}

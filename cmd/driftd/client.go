@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// errAway says that no daemon answers at --server: nothing was changed.
+var errAway = errors.New("no daemon answers")
+
+// answerBytes bounds one answer of the daemon.
+const answerBytes = 256 << 20
+
+// A client talks to the API of a running daemon.
+type client struct {
+	base  string // scheme and host
+	token string
+	http  *http.Client
+}
+
+// A problem is an error that the API answered with, by RFC 9457.
+type problem struct {
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	RequestID string `json:"request_id"`
+	Errors    []struct {
+		Path    string `json:"path"`
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+// Error implements error.
+func (p *problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	for _, f := range p.Errors {
+		if !strings.Contains(text, f.Message) {
+			text += "; " + f.Path + ": " + f.Message
+		}
+	}
+	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+		text += " (request " + p.RequestID + ")"
+	}
+	return text
+}
+
+// client returns a client of --server.
+func (e *env) client() (*client, error) {
+	u, err := url.Parse(e.server)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, badUsage("--server %q: write an address such as %s", e.server, defaultServer)
+	}
+	c := &client{base: u.Scheme + "://" + u.Host, http: &http.Client{Timeout: e.timeout}}
+	c.token, _ = e.lookup("DRIFTD_TOKEN")
+	if e.tokenFile != "" {
+		text, err := os.ReadFile(e.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		c.token = strings.TrimSpace(string(text))
+	}
+	return c, nil
+}
+
+// get reads a JSON answer into value; a *json.RawMessage takes it as it is.
+func (c *client) get(ctx context.Context, path string, query url.Values, value any) error {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return c.do(ctx, http.MethodGet, path, call{}, value)
+}
+
+// A call is what a request carries beyond its address.
+type call struct {
+	body []byte
+	kind string // media type of the body
+	key  string // Idempotency-Key: the same call twice is done once
+}
+
+func (c *client) do(ctx context.Context, method, path string, with call, value any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(with.body))
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	for name, text := range map[string]string{"Content-Type": with.kind, "Idempotency-Key": with.key} {
+		if text != "" {
+			req.Header.Set(name, text)
+		}
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	answer, err := c.http.Do(req)
+	if err != nil {
+		return c.away(ctx, err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytes+1))
+	switch {
+	case err != nil:
+		return c.away(ctx, err)
+	case len(body) > answerBytes:
+		return fmt.Errorf("%s %s: the answer is larger than %d MiB; ask for less", method, c.base+path, answerBytes>>20)
+	case answer.StatusCode >= http.StatusBadRequest:
+		return refusal(answer, body)
+	case value == nil:
+		return nil
+	}
+	if err := json.Unmarshal(body, value); err != nil {
+		return fmt.Errorf("%s %s: the answer is not what driftd sends: %w: does another program listen there?", method, c.base+path, err)
+	}
+	return nil
+}
+
+// away reports that the daemon could not be reached, unless it was the user who
+// gave up.
+func (c *client) away(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return withCode(codeTemporary, fmt.Errorf("%w at %s: %w: start it with driftd serve, or say where it is with --server", errAway, c.base, err))
+}
+
+// refusal makes an error of an answer that is one.
+func refusal(answer *http.Response, body []byte) error {
+	p := &problem{}
+	if err := json.Unmarshal(body, p); err != nil || p.Detail == "" && p.Title == "" {
+		p.Detail = fmt.Sprintf("%s answered %s", answer.Request.URL.Redacted(), answer.Status)
+	}
+	p.Status = answer.StatusCode
+	switch p.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return withCode(codeTemporary, p)
+	}
+	return p
+}
+
+// list reads all pages of a list.
+func list[T any](ctx context.Context, c *client, path string, query url.Values) (items []T, err error) {
+	items = []T{}
+	if query == nil {
+		query = url.Values{}
+	}
+	for {
+		var page struct {
+			Items []T     `json:"items"`
+			Next  *string `json:"next_cursor"`
+		}
+		if err := c.get(ctx, path, query, &page); err != nil {
+			return nil, err
+		}
+		items = append(items, page.Items...)
+		if page.Next == nil || *page.Next == "" {
+			return items, nil
+		}
+		query.Set("cursor", *page.Next)
+	}
+}
