@@ -25,3 +25,6 @@ func (s *Server) Operations() []string {
 
 // StreamSlots is how many event streams may be open.
 func (s *Server) StreamSlots() int { return s.limits.streams }
+
+// LedgerEnd is the seq behind which an event stream begins.
+func (s *Server) LedgerEnd() (uint64, error) { return s.ledgerEnd() }
