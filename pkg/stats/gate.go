@@ -68,6 +68,9 @@ func (g Gate) Verdict(s Shift, adjusted float64) (v Verdict, reason string) {
 	case s.PSIDebiased >= g.TicketPSI:
 		return Minor, fmt.Sprintf("psi_debiased %.3g >= %g, adjusted p %.3g", s.PSIDebiased, g.TicketPSI, adjusted)
 	}
+	if math.IsNaN(s.KSLo) {
+		return Stable, fmt.Sprintf("effect too small: psi_debiased %.3g", s.PSIDebiased)
+	}
 	return Stable, fmt.Sprintf("effect too small: ks_lo %.3g, psi_debiased %.3g", s.KSLo, s.PSIDebiased)
 }
 
