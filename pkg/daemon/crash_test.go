@@ -2,13 +2,18 @@ package daemon_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"driftd.dev/driftd/pkg/daemon"
-	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 	"driftd.dev/driftd/pkg/stream"
@@ -40,42 +45,39 @@ func (w *world) prepare(dir string) {
 	defer st.Close()
 	o := w.options(st)
 	o.Source = nothing{}
-	d, err := daemon.New(o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(w.t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
+	d, stop := w.start(o)
 	for _, b := range w.baselines() {
-		if err := d.ImportBaseline(ctx, b, "test"); err != nil {
+		if err := d.ImportBaseline(w.t.Context(), b, "test"); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	cancel()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 // An account is everything a store says in the end that must not depend on
-// crashes: every window's digest, every rule's state, every entry's hash.
-type account struct {
-	windows []string
-	alerts  []store.Alert
-	entries []ledger.Hash
-}
+// crashes or on where checkpoints fell, as lines of text.
+type account []string
 
-func (w *world) account(st *store.Store) account {
+func (w *world) account(st *store.Store) (a account) {
 	w.t.Helper()
-	var a account
-	for _, m := range w.scenario.Models {
-		windows, err := st.Windows(store.Query{Model: m.Name, Size: time.Minute})
+	line := func(what string, v any) {
+		text, err := json.Marshal(v)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		for _, win := range windows {
-			a.windows = append(a.windows, win.Digest())
+		a = append(a, what+" "+string(text))
+	}
+	for _, m := range w.scenario.Models {
+		for _, size := range []time.Duration{time.Minute, time.Hour} {
+			windows, err := st.Windows(store.Query{Model: m.Name, Size: size})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			for _, win := range windows {
+				line("window", []any{win.Group, win.Start, win.State, win.Learning, win.Baseline, win.Digest()})
+			}
 		}
 	}
 	entries, err := st.Entries(0, 10_000)
@@ -83,81 +85,291 @@ func (w *world) account(st *store.Store) account {
 		w.t.Fatal(err)
 	}
 	for _, e := range entries {
-		a.entries = append(a.entries, e.Hash)
+		line("entry", e)
 	}
-	if a.alerts, err = st.Alerts(); err != nil {
+	r, err := st.Resume()
+	if err != nil {
 		w.t.Fatal(err)
+	}
+	line("seq", r.Progress.Seq)
+	line("account", accountOf(w.t, st))
+	for _, b := range r.Baselines {
+		line("baseline", []any{b.ID, b.State})
+	}
+	for _, m := range r.Models {
+		line("model", m)
+	}
+	for _, alert := range r.Alerts {
+		line("alert", alert)
+	}
+	for _, d := range r.Dedup {
+		line("dedup", d)
 	}
 	return a
 }
 
-func (a account) equal(b account) bool {
-	return slices.Equal(a.windows, b.windows) && slices.Equal(a.entries, b.entries) && slices.Equal(a.alerts, b.alerts)
+func (a account) count(what string) (n int) {
+	for _, line := range a {
+		if strings.HasPrefix(line, what+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+// A sweep runs one stream again and again, each time with a crash somewhere else.
+type sweep struct {
+	*world
+	prepared string // a store to begin with
+}
+
+func newSweep(w *world) sweep {
+	w.t.Helper()
+	s := sweep{w, w.t.TempDir()}
+	if !w.learns {
+		w.prepare(s.prepared)
+	}
+	return s
+}
+
+// copyOf copies a store, which may be open as long as nothing is being written.
+func (w *world) copyOf(dir string) string {
+	w.t.Helper()
+	out := w.t.TempDir()
+	if err := os.CopyFS(out, os.DirFS(dir)); err != nil {
+		w.t.Fatal(err)
+	}
+	return out
 }
 
 var errCrash = errors.New("crash")
 
-// crashAt runs the stream with a crash at the n-th point, and then to its end.
-// It returns what is in the store, and the point; "" if there was no n-th. spoil,
-// if not nil, may change the store between the two runs.
-func (w *world) crashAt(n int, spoil func(*store.Store)) (account, string) {
-	w.t.Helper()
-	dir := w.t.TempDir()
-	w.prepare(dir)
-	st, point := open(w.t, dir), ""
-	o := w.options(st)
-	o.Checkpoint.Events = 1024
+// run runs the stream on a store until its end, or until probe fails. probe is
+// called at the daemon's points and at the store's.
+func (s sweep) run(dir string, probe func(point string) error) (err error) {
+	s.t.Helper()
+	st, err := store.Open(dir, store.Options{MemTableBytes: 16 << 20, Crash: probe})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	o := s.options(st)
+	o.Checkpoint.Events = 2048 // about seven checkpoints
+	o.Probe = probe
+	return s.world.run(o)
+}
+
+// end runs the stream to its end and returns what is in the store then.
+func (s sweep) end(dir string) account {
+	s.t.Helper()
+	if err := s.run(dir, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	st := open(s.t, dir)
+	defer st.Close()
+	return s.world.account(st)
+}
+
+// crash runs the stream with a crash at the n-th point that counts, and returns
+// the store and the point; "" if there was no n-th. at, if not nil, is called
+// first: before the point counts.
+func (s sweep) crash(n int, counts func(point string) bool, at func(dir, point string)) (dir, point string) {
+	s.t.Helper()
+	dir = s.copyOf(s.prepared)
 	seen := 0
-	o.Probe = func(at string) error {
+	err := s.run(dir, func(p string) error {
+		if at != nil {
+			at(dir, p)
+		}
+		if !counts(p) {
+			return nil
+		}
 		if seen++; seen != n {
 			return nil
 		}
-		point = at
+		point = p
 		return errCrash
-	}
-	err := w.run(o)
+	})
 	if point == "" && err != nil || point != "" && !errors.Is(err, errCrash) {
-		w.t.Fatalf("run with a crash at point %d: %v", n, err)
+		s.t.Fatalf("run with a crash at point %d: %v", n, err)
 	}
-	if point != "" {
-		if err := st.Close(); err != nil {
-			w.t.Fatal(err)
-		}
-		st = open(w.t, dir)
-		if spoil != nil {
-			spoil(st)
-		}
-		if err := w.run(w.options(st)); err != nil {
-			w.t.Fatalf("run after a crash at %s (%d): %v", point, n, err)
-		}
-	}
-	defer st.Close()
-	return w.account(st), point
+	return dir, point
 }
 
-// TestCrashAtEveryPoint crashes at each named point of every checkpoint: nothing
-// in the store may tell that it happened.
-func TestCrashAtEveryPoint(t *testing.T) {
-	w := newWorld(t, hour())
-	want, _ := w.crashAt(0, nil)
-	if len(want.entries) < 6 || len(want.windows) < 100 {
-		t.Fatalf("only %d entries and %d windows: the story did not happen", len(want.entries), len(want.windows))
-	}
-	points := map[string]int{}
-	for n := 1; ; n += 2 { // two of the three points alternate, so that each is met
-		got, point := w.crashAt(n, nil)
+// points are where a daemon can crash, in the order of one checkpoint.
+var points = []string{daemon.PointEncoded, store.BeforeCommit, store.AfterCommit, daemon.PointCommitted, daemon.PointTold}
+
+// all crashes at every step-th point and wants to find want in the end.
+func (s sweep) all(want account, step, least int) {
+	s.t.Helper()
+	met := map[string]int{}
+	for n := 1; ; n += step {
+		dir, point := s.crash(n, func(string) bool { return true }, nil)
 		if point == "" {
 			break
 		}
-		points[point]++
-		if !got.equal(want) {
-			t.Errorf("crash at %s (%d): %d windows, %d alerts, %d entries differ from the run without a crash", point, n, len(got.windows), len(got.alerts), len(got.entries))
+		met[point]++
+		if diff := cmp.Diff(want, s.end(dir)); diff != "" {
+			s.t.Errorf("crash at %s (%d) changed the store (-without +with):\n%.3000s", point, n, diff)
 		}
 	}
-	for _, p := range []string{daemon.PointEncoded, daemon.PointCommitted, daemon.PointTold} {
-		if points[p] < 3 {
-			t.Errorf("point %s was met %d times: the sweep proves nothing there", p, points[p])
+	s.t.Logf("crashes by point: %v", met)
+	for _, p := range points {
+		if met[p] < least {
+			s.t.Errorf("point %s was met %d times, want %d: the sweep proves nothing there", p, met[p], least)
 		}
 	}
-	t.Logf("crashes by point: %v", points)
+}
+
+// TestCrashAtEveryPoint crashes at each named point of the checkpoints: nothing
+// in the store may tell that it happened.
+func TestCrashAtEveryPoint(t *testing.T) {
+	s := newSweep(newWorld(t, hour()))
+	want := s.end(s.copyOf(s.prepared))
+	if want.count("entry") < 6 || want.count("window") < 100 || want.count("alert") == 0 {
+		t.Fatalf("only %d entries, %d windows and %d alerts: the story did not happen", want.count("entry"), want.count("window"), want.count("alert"))
+	}
+	s.all(want, 2, 2) // five points a checkpoint: every second one meets each of them
+	if race {
+		return
+	}
+	s.mutants(want)
+}
+
+// mutants are two daemons that do not write the cursor and the data together.
+// Whatever checkpoint they are killed in, the comparison must notice.
+func (s sweep) mutants(want account) {
+	s.t.Helper()
+	const each = 2 // every second checkpoint: a run takes half a second
+	for n := 1; ; n += each {
+		before, seen := "", 0
+		after, point := s.crash(n, func(p string) bool { return p == store.AfterCommit }, func(dir, p string) {
+			if p != store.BeforeCommit {
+				return
+			}
+			if seen++; seen == n {
+				before = s.copyOf(dir)
+			}
+		})
+		if point == "" {
+			if n <= 3*each {
+				s.t.Errorf("%d checkpoints: the mutants prove nothing", n-1)
+			}
+			return
+		}
+		old, lost := s.progress(before), s.progress(after)
+		if lost.Seq == old.Seq {
+			continue // the commit had no messages in it
+		}
+		s.setProgress(before, lost)
+		s.setProgress(after, old)
+		for mutant, dir := range map[string]string{"cursor before data": before, "data before cursor": after} {
+			if s.survives(dir, want) {
+				s.t.Errorf("mutant %q, killed between messages %d and %d, was not noticed", mutant, old.Seq, lost.Seq)
+			}
+		}
+	}
+}
+
+// survives reports whether a store that a mutant has left leads to the right end.
+func (s sweep) survives(dir string, want account) bool {
+	s.t.Helper()
+	if err := s.run(dir, nil); err != nil {
+		return false // the daemon noticed by itself
+	}
+	st := open(s.t, dir)
+	defer st.Close()
+	return slices.Equal(want, s.world.account(st))
+}
+
+func (w *world) progress(dir string) store.Progress {
+	w.t.Helper()
+	st := open(w.t, dir)
+	defer st.Close()
+	r, err := st.Resume()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r.Progress
+}
+
+func (w *world) setProgress(dir string, p store.Progress) {
+	w.t.Helper()
+	st := open(w.t, dir)
+	defer st.Close()
+	b := st.NewBatch()
+	b.PutProgress(p)
+	if err := st.Commit(b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestCrashWhileLearning crashes before, at and after the moment at which the
+// models freeze their own baselines.
+func TestCrashWhileLearning(t *testing.T) {
+	w := newWorld(t, hour())
+	w.learns = true
+	s := newSweep(w)
+	want := s.end(s.copyOf(s.prepared))
+	if n := want.count("baseline"); n != len(w.scenario.Models) {
+		t.Fatalf("%d baselines, want one a model", n)
+	}
+	s.all(want, 4, 1) // coprime to five points a checkpoint
+}
+
+// TestCrashInAPaneOfAnOldBaseline stops in the middle of panes that count on a
+// baseline which is not the active one any more.
+func TestCrashInAPaneOfAnOldBaseline(t *testing.T) {
+	ends := map[bool]account{}
+	w := emptyWorld(t, hour())
+	w.publishSpan(0, 20*time.Minute+30*time.Second) // the middle of a pane
+	first := newSweep(w)
+	second := w.baselinesOf(3, 4000) // other rows than the first: other edges
+	var dirs []string
+	for range 2 {
+		dir := w.copyOf(first.prepared)
+		dirs = append(dirs, dir)
+		st := open(t, dir)
+		d, stop := w.start(w.options(st))
+		w.caughtUp(d)
+		for _, b := range second {
+			if err := d.ImportBaseline(t.Context(), b, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(stop(), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.publishSpan(20*time.Minute+30*time.Second, time.Hour)
+	for i, dir := range dirs {
+		crashed := i == 1
+		if crashed { // again in the middle, with the pane still open in the store
+			seen := 0
+			if err := first.run(dir, func(p string) error {
+				if seen++; seen == len(points)+2 {
+					return errCrash
+				}
+				return nil
+			}); !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+		}
+		ends[crashed] = first.end(dir)
+	}
+	if diff := cmp.Diff(ends[false], ends[true]); diff != "" {
+		t.Errorf("the crash changed the store (-without +with):\n%.3000s", diff)
+	}
+	if n := ends[false].count("baseline"); n != 2*len(second) {
+		t.Errorf("%d baselines, want %d", n, 2*len(second))
+	}
+	old, id := 0, fmt.Sprintf("%q", w.baselines()[0].ID)
+	for _, line := range ends[false] {
+		if strings.HasPrefix(line, "window") && strings.Contains(line, id) {
+			old++
+		}
+	}
+	if old < 20 { // minutes before the change
+		t.Errorf("%d panes on the old baseline, want at least 20", old)
+	}
 }

@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ type world struct {
 	server   *stream.Embedded
 	conn     *stream.Conn
 	heard    *sink
+	learns   bool // no baselines are imported
 }
 
 // newWorld starts a server and publishes the whole scenario.
@@ -78,7 +80,11 @@ func noLeaks(t *testing.T) {
 	})
 }
 
-func (w *world) publish() {
+func (w *world) publish() { w.publishSpan(0, math.MaxInt64) }
+
+// publishSpan publishes the predictions of a span of the scenario, and the
+// outcomes between them.
+func (w *world) publishSpan(from, to time.Duration) {
 	w.t.Helper()
 	p, err := stream.NewEventPublisher(w.conn, stream.EventPublisherOptions{})
 	if err != nil {
@@ -86,7 +92,16 @@ func (w *world) publish() {
 	}
 	defer p.Close()
 	var subjects event.SubjectTemplate
+	start := w.scenario.Start.UnixNano()
+	inside := false
 	w.each(func(e *event.Event) {
+		if e.Kind == event.Prediction {
+			at := time.Duration(e.Time - start)
+			inside = at >= from && at < to
+		}
+		if !inside {
+			return
+		}
 		if err := p.Publish(w.t.Context(), stream.OutgoingEvent{
 			Subject: subjects.Subject(e), Kind: e.Kind.String(), ID: e.ID, Data: event.AppendJSON(nil, e),
 		}); err != nil {
@@ -112,16 +127,18 @@ func (w *world) each(yield func(*event.Event)) {
 }
 
 // baselines makes a reference for every model of the scenario.
-func (w *world) baselines() []*drift.Baseline {
+func (w *world) baselines() []*drift.Baseline { return w.baselinesOf(2, 5000) }
+
+func (w *world) baselinesOf(seed uint64, rows int) []*drift.Baseline {
 	w.t.Helper()
 	var out []*drift.Baseline
 	for _, m := range w.scenario.Models {
-		s, err := sim.New(w.scenario, 2)
+		s, err := sim.New(w.scenario, seed)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		b := drift.NewBuilder(drift.BuilderOptions{Model: m.Name})
-		for e := range s.Reference(m.Name, 5000) {
+		for e := range s.Reference(m.Name, rows) {
 			b.Add(e)
 		}
 		out = append(out, b.Build(drift.Approved, drift.Origin{Kind: "import", Source: "sim", Rows: b.Rows()}))
@@ -190,6 +207,7 @@ func (w *world) options(st *store.Store) daemon.Options {
 	}
 	spec := drift.DefaultSpec()
 	spec.DedupIDs = 100_000
+	spec.Sample.MinRows, spec.Sample.MinSpan = 500, 15*time.Minute // for worlds that learn
 	return daemon.Options{
 		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(specs()...), Routes: routes,
 		Store: st, Source: reader, DeadLetters: letters, Status: reader.Status,
@@ -208,6 +226,55 @@ func open(t *testing.T, dir string) *store.Store {
 	return st
 }
 
+// start runs a daemon. stop ends it and returns what Run returned; if Run ends by
+// itself, so does the test.
+func (w *world) start(o daemon.Options) (d *daemon.Daemon, stop func() error) {
+	w.t.Helper()
+	d, err := daemon.New(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	return d, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// last returns the last sequence of the stream.
+func (w *world) last() uint64 {
+	w.t.Helper()
+	info, err := w.conn.JetStream().Stream(w.t.Context(), "ML")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return info.CachedInfo().State.LastSeq
+}
+
+// caughtUp waits until the whole stream is committed.
+func (w *world) caughtUp(d *daemon.Daemon) {
+	w.t.Helper()
+	last := w.last()
+	w.until(func() bool { return d.Snapshot().Stream.CommittedSeq == last }, "message %d is committed", last)
+}
+
+// until waits for a condition.
+func (w *world) until(holds func() bool, what string, args ...any) {
+	w.t.Helper()
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("waited a minute until "+what, args...)
+		}
+	}
+}
+
 // run runs a daemon until it has committed the whole stream, and stops it.
 func (w *world) run(o daemon.Options) error {
 	w.t.Helper()
@@ -219,7 +286,7 @@ func (w *world) run(o daemon.Options) error {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	if len(d.Snapshot().Models) == 0 {
+	if len(d.Snapshot().Models) == 0 && !w.learns {
 		for _, b := range w.baselines() {
 			if err := d.ImportBaseline(ctx, b, "test"); err != nil {
 				cancel()
@@ -227,11 +294,7 @@ func (w *world) run(o daemon.Options) error {
 			}
 		}
 	}
-	info, err := w.conn.JetStream().Stream(ctx, "ML")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	last := info.CachedInfo().State.LastSeq
+	last := w.last()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		select {
 		case err := <-ended:
