@@ -18,7 +18,7 @@ func (s *Server) getMetrics(w http.ResponseWriter, _ *request) error {
 
 // metricsPage writes the catalogue's families as they are in the snapshot.
 func (s *Server) metricsPage(snapshot *Snapshot) []byte {
-	p := page{limit: s.SeriesLimit}
+	p := page{limit: s.SeriesLimit, out: make([]byte, 0, s.pageBytes.Load()*9/8)} // about as long as the last one
 	data := &scrape{Snapshot: snapshot, server: s, runtime: readRuntime(&s.process)}
 	families := Catalogue()
 	bounded := 0
@@ -39,6 +39,7 @@ func (s *Server) metricsPage(snapshot *Snapshot) []byte {
 		}
 		p.family(f, data)
 	}
+	s.pageBytes.Store(int64(len(p.out)))
 	return p.out
 }
 
@@ -51,7 +52,7 @@ type page struct {
 	share    int // most series of each bounded family
 	series   int
 	withheld int
-	lossy    map[string]bool // label sets of this family in which something was replaced
+	lossy    map[string]bool // series of this family whose names hold U+FFFD
 }
 
 func (p *page) family(f *Family, s *scrape) {
@@ -85,14 +86,14 @@ func (p *page) line(name string, names, values []string, x float64) bool {
 	for i, label := range names {
 		p.out = append(p.out, "{,"[min(i, 1)])
 		p.out = append(p.out, label+`="`...)
-		lossy = lossy || !utf8.ValidString(values[i])
+		lossy = lossy || strings.ContainsRune(values[i], utf8.RuneError)
 		p.out = appendLabel(p.out, values[i])
 		p.out = append(p.out, '"')
 	}
 	if len(names) > 0 {
 		p.out = append(p.out, '}')
 	}
-	if lossy || p.lossy != nil {
+	if lossy {
 		key := string(p.out[start:])
 		if p.lossy[key] {
 			p.out = p.out[:start]

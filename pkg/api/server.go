@@ -32,18 +32,19 @@ type Options struct {
 // A Server answers HTTP. It is safe for concurrent use.
 type Server struct {
 	Options
-	limits   serverLimits
-	hosts    map[string]bool
-	routes   []route
-	mux      *http.ServeMux
-	openapi  []byte
-	replies  *replies
-	withheld atomic.Uint64 // series left out of all pages so far
-	heavy    chan struct{} // slots of requests that read many windows
-	streams  chan struct{} // slots of event streams
-	requests atomic.Uint64
-	started  string // part of request ids: tells processes apart
-	process  process
+	limits    serverLimits
+	hosts     map[string]bool
+	routes    []route
+	mux       *http.ServeMux
+	openapi   []byte
+	replies   *replies
+	withheld  atomic.Uint64 // series left out of all pages so far
+	pageBytes atomic.Int64  // of the last metrics page
+	heavy     chan struct{} // slots of requests that read many windows
+	streams   chan struct{} // slots of event streams
+	requests  atomic.Uint64
+	started   string // part of request ids: tells processes apart
+	process   process
 }
 
 // serverLimits are the knobs of a listener. They are fixed in production.

@@ -45,9 +45,10 @@ type world struct {
 	entries   []ledger.Entry
 	chain     ledger.Chain
 	commands  []string
-	refuse    error // of every command, if not nil
-	broken    error // of every read, if not nil
-	block     chan struct{}
+	refuse    error         // of every command, if not nil
+	broken    error         // of every read, if not nil
+	entered   chan struct{} // gets a value when an import begins, if not nil; the import
+	block     chan struct{} // then waits for this
 }
 
 // events gives n predictions, one every step, of a model whose amounts are
@@ -343,6 +344,7 @@ func (w *world) command(name string) error {
 
 func (w *world) ImportBaseline(ctx context.Context, b *drift.Baseline, actor string) error {
 	if w.block != nil {
+		w.entered <- struct{}{}
 		select {
 		case <-w.block:
 		case <-ctx.Done():
@@ -416,7 +418,7 @@ func golden(t *testing.T, name, got string) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
