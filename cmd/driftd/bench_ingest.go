@@ -45,7 +45,7 @@ func (e *env) benchIngest(ctx context.Context, o benchOptions) (r benchResult, e
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.stop(ctx)) }()
 	conn, err := stream.Connect(stream.Options{URL: server.URL, MustConnect: true})
 	if err != nil {
 		return r, err

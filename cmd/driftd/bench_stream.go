@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,6 +78,7 @@ func serveBench(ctx context.Context, in io.Reader, out io.Writer, o benchStream)
 	}
 	defer os.RemoveAll(o.dir)
 	defer server.Shutdown()
+	signal.Ignore(syscall.SIGPIPE) // a parent that is gone must not keep us from tidying up
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -84,6 +87,9 @@ func serveBench(ctx context.Context, in io.Reader, out io.Writer, o benchStream)
 	}()
 	say := json.NewEncoder(out)
 	last, err := fillBench(ctx, server, o, func(l benchLine) error { return say.Encode(l) })
+	if ctx.Err() != nil {
+		return nil // the parent has given up, and says why
+	}
 	if err != nil {
 		return fmt.Errorf("fill the stream: %w", err)
 	}
@@ -122,7 +128,7 @@ func fillBench(ctx context.Context, server *stream.Embedded, o benchStream, tell
 			if reported = line.Filled; time.Now().After(until) {
 				break
 			}
-			if err := tell(line); err != nil {
+			if err := errors.Join(ctx.Err(), tell(line)); err != nil {
 				return line, err
 			}
 		}
@@ -179,20 +185,28 @@ func startBench(ctx context.Context, o benchStream, filled func(int)) (*benchSer
 	s := &benchServer{cmd: cmd, stdin: stdin}
 	for lines := bufio.NewScanner(stdout); s.URL == "" && lines.Scan(); {
 		if err := json.Unmarshal(lines.Bytes(), &s.benchLine); err != nil {
-			return nil, errors.Join(fmt.Errorf("server process: %w", err), s.stop())
+			return nil, errors.Join(fmt.Errorf("server process: %w", err), s.stop(ctx))
 		}
 		filled(s.Filled)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(err, s.stop(ctx))
+	}
 	if s.URL == "" {
-		return nil, errors.Join(errors.New("the server process ended before its stream was complete"), context.Cause(ctx), s.stop())
+		return nil, errors.Join(errors.New("the server process ended before its stream was complete"), s.stop(ctx))
 	}
 	return s, nil
 }
 
-// stop ends the server process.
-func (s *benchServer) stop() error {
+// stop ends the server process. How it ended does not matter when ctx has: then
+// it was told to.
+func (s *benchServer) stop(ctx context.Context) error {
 	_ = s.stdin.Close() // closed already when the context ended
 	timer := time.AfterFunc(benchGrace, func() { _ = s.cmd.Process.Kill() })
 	defer timer.Stop()
-	return s.cmd.Wait()
+	err := s.cmd.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
