@@ -23,9 +23,10 @@ check: ## formatting, vet, linters, floors, outdated idioms
 	go vet -tags real ./...
 	$(TOOL) golangci-lint run ./...
 	go test -run . -count 1 .
-	@out="$$(go fix -diff ./... 2>&1)" || { echo "$$out"; echo "run: go fix ./..."; exit 1; }
+	@out="$$(go fix -diff -stringsbuilder=false ./... 2>&1)" || { echo "$$out"; echo "run: make fmt"; exit 1; }
 
-fmt: ## format everything
+fmt: ## format and modernise everything
+	go fix -stringsbuilder=false ./...
 	$(TOOL) gofumpt -w $$(git ls-files '*.go')
 
 race: ## every test under the race detector

@@ -200,21 +200,21 @@ type Receiver struct {
 
 // PagerDuty is an Events v2 integration.
 type PagerDuty struct {
-	RoutingKey     Secret  `json:"routing_key,omitempty" jsonschema:"integration key"`
+	RoutingKey     Secret  `json:"routing_key,omitzero" jsonschema:"integration key"`
 	RoutingKeyFile string  `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
 	URL            Address `json:"url" jsonschema:"base address of the events API"`
 }
 
 // Slack is an incoming webhook.
 type Slack struct {
-	WebhookURL     Secret `json:"webhook_url,omitempty" jsonschema:"address of the webhook, a secret"`
+	WebhookURL     Secret `json:"webhook_url,omitzero" jsonschema:"address of the webhook, a secret"`
 	WebhookURLFile string `json:"webhook_url_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
 }
 
 // Webhook is any HTTP endpoint.
 type Webhook struct {
 	URL        Address `json:"url" config:"required" jsonschema:"where to POST"`
-	Secret     Secret  `json:"secret,omitempty" jsonschema:"signs the body (Standard Webhooks)"`
+	Secret     Secret  `json:"secret,omitzero" jsonschema:"signs the body (Standard Webhooks)"`
 	SecretFile string  `json:"secret_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
 }
 

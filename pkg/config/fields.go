@@ -28,7 +28,7 @@ func fieldsOf(t reflect.Type) fields {
 			name:      name,
 			index:     i,
 			required:  t.Field(i).Tag.Get("config") == "required",
-			omitEmpty: strings.Contains(options, "omitempty"),
+			omitEmpty: strings.HasPrefix(options, "omit"),
 		})
 	}
 	return out

@@ -115,8 +115,8 @@ var sizeUnits = []struct {
 func ParseSize(text string) (Size, error) {
 	number, unit := text, int64(1)
 	for _, u := range sizeUnits {
-		if strings.HasSuffix(text, u.name) {
-			number, unit = strings.TrimSpace(strings.TrimSuffix(text, u.name)), u.bytes
+		if before, ok := strings.CutSuffix(text, u.name); ok {
+			number, unit = strings.TrimSpace(before), u.bytes
 			break
 		}
 	}
