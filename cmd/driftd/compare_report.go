@@ -25,6 +25,7 @@ func (c *comparison) json() compareReport {
 	for _, f := range features {
 		if f.Feature { // rows have no signal "error", which every event has
 			f.Name = featureTitle(f.Name)
+			f.KS.Lo, f.KS.Hi = outward(f.KS.Lo, f.KS.Hi)
 			out.Features = append(out.Features, f)
 		}
 	}
@@ -34,6 +35,14 @@ func (c *comparison) json() compareReport {
 		}
 	}
 	return out
+}
+
+// outward rounds an interval to five decimals so that it still holds all that it
+// held. Bins that are points make it a single number; told in full, that would
+// lie outside of what every other tool prints of the same distance.
+func outward(lo, hi api.Num) (l, h api.Num) {
+	const digits = 1e5
+	return api.Num(math.Floor(float64(lo)*digits) / digits), api.Num(math.Ceil(float64(hi)*digits) / digits)
 }
 
 // featureTitle is the name that a feature has outside: a signal's name begins
