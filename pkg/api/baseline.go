@@ -113,8 +113,12 @@ func (s *Server) getBaselines(w http.ResponseWriter, r *request) error {
 // baseline finds the baseline that a path names.
 func (s *Server) baseline(r *request) (*drift.Baseline, error) {
 	id := r.PathValue("id")
-	b, err := s.Reader.Baseline(id)
-	if err != nil && errors.Is(err, ErrNotFound) {
+	var b *drift.Baseline
+	err := ErrNotFound
+	if baselineID.MatchString(id) {
+		b, err = s.Reader.Baseline(id)
+	}
+	if errors.Is(err, ErrNotFound) {
 		return nil, notFound(fmt.Sprintf("there is no baseline %q; /api/v1/baselines lists them", id))
 	}
 	return b, err

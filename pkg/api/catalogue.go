@@ -105,12 +105,12 @@ func streamFamilies() []Family {
 		},
 		{
 			Name: "driftd_stream_last_seq", Type: "gauge", Help: "Sequence of the last message in the stream.",
-			series: single(func(s *scrape) float64 { return float64(s.Stream.LastSeq) }),
+			series: single(func(s *scrape) float64 { return float64(s.lastSeq()) }),
 		},
 		{
 			Name: "driftd_consumer_lag_messages", Type: "gauge", Help: "Messages in the stream that are not committed yet.",
 			series: single(func(s *scrape) float64 {
-				return float64(s.Stream.LastSeq - min(s.Stream.LastSeq, s.Stream.CommittedSeq))
+				return float64(s.lastSeq() - s.Stream.CommittedSeq)
 			}),
 		},
 		{
@@ -185,11 +185,11 @@ func modelFamilies() []Family {
 			},
 		},
 		{
-			Name: "driftd_drifting_features", Type: "gauge", Help: "Signals of a model that drift in a last closed window: beyond the page gate, or the ticket gate.", Labels: []string{"model", "severity"},
+			Name: "driftd_drifting_features", Type: "gauge", Help: "Features of a model that drift in a last closed window: beyond the page gate, or the ticket gate.", Labels: []string{"model", "severity"},
 			series: func(s *scrape, emit emitter) {
 				for i := range s.Models {
 					m := &s.Models[i]
-					page, all := len(m.drifting(drift.Material)), len(m.drifting(drift.Minor))
+					page, all := len(m.drifting(drift.Material, true)), len(m.drifting(drift.Minor, true))
 					emit(float64(page), m.Model, alert.SeverityPage)
 					emit(float64(all-page), m.Model, alert.SeverityTicket)
 				}

@@ -29,7 +29,9 @@ type modelItem struct {
 	LastSeq    uint64            `json:"last_seq"`
 	Overflow   drift.Overflow    `json:"overflow"`
 	SignalDefs []signalDef       `json:"signals,omitempty"` // of a single model
-	Windows    []lastWindow      `json:"windows,omitempty"` // of a single model
+
+	driftingFeatures int
+	Windows          []lastWindow `json:"windows,omitempty"` // of a single model
 }
 
 type versionItem struct {
@@ -131,7 +133,7 @@ func (s *Server) getModel(w http.ResponseWriter, r *request) error {
 
 func newModelItem(s *Snapshot, m *Model) modelItem {
 	item := modelItem{
-		Model: m.Model, State: m.Status, Owner: m.Owner, Versions: m.versions(), Traffic: map[string]uint64{}, Drifting: m.drifting(drift.Material),
+		Model: m.Model, State: m.Status, Owner: m.Owner, Versions: m.versions(), Traffic: map[string]uint64{}, Drifting: m.drifting(drift.Material, false), driftingFeatures: len(m.drifting(drift.Material, true)),
 		Started: instant(m.Started), Watermark: instant(m.Watermark), LastEvent: instant(m.MaxTime), LastSeq: m.LastSeq, Overflow: m.Overflow,
 	}
 	for _, d := range m.Signals {
@@ -189,16 +191,17 @@ func (m *Model) versions() []versionItem {
 }
 
 // drifting lists the signals that a last closed window of primary or canary
-// traffic as a whole gives at least the verdict: material, or minor too.
-func (m *Model) drifting(least drift.Verdict) []string {
+// traffic as a whole gives at least the verdict: material, or minor too. The
+// model's outputs are among them unless features alone are wanted.
+func (m *Model) drifting(least drift.Verdict, features bool) []string {
 	out := []string{}
 	for _, r := range m.Reports {
 		if r.Window.Group.Segment != "" || r.Window.Group.Variant == event.Shadow {
 			continue
 		}
 		for i := range r.Signals {
-			if v := r.Signals[i].Verdict; v == drift.Material || v == least {
-				out = append(out, r.Signals[i].Name)
+			if s := &r.Signals[i]; (s.Verdict == drift.Material || s.Verdict == least) && (s.Feature || !features) {
+				out = append(out, s.Name)
 			}
 		}
 	}

@@ -148,7 +148,7 @@ func newModelRow(m modelItem) modelRow {
 	}
 	return modelRow{
 		Model: m.Model, Path: url.PathEscape(m.Model), State: m.State, Versions: strings.Join(versions, ", "),
-		Events: m.Traffic[drift.Counted.String()], Drifting: len(m.Drifting), Features: m.Features, LastEvent: m.LastEvent,
+		Events: m.Traffic[drift.Counted.String()], Drifting: m.driftingFeatures, Features: m.Features, LastEvent: m.LastEvent,
 	}
 }
 

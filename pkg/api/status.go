@@ -82,7 +82,7 @@ func newStatus(s *Snapshot) statusJSON {
 		Version: s.Version, Schema: s.Schema, StoreID: s.StoreID, Role: s.Role, Epoch: s.Epoch,
 		Ready: len(s.NotReady) == 0, Reasons: nonNil(s.NotReady),
 		Stream: streamJSON{
-			Name: s.Stream.Name, Created: instant(s.Stream.Created), FirstSeq: s.Stream.FirstSeq, LastSeq: s.Stream.LastSeq,
+			Name: s.Stream.Name, Created: instant(s.Stream.Created), FirstSeq: s.Stream.FirstSeq, LastSeq: s.lastSeq(),
 			CommittedSeq: s.Stream.CommittedSeq, Gaps: nonNil(s.Stream.Gaps), Connected: s.Stream.Connected, Rewinds: s.Stream.Rewinds,
 		},
 		Disk: diskJSON(s.Disk), Config: configJSON{s.Config.Hash, instant(s.Config.LoadedAt)}, LastCommit: instant(s.LastCommit),
@@ -98,6 +98,10 @@ func newStatus(s *Snapshot) statusJSON {
 	}
 	return out
 }
+
+// lastSeq returns the stream's last sequence. What was committed must be in it,
+// though the server may have been asked some time before.
+func (s *Snapshot) lastSeq() uint64 { return max(s.Stream.LastSeq, s.Stream.CommittedSeq) }
 
 // owedFor returns how long the oldest delivery has been owed.
 func (s *Snapshot) owedFor() time.Duration {
