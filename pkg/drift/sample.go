@@ -28,9 +28,12 @@ type sample struct {
 	saved     int // rows persisted, of those held
 }
 
-// fewestRows is the least that a sample may shrink to when memory is short: a
+// fewest is the least that a sample may shrink to when memory is short: a
 // baseline of fewer rows would call nearly every signal insufficient.
-const fewestRows = 1000
+func (s *SampleSpec) fewest() int {
+	const rows = 1000
+	return int(max(1, min(rows, s.MinRows, uint64(s.MaxRows)/2)))
+}
 
 type sampleRow struct {
 	key  uint64
@@ -60,8 +63,7 @@ func (g *Engine) learn(m *model, e *event.Event, at int64, key uint64) {
 			return // given up
 		}
 	}
-	enough := min(spec.MinRows, uint64(spec.MaxRows)/2, fewestRows)
-	if s.seen >= spec.MinRows && s.to-s.from >= int64(spec.MinSpan) && uint64(len(s.rows)) >= max(1, enough) {
+	if s.seen >= spec.MinRows && s.to-s.from >= int64(spec.MinSpan) && len(s.rows) >= spec.fewest() {
 		g.freeze(m)
 	}
 }
@@ -78,7 +80,7 @@ func (g *Engine) makeRoom() {
 			if m.sample == nil || len(m.sample.rows) == 0 {
 				continue
 			}
-			if s := m.sample; len(s.rows) >= 2*fewestRows && (largest == nil || s.bytes > largest.sample.bytes) {
+			if s := m.sample; len(s.rows) >= 2*g.spec.Sample.fewest() && (largest == nil || s.bytes > largest.sample.bytes) {
 				largest = m
 			}
 			if youngest == nil || m.sample.seen < youngest.sample.seen {

@@ -31,6 +31,7 @@ func Merge(dst, src *Window) error {
 		dst.FromSeq = src.FromSeq
 	}
 	dst.ToSeq = max(dst.ToSeq, src.ToSeq)
+	dst.Signals = slices.Grow(dst.Signals, max(0, len(src.Signals)-len(dst.Signals)))
 	j := 0
 	for i := range src.Signals {
 		s := &src.Signals[i]
