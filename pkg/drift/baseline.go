@@ -109,20 +109,26 @@ func (b *Builder) add(r *row) {
 // segmentName returns the name of the segment that the values make, if all
 // parts of it are there.
 func segmentName(names []string, segments []event.Segment) (string, bool) {
-	var b strings.Builder
+	b, ok := appendSegment(nil, names, segments)
+	return string(b), ok
+}
+
+// appendSegment is segmentName into a buffer.
+func appendSegment(dst []byte, names []string, segments []event.Segment) ([]byte, bool) {
 	for i, name := range names {
-		at := slices.IndexFunc(segments, func(s event.Segment) bool { return s.Name == name })
-		if at < 0 {
-			return "", false
+		at := 0
+		for at < len(segments) && segments[at].Name != name {
+			at++
+		}
+		if at == len(segments) {
+			return dst, false
 		}
 		if i > 0 {
-			b.WriteByte(',')
+			dst = append(dst, ',')
 		}
-		b.WriteString(name)
-		b.WriteByte('=')
-		b.WriteString(segments[at].Value)
+		dst = append(append(append(dst, name...), '='), segments[at].Value...)
 	}
-	return b.String(), true
+	return dst, true
 }
 
 func (p *rawPart) add(r *row) {

@@ -35,15 +35,15 @@ func (m *model) group(version string, variant event.Variant) *group {
 // segment returns the group of an event's segment, nil if the event does not
 // name all parts of it.
 func (m *model) segment(whole *group, names []string, e *event.Event) *group {
-	name, ok := segmentName(names, e.Segments)
-	if !ok {
+	name, ok := appendSegment(m.buffer[:0], names, e.Segments)
+	if m.buffer = name; !ok {
 		return nil
 	}
-	if seg := whole.segments[name]; seg != nil {
+	if seg := whole.segments[string(name)]; seg != nil { // without making a string of it
 		return seg
 	}
 	g := whole.Group
-	g.Segment = name
+	g.Segment = string(name)
 	if whole.values() >= m.limits.Segments*len(m.spec.Segments) && !m.evict(whole) {
 		m.overflow.Segments++
 		g.Segment = strings.Join(names, ",") + otherSegment

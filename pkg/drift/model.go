@@ -22,6 +22,7 @@ type model struct {
 	groups  []*group // ascending
 	recent  *group   // of the last event
 	crowded int64    // closed when no version could be forgotten: none can be until it moves
+	buffer  []byte   // for the name of a segment
 
 	started     int64 // time of the first event, 0 before it
 	watermark   int64
