@@ -85,7 +85,7 @@ func (e *env) demo(ctx context.Context, p demoPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	tuneGC()
+	e.tuneGC()
 	dir := p.keep
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "driftd-demo-"); err != nil {

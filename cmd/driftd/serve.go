@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +45,7 @@ func loadConfig(file string) (*config.Config, error) {
 }
 
 func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
-	tuneGC()
+	e.tuneGC()
 	ctx, log := cmd.Context(), e.logger()
 	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log})
 	if err != nil {
@@ -57,8 +56,3 @@ func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
 	log.Info().Msg("driftd has stopped")
 	return err
 }
-
-// tuneGC trades memory for time: with the default of 100 the collector takes a
-// third of the cost of an event (ingest.md 1a), since every message is an
-// allocation and little of it lives.
-func tuneGC() { debug.SetGCPercent(400) }
