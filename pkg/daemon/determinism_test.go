@@ -20,7 +20,7 @@ func TestReplaysAreEqual(t *testing.T) {
 	var want account
 	for _, c := range []struct {
 		processors, events, batch int
-	}{{2, math.MaxInt, 256}, {1, 1000, 256}, {2, 1000, 3}, {1, 7, 7}, {2, 1, 16}} {
+	}{{2, math.MaxInt, 256}, {1, 1000, 256}, {2, 1000, 3}, {2, 7, 7}, {1, 1, 64}} {
 		t.Run(fmt.Sprintf("processors=%d,events=%d,batch=%d", c.processors, c.events, c.batch), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.processors))
 			dir := s.copyOf(s.prepared)
