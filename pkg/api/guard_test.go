@@ -228,7 +228,7 @@ func TestSlowClients(t *testing.T) {
 			addr, end := serve(t, s)
 			c := dial(t, addr)
 			fmt.Fprint(c, begin)
-			r, err := http.Get("http://" + addr + "/-/healthy") //nolint:noctx // the server's own bounds are tested
+			r, err := http.Get("http://" + addr + "/-/healthy")
 			if err != nil || r.StatusCode != 200 {
 				t.Fatalf("others are not served: %v", err)
 			}
@@ -311,7 +311,7 @@ func TestShutdown(t *testing.T) {
 	addr, end := serve(t, s)
 	got := make(chan string, 1)
 	go func() {
-		r, err := http.Get("http://" + addr + "/slow") //nolint:noctx // it must not be cancelled
+		r, err := http.Get("http://" + addr + "/slow")
 		if err != nil {
 			got <- err.Error()
 			return

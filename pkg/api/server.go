@@ -163,7 +163,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		s.Log.Warn().Err(err).Msg("http requests were cut off at the end")
 		_ = srv.Close()
 	}
-	<-ended
+	_ = <-ended // http.ErrServerClosed
 	return nil
 }
 

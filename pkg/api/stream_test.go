@@ -79,7 +79,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	for range s.StreamSlots() {
 		subscribe(t, addr)
 	}
-	r, err := http.Get("http://" + addr + "/api/v1/stream") //nolint:noctx // refused at once
+	r, err := http.Get("http://" + addr + "/api/v1/stream")
 	if err != nil {
 		t.Fatal(err)
 	}
