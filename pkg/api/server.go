@@ -163,7 +163,9 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		s.Log.Warn().Err(err).Msg("http requests were cut off at the end")
 		_ = srv.Close()
 	}
-	_ = <-ended // http.ErrServerClosed
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http on %s: %w", l.Addr(), err)
+	}
 	return nil
 }
 
