@@ -55,12 +55,8 @@ func (l *loop) checkpoint(ctx context.Context) error {
 	if err := l.settle(ctx); err != nil {
 		return err
 	}
-	if err := l.DeadLetters.Flush(ctx); err != nil {
-		if ctx.Err() != nil {
-			l.Log.Warn().Err(err).Msg("dead letters are not stored; their messages will be read again after the restart")
-			return nil
-		}
-		return fmt.Errorf("dead letters before checkpoint at %d: %w", l.progress.Seq, err)
+	if !l.flush(ctx) {
+		return nil
 	}
 	start := time.Now()
 	c, err := l.encode()
@@ -74,6 +70,31 @@ func (l *loop) checkpoint(ctx context.Context) error {
 	l.inflight = c
 	l.commits <- c
 	return nil
+}
+
+// flush waits until the dead letters since the last checkpoint are stored, and
+// reports whether the checkpoint may be made. While NATS is away it may not: the
+// letters are sent again, and as no message comes either, waiting costs nothing.
+// A server that is there and refuses them must not stop the counting.
+func (l *loop) flush(ctx context.Context) bool {
+	err := l.DeadLetters.Flush(ctx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		l.Log.Warn().Err(err).Msg("dead letters are not stored; their messages will be read again after the restart")
+		return false
+	case l.Status != nil && !l.Status().Ready:
+		l.Log.Warn().Err(err).Msg("dead letters are not stored; they are sent again before the next checkpoint")
+		for _, d := range l.letters {
+			l.DeadLetters.DeadLetter(l.now, d)
+		}
+		return false
+	default:
+		l.dead["lost"]++
+		l.Log.Error().Err(err).Msg("dead letters are lost, though counted; look at the stream DRIFTD")
+	}
+	l.letters = l.letters[:0]
+	return true
 }
 
 // changed reports whether there is anything to commit.

@@ -35,6 +35,7 @@ type loop struct {
 	delays   histogram
 	dead     map[string]uint64
 
+	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
 	fresh      []past    // closed since the last commit that has ended
 	counted    int       // events since the last checkpoint
@@ -103,7 +104,7 @@ func (l *loop) writing() <-chan error {
 
 // finish commits what has been counted and waits until it is durable.
 func (l *loop) finish() error {
-	ctx, cancel := context.WithTimeout(context.Background(), finishWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), lettersWithin)
 	defer cancel()
 	if err := l.checkpoint(ctx); err != nil {
 		return err
@@ -111,9 +112,12 @@ func (l *loop) finish() error {
 	return l.settle(ctx)
 }
 
-// finishWithin bounds the last checkpoint; what it does not reach is read from
-// the stream again.
-const finishWithin = 5 * time.Second
+// Bounds of the end: of the wait for dead letters, without which there is no last
+// checkpoint and its messages are read again, and of a commit under way.
+const (
+	lettersWithin = 2 * time.Second
+	finishWithin  = 5 * time.Second
+)
 
 // batch applies a run of messages.
 func (l *loop) batch(b *stream.Batch) error {
@@ -238,10 +242,11 @@ func (l *loop) refuse(m *stream.Message, r *event.Reject) {
 // deadLetter books a refusal by its reason and passes the message on.
 func (l *loop) deadLetter(m *stream.Message, r *event.Reject) {
 	l.account.Refuse(r.Reason)
-	sent := l.DeadLetters.DeadLetter(l.now, stream.DeadLetter{
+	d := stream.DeadLetter{
 		Reason: string(r.Reason), Detail: r.Detail, Stream: l.progress.Stream, Epoch: l.progress.Epoch, Seq: m.Seq, Row: r.Row, Data: m.Data,
-	})
-	if sent {
+	}
+	if l.DeadLetters.DeadLetter(l.now, d) {
+		l.letters = append(l.letters, d)
 		l.dead[string(r.Reason)]++
 	} else {
 		l.dead["limited"]++
