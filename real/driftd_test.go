@@ -69,25 +69,27 @@ func port(t *testing.T) int {
 
 // A process is a program that runs until the test ends.
 type process struct {
-	cmd    *exec.Cmd
-	log    *bytes.Buffer // read it after the end
-	exited chan error
+	cmd  *exec.Cmd
+	log  *bytes.Buffer // read it after done
+	done chan struct{} // closed when the program has ended
+	err  error         // how; read it after done
 }
 
-// start runs a program; stop, at the latest at the test's end, asks it to end.
+// start runs a program, at the longest until the test's end.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(name, args...), log: &bytes.Buffer{}, exited: make(chan error, 1)}
+	p := &process{cmd: exec.Command(name, args...), log: &bytes.Buffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.exited <- p.cmd.Wait() }()
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+	}()
 	t.Cleanup(func() {
-		if p.cmd.ProcessState == nil {
-			_ = p.cmd.Process.Kill()
-			<-p.exited
-		}
+		_ = p.cmd.Process.Kill() // in vain after stop
+		<-p.done
 		if t.Failed() {
 			t.Logf("%s said:\n%s", filepath.Base(name), p.log)
 		}
@@ -102,9 +104,9 @@ func (p *process) stop(t *testing.T, within time.Duration) {
 		t.Fatal(err)
 	}
 	select {
-	case err := <-p.exited:
-		if err != nil {
-			t.Errorf("after SIGTERM: %v", err)
+	case <-p.done:
+		if p.err != nil {
+			t.Errorf("after SIGTERM: %v", p.err)
 		}
 	case <-time.After(within):
 		t.Errorf("still there %s after SIGTERM", within)
