@@ -144,7 +144,7 @@ func (im *importer) add(ctx context.Context, e *env, file string) error {
 	if err != nil {
 		return err
 	}
-	defer table.Close()
+	defer func() { _ = table.Close() }() // it was only read
 	for name := range im.types.said {
 		if table.Index(name) < 0 {
 			return badUsage("--types: %s has no column %q: it has %s", file, name, names(table))
@@ -212,7 +212,7 @@ func (im *importer) bind(table *dataset.Table) (*dataset.Map, error) {
 		return nil, badUsage("--map: %w", err)
 	}
 	if m.Kind() != event.Prediction {
-		return nil, badUsage("--map describes an %s: a baseline is made of predictions", m.Kind())
+		return nil, badUsage("--map describes events of kind %s: a baseline is made of predictions", m.Kind())
 	}
 	return m, m.Bind(table.Columns())
 }
@@ -242,7 +242,7 @@ func (im *importer) hash(file string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	h := sha256.New()
 	h.Write(im.digest)
 	if _, err := io.Copy(h, f); err != nil {

@@ -106,7 +106,7 @@ func (c *client) do(ctx context.Context, method, path string, with call, value a
 	if err != nil {
 		return c.away(ctx, err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // it was only read
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytes+1))
 	switch {
 	case err != nil:

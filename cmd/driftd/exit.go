@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -90,8 +91,8 @@ func badUsage(format string, args ...any) error {
 	return usageError{err: fmt.Errorf(format, args...)}
 }
 
-// complain prints the error of a command on stderr. Lists of configuration faults are printed as
-// they are: each begins with its own file, line and column.
+// complain prints the error of a command on stderr. Lists of configuration faults
+// are printed as they are: each begins with its own file, line and column.
 func (e *env) complain(err error, command string) {
 	var (
 		coded  codedError
@@ -104,10 +105,12 @@ func (e *env) complain(err error, command string) {
 	case errors.As(err, &faults) && err.Error() == faults.Error():
 		fmt.Fprintln(e.err, faults.Error())
 		return
-	case errors.Is(err, context.Canceled):
-		err = fmt.Errorf("interrupted: %w", err)
 	}
-	fmt.Fprintf(e.err, "driftd: %v\n", err)
+	text := err.Error()
+	if errors.Is(err, context.Canceled) { // whoever pressed Ctrl-C knows no contexts
+		text = strings.Replace(text, context.Canceled.Error(), "interrupted", 1)
+	}
+	fmt.Fprintf(e.err, "driftd: %s\n", text)
 	if errors.As(err, &usage) {
 		fmt.Fprintf(e.err, "Run %q for help.\n", command+" --help")
 	}

@@ -29,12 +29,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, scripts("script"))
 }
 
-// scripts are the parameters of all scripts, with four commands of their own:
+// scripts are the parameters of all scripts, with commands of their own:
 //
 //	exits CODE ARGS...   runs driftd and checks how it ends
 //	daemon start FILE    runs a daemon in the test's process; sets $DRIFTD_SERVER and $NATS_URL
 //	daemon stop          ends it and waits
 //	counted N            waits until the daemon has committed N events as counted
+//	counting N           waits until it has committed N of them or more
 func scripts(dir string) testscript.Params {
 	return testscript.Params{
 		Dir:                 filepath.Join("testdata", dir),
@@ -47,7 +48,7 @@ func scripts(dir string) testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted,
+			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted, "counting": cmdCounting,
 		},
 	}
 }
@@ -129,15 +130,28 @@ func cmdCounted(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	want, err := strconv.ParseUint(args[0], 10, 64)
 	ts.Check(err)
-	got, err := ts.Value(daemonKey{}).(*scriptDaemon).counted(want, 2*time.Minute)
+	got, err := ts.Value(daemonKey{}).(*scriptDaemon).counted(func(n uint64) bool { return n == want }, 2*time.Minute)
 	ts.Check(err)
 	if got != want {
 		ts.Fatalf("the daemon counted %d events, want %d", got, want)
 	}
 }
 
-// counted asks for the number of events counted until it is want or time is up.
-func (d *scriptDaemon) counted(want uint64, within time.Duration) (got uint64, err error) {
+func cmdCounting(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: counting N")
+	}
+	least, err := strconv.ParseUint(args[0], 10, 64)
+	ts.Check(err)
+	got, err := ts.Value(daemonKey{}).(*scriptDaemon).counted(func(n uint64) bool { return n >= least }, 2*time.Minute)
+	ts.Check(err)
+	if got < least {
+		ts.Fatalf("the daemon counted %d events, want %d or more", got, least)
+	}
+}
+
+// counted asks for the number of events counted until it is enough or time is up.
+func (d *scriptDaemon) counted(enough func(uint64) bool, within time.Duration) (got uint64, err error) {
 	c, err := (&env{server: d.instance.URL(), timeout: within, lookup: os.LookupEnv}).client()
 	if err != nil {
 		return 0, err
@@ -146,7 +160,7 @@ func (d *scriptDaemon) counted(want uint64, within time.Duration) (got uint64, e
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for got != want {
+	for !enough(got) {
 		var status struct {
 			Counters map[string]uint64 `json:"counters"`
 		}

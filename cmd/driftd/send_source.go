@@ -60,7 +60,7 @@ func (e *env) openSource(o sendOptions) (*eventSource, error) {
 		return nil, badUsage("--map: %w", err)
 	}
 	if s.mapping.Kind() != o.kind {
-		return nil, badUsage("--map describes an %s, but the command says send %s", s.mapping.Kind(), o.kind)
+		return nil, badUsage("--map describes events of kind %s, but the command says send %s", s.mapping.Kind(), o.kind)
 	}
 	if s.table, err = dataset.Open(o.file, dataset.Limits{}); err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (s *eventSource) text() iter.Seq2[[]byte, error] {
 				yield(nil, err)
 				return
 			}
-			defer f.Close()
+			defer func() { _ = f.Close() }() // it was only read
 			raw = f
 		}
 		in, err := gunzipped(raw)
@@ -194,10 +194,10 @@ func (s *eventSource) text() iter.Seq2[[]byte, error] {
 
 func gunzipped(raw io.Reader) (io.Reader, error) {
 	in := bufio.NewReaderSize(raw, 1<<16)
-	if magic, err := in.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
-		return in, nil // short files are no gzip
+	if magic, _ := in.Peek(2); string(magic) == "\x1f\x8b" { // its error comes again with the first line
+		return gzip.NewReader(in)
 	}
-	return gzip.NewReader(in)
+	return in, nil
 }
 
 // rows makes an event of every row.
