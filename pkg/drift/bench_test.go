@@ -40,3 +40,32 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFreeze is what the loop waits for when a model has learned: a sample
+// of 20,000 rows of 20 features becomes a baseline.
+func BenchmarkFreeze(b *testing.B) {
+	s, err := sim.New(sim.Bench(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	spec := drift.DefaultSpec()
+	spec.Sample.MinRows, spec.Sample.MinSpan, spec.Lateness = uint64(spec.Sample.MaxRows), 0, 24*time.Hour
+	events := make([]event.Event, spec.Sample.MaxRows)
+	for i := range events {
+		events[i] = event.New(event.Prediction)
+		s.Next(&events[i])
+	}
+	for b.Loop() {
+		b.StopTimer()
+		g := drift.NewEngine(spec)
+		last := len(events) - 1
+		for i := range events[:last] {
+			g.Add(&events[i], drift.Position{Seq: uint64(i + 1), Time: events[i].Time})
+		}
+		b.StartTimer()
+		g.Add(&events[last], drift.Position{Seq: uint64(last + 1), Time: events[last].Time})
+		if d, err := g.Drain(); err != nil || len(d.Frozen) != 1 {
+			b.Fatal(len(d.Frozen), err)
+		}
+	}
+}

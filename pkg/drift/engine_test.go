@@ -408,7 +408,7 @@ func TestDirtyBytes(t *testing.T) {
 			t.Fatalf("message %d: %d bytes, and DirtyBytes said %d", i, size, bound)
 		}
 	}
-	for i, m := range hostileLog(t, 4, 40*time.Minute, .2) {
+	for i, m := range hostileLog(t, 4, 40*time.Minute, .1) {
 		w.send(m.event, m.arrival)
 		if m.baseline != nil {
 			w.adopt(m.baseline)

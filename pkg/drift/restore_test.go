@@ -151,7 +151,7 @@ func never(int) bool { return false }
 // the messages that caused them, baselines, outcomes and states.
 func TestRestoreAnywhere(t *testing.T) {
 	for seed := range uint64(2) {
-		log := hostileLog(t, seed, 4*time.Hour+10*time.Minute, .05)
+		log := hostileLog(t, seed, 4*time.Hour+10*time.Minute, .03)
 		want := play(t, log, never, never)
 		if len(want.frozen) == 0 || len(want.hours) == 0 {
 			t.Fatalf("seed %d: %d baselines were learned and %d hours closed: the log shows nothing", seed, len(want.frozen), len(want.hours))
