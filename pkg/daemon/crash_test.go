@@ -229,7 +229,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 	if want.count("entry") < 6 || want.count("window") < 100 || want.count("alert") == 0 {
 		t.Fatalf("only %d entries, %d windows and %d alerts: the story did not happen", want.count("entry"), want.count("window"), want.count("alert"))
 	}
-	s.all(want, 2, 2) // five points a checkpoint: every second one meets each of them
+	s.all(want, 3, 2) // five points a checkpoint: every third one meets each of them
 	if race {
 		return
 	}
@@ -240,7 +240,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 // Whatever checkpoint they are killed in, the comparison must notice.
 func (s sweep) mutants(want account) {
 	s.t.Helper()
-	const each = 2 // every second checkpoint: a run takes half a second
+	const each = 2 // every second checkpoint: each takes three runs of half a second
 	for n := 1; ; n += each {
 		before, seen := "", 0
 		after, point := s.crash(n, func(p string) bool { return p == store.AfterCommit }, func(dir, p string) {

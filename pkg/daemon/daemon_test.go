@@ -2,24 +2,25 @@ package daemon_test
 
 import (
 	"testing"
-	"time"
 
-	"driftd.dev/driftd/pkg/drift"
-	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/sim"
-	"driftd.dev/driftd/pkg/store"
 )
 
-// story is the demo's, thinned out so that a run takes seconds.
+// story is the demo's.
 func story() sim.Scenario {
 	st := sim.DefaultStory
+	if race {
+		st.Rate = .2
+	}
 	return sim.Demo(st)
 }
 
+// TestTheStoryOfTheDemo reads the demo's seven hours: every kind of decision is
+// made, and every pane is what the publisher's book says.
 func TestTheStoryOfTheDemo(t *testing.T) {
 	w := newWorld(t, story())
-	st := open(t, t.TempDir())
+	st := open(t, newSweep(w).prepared) // with baselines before the first event
 	defer st.Close()
 	if err := w.run(w.options(st)); err != nil {
 		t.Fatal(err)
@@ -41,52 +42,7 @@ func TestTheStoryOfTheDemo(t *testing.T) {
 	if _, err := st.LedgerVerify(func(_, _ uint64) {}); err != nil {
 		t.Error(err)
 	}
-}
-
-// TestWindowsAreThePublishersLedger counts the events of every closed pane a
-// second time, straight from the publisher.
-func TestWindowsAreThePublishersLedger(t *testing.T) {
-	w := newWorld(t, story())
-	st := open(t, t.TempDir())
-	defer st.Close()
-	if err := w.run(w.options(st)); err != nil {
-		t.Fatal(err)
-	}
-	w.compareWindows(st)
-}
-
-// compareWindows compares every pane of the store with the publisher's ledger.
-func (w *world) compareWindows(st *store.Store) {
-	w.t.Helper()
-	type pane struct {
-		group drift.Group
-		start time.Time
-	}
-	want := map[pane]uint64{}
-	w.each(func(e *event.Event) {
-		if e.Kind == event.Prediction {
-			want[pane{drift.Group{Model: e.Model, Version: e.Version, Variant: e.Variant}, time.Unix(0, e.Time).UTC().Truncate(time.Minute)}]++
-		}
-	})
-	var total, got uint64
-	for _, n := range want {
-		total += n
-	}
-	for _, m := range w.scenario.Models {
-		windows, err := st.Windows(store.Query{Model: m.Name, Size: time.Minute})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		for _, win := range windows {
-			key := pane{win.Group, win.Start}
-			if win.Events != want[key] {
-				w.t.Errorf("%v at %v: %d events, want %d", key.group, key.start, win.Events, want[key])
-			}
-			got += win.Events
-			delete(want, key)
-		}
-	}
-	if len(want) > 0 || got != total {
-		w.t.Errorf("%d panes are missing; %d events of %d counted", len(want), got, total)
-	}
+	b := newBook(w.baselines())
+	w.each(b.add)
+	b.compare(t, st)
 }

@@ -15,7 +15,7 @@ import (
 type refusing struct {
 	mu     sync.Mutex
 	fails  int
-	down   bool // the last attempt failed
+	down   bool           // the last attempt failed
 	sent   map[uint64]int // by sequence, since the last failure
 	stored map[uint64]int
 }
