@@ -2,9 +2,10 @@
 # fetched through go.mod and tools.mod; promtool and prometheus come from the
 # system's packages.
 
-SHARED ?= ../shared
-TOOL    = go tool -modfile=tools.mod
-CORE    = event stats drift alert lifecycle label ledger sim
+SHELL       = /bin/bash
+.SHELLFLAGS = -o pipefail -c
+SHARED     ?= ../shared
+TOOL        = go tool -modfile=tools.mod
 
 .PHONY: help build test check race fuzz bench demo real fmt
 
@@ -47,4 +48,6 @@ demo: ## the whole story without a terminal: the daemon, traffic, drift, alerts
 real: ## tests with real data (SHARED, ../shared) and Prometheus; they fail without
 	@command -v promtool >/dev/null && command -v prometheus >/dev/null || { echo "make real needs promtool and prometheus: apt-get install prometheus"; exit 1; }
 	@test -d $(SHARED)/data || { echo "make real needs the shared data: make real SHARED=<folder>"; exit 1; }
-	DRIFTD_SHARED=$(abspath $(SHARED)) go test -tags real -count 1 -run Real ./...
+	@files="$$(git grep -l '^//go:build real' -- '*_test.go')"; \
+	names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files | paste -sd'|')"; \
+	DRIFTD_SHARED=$(abspath $(SHARED)) go test -tags real -count 1 -v -run "^($$names)$$" $$(dirname $$files | sort -u | sed 's#^#./#') | grep -v '^=== '
