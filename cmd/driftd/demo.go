@@ -85,7 +85,6 @@ func (e *env) demo(ctx context.Context, p demoPlan) (err error) {
 	if err != nil {
 		return err
 	}
-	e.tuneGC()
 	dir := p.keep
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "driftd-demo-"); err != nil {

@@ -33,10 +33,8 @@ type story struct {
 	view      *statusLine
 	steps     []demoStep
 	entries   []ledger.Entry
-	announced int // of scenario.Injections
 	published uint64
 	rolled    map[string]bool // versions rolled back and not resumed
-	pagesOpen int
 	last      *api.Snapshot
 }
 

@@ -45,7 +45,6 @@ func loadConfig(file string) (*config.Config, error) {
 }
 
 func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
-	e.tuneGC()
 	ctx, log := cmd.Context(), e.logger()
 	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log})
 	if err != nil {

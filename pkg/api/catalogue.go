@@ -23,8 +23,8 @@ type Family struct {
 	Labels []string
 
 	series    func(s *scrape, emit func(value float64, labels ...string))
-	histogram func(s *Snapshot) Histogram // of a histogram, instead of series
-	bounded   bool                        // one series a feature: takes what limits.series leaves
+	histogram func(s *Snapshot) *Histogram // of a histogram, instead of series
+	bounded   bool                         // one series a feature: takes what limits.series leaves
 }
 
 // A scrape is what one page is made of.
@@ -127,11 +127,11 @@ func streamFamilies() []Family {
 		},
 		{
 			Name: "driftd_checkpoint_duration_seconds", Type: "histogram", Help: "Time that checkpoints took to commit.",
-			histogram: func(s *Snapshot) Histogram { return s.Checkpoint },
+			histogram: func(s *Snapshot) *Histogram { return s.Checkpoint },
 		},
 		{
 			Name: "driftd_event_delay_seconds", Type: "histogram", Help: "Time between an event and the arrival of its message in the stream.",
-			histogram: func(s *Snapshot) Histogram { return s.EventDelay },
+			histogram: func(s *Snapshot) *Histogram { return s.EventDelay },
 		},
 	}
 }

@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // metricsType is the content type of Prometheus' text format: Prometheus 3
@@ -13,12 +17,18 @@ import (
 const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 
 func (s *Server) getMetrics(w http.ResponseWriter, _ *request) error {
-	return sendText(w, metricsType, s.metricsPage(s.Reader.Snapshot()))
+	var out bytes.Buffer
+	out.Grow(int(s.pageBytes.Load()) * 9 / 8) // about as long as the last one
+	s.metrics.WritePrometheus(&out)
+	s.pageBytes.Store(int64(out.Len()))
+	return sendText(w, metricsType, out.Bytes())
 }
 
-// metricsPage writes the catalogue's families as they are in the snapshot.
-func (s *Server) metricsPage(snapshot *Snapshot) []byte {
-	p := page{limit: s.SeriesLimit, out: make([]byte, 0, s.pageBytes.Load()*9/8)} // about as long as the last one
+// writeMetrics writes the catalogue's families as they are in a snapshot. It is
+// the one writer of the server's metrics.Set: gauges of models come and go with
+// the snapshot, so nothing is ever registered or forgotten.
+func (s *Server) writeMetrics(w io.Writer, snapshot *Snapshot) {
+	p := page{limit: s.SeriesLimit, out: w}
 	data := &scrape{Snapshot: snapshot, server: s, runtime: readRuntime(&s.process)}
 	families := Catalogue()
 	bounded := 0
@@ -39,29 +49,28 @@ func (s *Server) metricsPage(snapshot *Snapshot) []byte {
 		}
 		p.family(f, data)
 	}
-	s.pageBytes.Store(int64(len(p.out)))
-	return p.out
 }
 
-// A page is a page of Prometheus' text format in the making. VictoriaMetrics'
-// writer is not used since it tells no help text, and its histograms have
-// vmrange buckets.
+// A page is a page of Prometheus' text format in the making. The samples are the
+// library's; HELP and TYPE are ours, since it tells no help text.
 type page struct {
-	out      []byte
-	limit    int // most series in all
-	share    int // most series of each bounded family
+	out      io.Writer
+	name     []byte // of the series being written
+	limit    int    // most series in all
+	share    int    // most series of each bounded family
 	series   int
 	withheld int
 	lossy    map[string]bool // series of this family whose names hold U+FFFD
 }
 
 func (p *page) family(f *Family, s *scrape) {
-	p.out = append(p.out, "# HELP "+f.Name+" "...)
-	p.out = appendHelp(p.out, f.Help)
-	p.out = append(p.out, "\n# TYPE "+f.Name+" "+f.Type+"\n"...)
+	fmt.Fprintf(p.out, "# HELP %s %s\n# TYPE %s %s\n", f.Name, escapeHelp(f.Help), f.Name, f.Type)
 	p.lossy = nil
 	if f.histogram != nil {
-		p.histogram(f.Name, f.histogram(s.Snapshot))
+		if h := f.histogram(s.Snapshot); h != nil {
+			h.WritePrometheus(p.out)
+			p.series += h.series
+		}
 		return
 	}
 	mine := 0
@@ -80,68 +89,33 @@ func (p *page) family(f *Family, s *scrape) {
 // line writes one series. It reports false for a series that is already there:
 // names that differ only in bytes that are not UTF-8 read the same.
 func (p *page) line(name string, names, values []string, x float64) bool {
-	start := len(p.out)
-	p.out = append(p.out, name...)
+	p.name = append(p.name[:0], name...)
 	lossy := false
 	for i, label := range names {
-		p.out = append(p.out, "{,"[min(i, 1)])
-		p.out = append(p.out, label+`="`...)
+		p.name = append(p.name, "{,"[min(i, 1)])
+		p.name = append(p.name, label+`="`...)
 		lossy = lossy || strings.ContainsRune(values[i], utf8.RuneError)
-		p.out = appendLabel(p.out, values[i])
-		p.out = append(p.out, '"')
+		p.name = appendLabel(p.name, values[i])
+		p.name = append(p.name, '"')
 	}
 	if len(names) > 0 {
-		p.out = append(p.out, '}')
+		p.name = append(p.name, '}')
 	}
 	if lossy {
-		key := string(p.out[start:])
-		if p.lossy[key] {
-			p.out = p.out[:start]
+		if p.lossy[string(p.name)] {
 			return false
 		}
 		if p.lossy == nil {
 			p.lossy = map[string]bool{}
 		}
-		p.lossy[key] = true
+		p.lossy[string(p.name)] = true
 	}
-	p.out = append(p.out, ' ')
-	p.out = append(appendNumber(p.out, x), '\n')
+	if x >= 0 && x < 1<<53 && x == math.Trunc(x) {
+		metrics.WriteGaugeUint64(p.out, string(p.name), uint64(x)) // all digits
+	} else {
+		metrics.WriteGaugeFloat64(p.out, string(p.name), x)
+	}
 	return true
-}
-
-// histogram writes cumulative le buckets.
-func (p *page) histogram(name string, h Histogram) {
-	var total uint64
-	for i, bound := range h.Bounds {
-		if i < len(h.Counts) {
-			total += h.Counts[i]
-		}
-		p.out = append(p.out, name+`_bucket{le="`...)
-		p.out = appendNumber(p.out, bound)
-		p.out = strconv.AppendUint(append(p.out, `"} `...), total, 10)
-		p.out = append(p.out, '\n')
-	}
-	for i := len(h.Bounds); i < len(h.Counts); i++ {
-		total += h.Counts[i]
-	}
-	p.out = strconv.AppendUint(append(p.out, name+`_bucket{le="+Inf"} `...), total, 10)
-	p.out = append(appendNumber(append(p.out, "\n"+name+"_sum "...), h.Sum), '\n')
-	p.out = append(strconv.AppendUint(append(p.out, name+"_count "...), total, 10), '\n')
-	p.series += len(h.Bounds) + 3
-}
-
-func appendNumber(b []byte, x float64) []byte {
-	switch {
-	case math.IsNaN(x):
-		return append(b, "NaN"...)
-	case math.IsInf(x, 1):
-		return append(b, "+Inf"...)
-	case math.IsInf(x, -1):
-		return append(b, "-Inf"...)
-	case x == math.Trunc(x) && math.Abs(x) < 1e15:
-		return strconv.AppendInt(b, int64(x), 10)
-	}
-	return strconv.AppendFloat(b, x, 'g', -1, 64)
 }
 
 // appendLabel escapes a label's value: the format knows \\, \" and \n only, and
@@ -162,6 +136,6 @@ func appendLabel(b []byte, value string) []byte {
 	return b
 }
 
-func appendHelp(b []byte, text string) []byte {
-	return append(b, strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(text)...)
+func escapeHelp(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(text)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 )
 
@@ -39,6 +41,7 @@ type Server struct {
 	openapi   []byte
 	replies   *replies
 	withheld  atomic.Uint64 // series left out of all pages so far
+	metrics   *metrics.Set  // with one writer: writeMetrics
 	pageBytes atomic.Int64  // of the last metrics page
 	heavy     chan struct{} // slots of requests that read many windows
 	streams   chan struct{} // slots of event streams
@@ -65,7 +68,7 @@ func defaultLimits() serverLimits {
 
 // New returns a Server. The error joins every fault of the options.
 func New(o Options) (*Server, error) {
-	s := &Server{Options: o, limits: defaultLimits(), hosts: map[string]bool{"localhost": true}, replies: newReplies()}
+	s := &Server{Options: o, metrics: metrics.NewSet(), limits: defaultLimits(), hosts: map[string]bool{"localhost": true}, replies: newReplies()}
 	var faults []error
 	if o.Reader == nil {
 		faults = append(faults, errors.New("api needs a reader"))
@@ -96,6 +99,7 @@ func New(o Options) (*Server, error) {
 	s.heavy, s.streams = make(chan struct{}, s.limits.heavy), make(chan struct{}, s.limits.streams)
 	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
 	s.process = newProcess()
+	s.metrics.RegisterMetricsWriter(func(w io.Writer) { s.writeMetrics(w, s.Reader.Snapshot()) })
 	s.routes = s.table()
 	s.openapi = describe(s.routes, s.Version)
 	s.mux = http.NewServeMux()

@@ -37,8 +37,8 @@ type Snapshot struct {
 	DeadLetters   map[string]uint64 // sent, by reason; "limited" counts those above the rate
 	Permission    uint64            // NATS permission errors seen
 	StoreBytes    int64
-	Checkpoint    Histogram // seconds
-	EventDelay    Histogram // seconds between an event's time and its message's
+	Checkpoint    *Histogram // seconds
+	EventDelay    *Histogram // seconds between an event's time and its message's
 }
 
 // Stream is the state of the input stream.
@@ -98,7 +98,8 @@ type Model struct {
 	Reports  []Report
 }
 
-// A Report is the last report of one group and window length.
+// A Report is the last report of one group and window length. Its Window holds
+// no Signals: their histograms are in the store.
 type Report struct {
 	Size time.Duration
 	*drift.Report
@@ -113,14 +114,6 @@ type Alert struct {
 
 // A Trigger names a counter of signals to machines.
 type Trigger struct{ Kind, Model, Outcome string }
-
-// A Histogram is a Prometheus histogram: Counts[i] observations were at most
-// Bounds[i], counted singly; the last element of Counts is beyond all bounds.
-type Histogram struct {
-	Bounds []float64
-	Counts []uint64
-	Sum    float64
-}
 
 // A Query selects windows of one model: sums of the length Size over the groups
 // it matches.

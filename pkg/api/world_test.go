@@ -151,8 +151,8 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		}},
 		Triggers:    map[api.Trigger]uint64{{Kind: "retrain", Model: "fraud", Outcome: "sent"}: 1},
 		DeadLetters: map[string]uint64{"decode": 2}, StoreBytes: 4096,
-		Checkpoint: api.Histogram{Bounds: []float64{.01, .1}, Counts: []uint64{3, 1, 1}, Sum: .25},
-		EventDelay: api.Histogram{Bounds: []float64{1}, Counts: []uint64{0, 2}, Sum: 7},
+		Checkpoint: observed("driftd_checkpoint_duration_seconds", []float64{.01, .1}, .001, .002, .007, .04, .2),
+		EventDelay: observed("driftd_event_delay_seconds", []float64{1}, 3, 4),
 	}
 	minN := uint64(100)
 	rule, err := alert.Compile(alert.Spec{
@@ -429,4 +429,12 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("%s differs (go test ./pkg/api -update writes it):\n%s", path, got)
 	}
+}
+
+func observed(name string, bounds []float64, values ...float64) *api.Histogram {
+	h := api.NewHistogram(name, bounds...)
+	for _, x := range values {
+		h.Update(x)
+	}
+	return h
 }

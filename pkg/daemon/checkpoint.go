@@ -189,7 +189,7 @@ func (d *Daemon) write(commits <-chan *commit) {
 	for c := range commits {
 		start := time.Now()
 		err := d.Store.Commit(c.batch)
-		d.checkpoints.observe((c.encoded + time.Since(start)).Seconds())
+		d.checkpoints.Update((c.encoded + time.Since(start)).Seconds())
 		if err == nil {
 			err = d.probe(PointCommitted)
 		}

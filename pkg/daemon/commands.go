@@ -21,7 +21,7 @@ type command struct {
 }
 
 // ErrStopped is returned for commands that came too late.
-var ErrStopped = errors.New("driftd is stopping")
+var ErrStopped = fmt.Errorf("driftd is stopping: %w", api.ErrUnavailable)
 
 // do runs a command and waits until it is durable.
 func (d *Daemon) do(ctx context.Context, apply func(*loop) error) error {
@@ -63,7 +63,7 @@ func (d *Daemon) ImportBaseline(ctx context.Context, b *drift.Baseline, actor st
 
 // ApproveBaseline lets drift from a frozen baseline page.
 func (d *Daemon) ApproveBaseline(ctx context.Context, id, actor string) error {
-	b, err := d.Store.Baseline(id)
+	b, err := d.Baseline(id)
 	if err != nil {
 		return fmt.Errorf("baseline %s: %w", id, err)
 	}

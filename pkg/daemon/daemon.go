@@ -25,7 +25,8 @@ type Daemon struct {
 	dispatcher  *notify.Dispatcher
 	commands    chan command
 	snapshot    atomic.Pointer[api.Snapshot]
-	checkpoints *sharedHistogram
+	checkpoints *api.Histogram
+	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
 	started     time.Time
 	loop        *loop
@@ -40,7 +41,9 @@ func New(o Options) (*Daemon, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{Options: o, commands: make(chan command), checkpoints: newSharedHistogram(checkpointBounds), stopped: make(chan struct{}), started: time.Now()}
+	d := &Daemon{Options: o, commands: make(chan command),
+		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
+		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), started: time.Now()}
 	var err error
 	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
 		return nil, err
@@ -64,7 +67,7 @@ func (d *Daemon) restore() (*loop, error) {
 		Daemon: d, engine: drift.NewEngine(d.Spec), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
-		delays: newHistogram(delayBounds), pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
+		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
 	}
 	if err := l.restoreBooks(); err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func (d *Daemon) closed(g drift.Group, from, to time.Time) (*drift.Window, error
 func (l *loop) restoreReports() error {
 	for _, m := range l.engine.Models() {
 		for _, size := range l.Spec.Sizes {
-			end := m.Watermark.Truncate(size)
+			end := time.Unix(0, m.Watermark.UnixNano()/int64(size)*int64(size)).UTC() // from the Unix epoch, as windows are
 			c := drift.Closing{Model: m.Model, Size: size, Start: end.Add(-size), End: end}
 			for _, gs := range m.Groups {
 				if gs.LastSeen.Before(c.Start) {
@@ -189,7 +192,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	in, commits := make(chan *stream.Batch, inputBatches), make(chan *commit, 1)
 	d.loop.commits = commits
-	spawn("stream", func() error { return d.Source.Run(ctx, d.loop.anchor(), in) })
+	from := d.loop.anchor() // read before the loop runs: it is the loop's
+	spawn("stream", func() error { return d.Source.Run(ctx, from, in) })
 	spawn("committer", func() error { d.write(commits); return nil })
 	spawn("notifier", func() error { return d.dispatcher.Run(paying) })
 	spawn("retention", func() error { return d.sweep(ctx) })

@@ -293,7 +293,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error
 	var err error
 	if i.server, err = api.New(api.Options{
 		Reader: i.Daemon, Commander: i.Daemon, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
-		ExternalURL: c.HTTP.ExternalURL, Log: x.Log, Extra: x.Pages,
+		ExternalURL: c.HTTP.ExternalURL, Pane: c.Windows.Pane.Std(), SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
 	}

@@ -144,11 +144,13 @@ func (l *loop) stored(g drift.Group, whole bool, start time.Time, size time.Dura
 
 // remember keeps the last report of each group and size for the API.
 func (l *loop) remember(c *drift.Closing, groups []*drift.Report) {
-	kept := slices.DeleteFunc(slices.Clone(l.reports[c.Model]), func(r api.Report) bool {
-		return r.Size == c.Size && (len(groups) > 0 || r.Window.Group.Model == c.Model)
-	})
+	kept := slices.DeleteFunc(slices.Clone(l.reports[c.Model]), func(r api.Report) bool { return r.Size == c.Size })
 	for _, r := range groups {
-		kept = append(kept, api.Report{Size: c.Size, Report: r})
+		// The histograms are in the store; here they would double the memory.
+		slim, window := *r, *r.Window
+		window.Signals = nil
+		slim.Window = &window
+		kept = append(kept, api.Report{Size: c.Size, Report: &slim})
 	}
 	slices.SortFunc(kept, func(a, b api.Report) int {
 		return cmp.Or(cmp.Compare(a.Size, b.Size), a.Window.Group.Compare(b.Window.Group))

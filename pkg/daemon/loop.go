@@ -32,7 +32,6 @@ type loop struct {
 	gaps     []api.Gap
 	rewinds  uint64
 	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
-	delays   histogram
 	dead     map[string]uint64
 
 	letters    []stream.DeadLetter // since the last checkpoint
@@ -198,7 +197,7 @@ func (l *loop) message(m *stream.Message) error {
 		l.deadLetter(m, &l.events.Rejects[i])
 	}
 	if first := &l.events.Events[0]; first.Time != 0 { // one a message: its rows are of about one time
-		l.delays.observe(max(0, time.Duration(m.Time-first.Time).Seconds()))
+		l.delays.Update(max(0, time.Duration(m.Time-first.Time).Seconds()))
 	}
 	for i := range l.events.Events {
 		e := &l.events.Events[i]

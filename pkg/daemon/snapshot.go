@@ -3,6 +3,8 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ func (l *loop) view() *api.Snapshot {
 		},
 		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
-		EventDelay: l.delays.export(),
+		Checkpoint: l.checkpoints, EventDelay: l.delays,
 	}
 	for key, n := range l.triggers {
 		part := strings.SplitN(key, " ", 3)
@@ -79,11 +81,12 @@ func (l *loop) alerts() []api.Alert {
 func (d *Daemon) Snapshot() *api.Snapshot {
 	s := *d.snapshot.Load()
 	s.At = time.Now()
-	s.Checkpoint = d.checkpoints.export()
 	s.NotReady = d.notReady(&s)
 	if d.Status != nil {
 		st := d.Status()
-		s.Stream.FirstSeq, s.Stream.LastSeq, s.Stream.Connected = st.First, st.Last, st.Ready
+		// The end of the stream is asked for every few seconds; what is committed is newer.
+		s.Stream.FirstSeq, s.Stream.LastSeq, s.Stream.Connected = st.First, max(st.Last, s.Stream.CommittedSeq), st.Ready
+		s.Stream.Name = cmp.Or(s.Stream.Name, st.Stream)
 	}
 	if n, err := d.Store.SizeOnDisk(); err == nil {
 		s.StoreBytes = n
@@ -112,7 +115,7 @@ func (d *Daemon) notifier() api.Notifier {
 		d.Log.Error().Err(err).Msg("what is owed cannot be counted")
 	}
 	for _, r := range stats {
-		out := api.Receiver{Name: r.Receiver, Sent: r.Sent, Pending: r.Pending, Failed: map[string]uint64{}}
+		out := api.Receiver{Name: r.Receiver, Kind: d.kind(r.Receiver), Sent: r.Sent, Pending: r.Pending, Failed: map[string]uint64{}}
 		for reason, count := range r.Failed {
 			out.Failed[string(reason)] = count
 		}
@@ -125,6 +128,16 @@ func (d *Daemon) notifier() api.Notifier {
 	return n
 }
 
+// kind names the technology of a receiver.
+func (d *Daemon) kind(name string) string {
+	for _, r := range d.Receivers {
+		if r.Name == name {
+			return strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", r.Sink), "*notify."))
+		}
+	}
+	return ""
+}
+
 // Windows implements api.Reader.
 func (d *Daemon) Windows(q api.Query) ([]*drift.Window, error) {
 	return d.Store.Windows(storeQuery(q))
@@ -134,7 +147,13 @@ func (d *Daemon) Windows(q api.Query) ([]*drift.Window, error) {
 func (d *Daemon) Baselines() ([]*drift.Baseline, error) { return d.Store.Baselines() }
 
 // Baseline implements api.Reader.
-func (d *Daemon) Baseline(id string) (*drift.Baseline, error) { return d.Store.Baseline(id) }
+func (d *Daemon) Baseline(id string) (*drift.Baseline, error) {
+	b, err := d.Store.Baseline(id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", api.ErrNotFound, err)
+	}
+	return b, err
+}
 
 // Entries implements api.Reader.
 func (d *Daemon) Entries(after uint64, limit int) ([]ledger.Entry, error) {
