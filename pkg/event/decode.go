@@ -73,6 +73,11 @@ type Decoder struct {
 	base     Event     // the fields beside rows
 	vector   []float64 // the last vector read
 	raw      []Segment // as sent; finish copies what the policy allows to the batch
+	inArray  bool      // it is a JSON array of events
+
+	// Coats; see DecodeWrapped.
+	wrapping Wrapping
+	coat     *coat // nil = the message is bare
 }
 
 // parsedSubject is the last subject and what it says.
@@ -107,7 +112,7 @@ func (d *Decoder) SetSubjects(t SubjectTemplate) {
 // before. The caller must not change data afterwards, as Events alias it.
 func (d *Decoder) Decode(b *Batch, kind Kind, subject string, data []byte) *Reject {
 	d.b, d.s, d.kind, d.pieces = b, unsafe.String(unsafe.SliceData(data), len(data)), kind, 0
-	d.fault, d.row = fault{}, -1
+	d.fault, d.row, d.inArray = fault{}, -1, false
 	if subject != d.subject.text {
 		k, model, _, ok := d.subjects.Parse(subject)
 		d.subject = parsedSubject{text: strings.Clone(subject), model: model, kind: k, ok: ok}
@@ -145,6 +150,7 @@ func (d *Decoder) message() *Reject {
 		return d.whole("", 0)
 	}
 	if d.s[i] == '[' {
+		d.inArray = true
 		return d.array(i)
 	}
 	return d.lines(i)

@@ -92,6 +92,30 @@ func (k ValueKind) String() string {
 	return "unknown"
 }
 
+// Part says which half of a prediction an Event is. Servers log request and
+// response apart; a Joiner makes one Whole event of the two.
+type Part uint8
+
+// The parts.
+const (
+	Whole    Part = iota
+	Request       // features
+	Response      // prediction and scores
+)
+
+// String returns "whole", "request", "response", or "unknown".
+func (p Part) String() string {
+	switch p {
+	case Whole:
+		return "whole"
+	case Request:
+		return "request"
+	case Response:
+		return "response"
+	}
+	return "unknown"
+}
+
 // Value is one feature's value, a prediction or a label.
 type Value struct {
 	Kind ValueKind
@@ -126,6 +150,7 @@ type Segment struct{ Name, Value string }
 // absent. It is read-only outside this package; slices are the Batch's.
 type Event struct {
 	Kind Kind
+	Part Part  // which half of a prediction it is, where request and response are told apart
 	Row  int32 // index in rows where that is part of the identity, else -1
 
 	ID, Model, Version string

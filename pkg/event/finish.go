@@ -5,6 +5,9 @@ package event
 // passes has seen the Policy in full.
 func (d *Decoder) finish(f *frame, end int) int {
 	ev := f.ev
+	if d.coat != nil {
+		d.coat.complete(d, f)
+	}
 	if end-f.start > d.limits.EventBytes {
 		return d.fail(TooLarge, f.start, "event of %d bytes is above the limit of %d; send less, or split the batch", end-f.start, d.limits.EventBytes)
 	}

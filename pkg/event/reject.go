@@ -100,19 +100,50 @@ func (d *Decoder) in(field string) int {
 // reject turns the recorded fault into a Reject. unit and number say which
 // line, element or row it is in ("" = the only one), d.row which row of that.
 func (d *Decoder) reject(unit string, number, index int) Reject {
+	f, c := d.fault, d.coat
 	var b strings.Builder
+	if c != nil {
+		b.WriteString(c.name + ", ")
+		number, index = c.locate(unit, d.row, number, index, &f)
+	}
 	if unit != "" {
 		b.WriteString(unit + strconv.Itoa(number) + ", ")
 	}
 	if d.row >= 0 {
 		b.WriteString("row " + strconv.Itoa(d.row) + ", ")
 	}
-	b.WriteString("byte " + strconv.Itoa(d.fault.off))
-	if d.fault.field != "" {
-		b.WriteString(", " + strings.ToValidUTF8(d.fault.field, "\uFFFD"))
+	switch {
+	case c == nil:
+		b.WriteString("byte " + strconv.Itoa(f.off) + ", ")
+	case c.bytes >= 0:
+		b.WriteString("byte " + strconv.Itoa(f.off+c.bytes) + ", ")
 	}
-	b.WriteString(": " + d.fault.what)
-	return Reject{Reason: d.fault.reason, Detail: b.String(), Row: int32(index)}
+	if f.field != "" {
+		b.WriteString(strings.ToValidUTF8(f.field, "\uFFFD") + ", ")
+	}
+	return Reject{Reason: f.reason, Detail: strings.TrimSuffix(b.String(), ", ") + ": " + f.what, Row: int32(index)}
+}
+
+// locate turns places in the JSON which a coat was rewritten to into places in
+// the message, and says why a part of it could not be rewritten.
+func (c *coat) locate(unit string, row, number, index int, f *fault) (int, int) {
+	at := number
+	if unit == "" {
+		at = row
+	}
+	if what := c.fault[at]; what != "" {
+		*f = fault{reason: Schema, what: what}
+		if reason := c.reasons[at]; reason != "" {
+			f.reason = reason
+		}
+	}
+	if unit == "element " && number < len(c.index) {
+		number = c.index[number]
+		if index >= 0 {
+			index = number
+		}
+	}
+	return number, index
 }
 
 // shorten keeps names in messages readable, whoever chose them.
