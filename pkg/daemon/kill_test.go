@@ -18,7 +18,6 @@ import (
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify/fakes"
-	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 	"driftd.dev/driftd/pkg/stream"
 )
@@ -44,13 +43,11 @@ const minRate = 3000
 // TestKill publishes 200,000 events while the daemon is killed with SIGKILL
 // twenty times: no number may tell of it.
 func TestKill(t *testing.T) {
-	kills, length, rate, messages := 20, sim.DefaultStory.Length, int64(minRate), 230_000 // about
+	kills, scenario, rate, messages := 20, story(), int64(minRate), 230_000 // about
 	if race {
-		kills, length, rate, messages = 4, time.Hour, 300, 33_000
+		kills, scenario, rate, messages = 4, hour(), 300, 16_000
 	}
-	story := sim.DefaultStory
-	story.Length = length
-	w := emptyWorld(t, sim.Demo(story))
+	w := emptyWorld(t, scenario)
 	people := fakes.NewWebhook("")
 	people.FailNext(5, 503, "") // retries happen as well
 	hook := httptest.NewServer(people)
