@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"driftd.dev/driftd/pkg/alert"
@@ -67,7 +68,7 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 	l.pending.DeleteAlert(a.Series)
 	w := alert.Window{Start: a.State.Last, End: l.engine.Watermark(a.Series.Model), State: drift.Closed}
 	for _, ch := range alert.Withdraw(a.Series, a.State, w, reason) {
-		told, err := l.firing(a.State.DedupKey)
+		told, err := l.told(a.State.DedupKey)
 		if err != nil {
 			return fmt.Errorf("withdraw alert %s: %w", a.Series, err)
 		}
@@ -79,23 +80,15 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 	return nil
 }
 
-// firing returns what the entry of an id said: the labels that its alert was
+// told returns what the entry that started an alert said: the labels that it was
 // routed by are not known any more otherwise. Zero if retention has taken it.
-func (l *loop) firing(id string) (told ledger.Alert, err error) {
-	const page = 1000
-	for from := uint64(0); ; {
-		entries, err := l.Store.Entries(from, page)
-		if err != nil {
-			return told, err
-		}
-		for _, e := range entries {
-			if e.ID == id {
-				return told, json.Unmarshal(e.Body, &told)
-			}
-		}
-		if len(entries) < page {
-			return told, nil
-		}
-		from = entries[len(entries)-1].Seq + 1
+func (l *loop) told(dedupKey string) (told ledger.Alert, err error) {
+	e, err := l.Store.Entry(l.firing[dedupKey].Seq)
+	if errors.Is(err, store.ErrNotFound) {
+		return told, nil
 	}
+	if err != nil {
+		return told, err
+	}
+	return told, json.Unmarshal(e.Body, &told)
 }
