@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/api"
@@ -41,6 +43,7 @@ type commit struct {
 	fresh    int // of loop.fresh, how many it makes durable
 	progress store.Progress
 	snapshot *api.Snapshot // of the state that it makes durable
+	firing   []firingAlert // of the same
 	waiting  []chan<- error
 	encoded  time.Duration
 	done     chan error // buffered
@@ -110,7 +113,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.second})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -119,7 +122,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.pending.Err(); err != nil {
 		return nil, err
 	}
-	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, snapshot: l.view(), waiting: l.waiting, done: make(chan error, 1)}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, snapshot: l.view(), firing: slices.Collect(maps.Values(l.firing)), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
 	l.counted, l.checked = 0, 0
 	return c, nil
@@ -169,6 +172,7 @@ func (l *loop) committed(err error) error {
 	l.fresh = append(l.fresh[:0], l.fresh[c.fresh:]...)
 	c.snapshot.LastCommit = l.now
 	l.snapshot.Store(c.snapshot)
+	l.fires.Store(&c.firing)
 	l.dispatcher.Wake()
 	return l.probe(PointTold)
 }
@@ -181,6 +185,7 @@ type books struct {
 	Rewinds  uint64                     `json:"rewinds,omitempty"`
 	Dead     map[string]uint64          `json:"dead_letters,omitempty"`
 	Acts     map[string]lifecycle.State `json:"acts,omitempty"`
+	Firing   map[string]firingAlert     `json:"firing,omitempty"` // by dedup key
 	Second   int64                      `json:"second,omitempty"`
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +27,7 @@ type Daemon struct {
 	dispatcher  *notify.Dispatcher
 	commands    chan command
 	snapshot    atomic.Pointer[api.Snapshot]
+	fires       atomic.Pointer[[]firingAlert] // committed
 	checkpoints *api.Histogram
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
@@ -54,6 +57,8 @@ func New(o Options) (*Daemon, error) {
 	}
 	d.loop = l
 	d.snapshot.Store(l.view())
+	firing := slices.Collect(maps.Values(l.firing))
+	d.fires.Store(&firing)
 	return d, nil
 }
 
@@ -66,7 +71,7 @@ func (d *Daemon) restore() (*loop, error) {
 	l := &loop{
 		Daemon: d, engine: drift.NewEngine(d.Spec), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
-		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
+		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{}, firing: map[string]firingAlert{},
 		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
 	}
 	if err := l.restoreBooks(); err != nil {
@@ -96,7 +101,7 @@ func (l *loop) restoreBooks() error {
 	if l.progress.Seq == 0 && len(l.progress.Counters) == 0 {
 		return nil
 	}
-	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts}
+	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Firing: l.firing}
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
 		return fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
@@ -196,6 +201,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	spawn("stream", func() error { return d.Source.Run(ctx, from, in) })
 	spawn("committer", func() error { d.write(commits); return nil })
 	spawn("notifier", func() error { return d.dispatcher.Run(paying) })
+	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("loop", func() error {
 		defer stopPaying()

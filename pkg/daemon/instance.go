@@ -277,7 +277,7 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 		out.Sink, err = notify.NewWebhook(o)
 		return out, err
 	case r.Alertmanager != nil:
-		o := notify.AlertmanagerOptions{ExternalURL: external, Client: client}
+		o := notify.AlertmanagerOptions{ExternalURL: external, ValidFor: alertmanagerBelieves, Client: client}
 		for _, u := range r.Alertmanager.URLs {
 			o.URLs = append(o.URLs, u.Reveal())
 		}

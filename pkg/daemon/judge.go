@@ -213,7 +213,9 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view reports) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	l.owe(e, ch.DedupKey, l.receivers(ch.LabelSet()))
+	receivers := l.receivers(ch.LabelSet())
+	l.owe(e, ch.DedupKey, receivers)
+	l.noteFiring(body.Status, ch.DedupKey, e, receivers)
 	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).
 		Str("status", body.Status).Str("severity", ch.Severity).Time("window_end", ch.At).Str("reason", ch.Reason).Msg("alert")
 	return e.ID, nil

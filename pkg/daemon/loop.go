@@ -33,6 +33,7 @@ type loop struct {
 	rewinds  uint64
 	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
 	dead     map[string]uint64
+	firing   map[string]firingAlert // by dedup key
 
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// forgetful is a receiver that must be told again of what fires.
+type forgetful struct{ told [][]ledger.Delivery }
+
+func (*forgetful) Send(context.Context, ledger.Delivery) error { return nil }
+
+func (f *forgetful) Refresh(_ context.Context, firing []ledger.Delivery) error {
+	f.told = append(f.told, firing)
+	return nil
+}
+
+// TestRefreshRepeatsWhatFires: an Alertmanager resolves an alert that it does
+// not hear of for four minutes (alerting.md 1.4), so each is repeated every
+// minute, oldest first, to those who were told and to nobody else.
+func TestRefreshRepeatsWhatFires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &forgetful{}
+		d := &Daemon{Options: Options{Store: threeEntries(t), Receivers: []notify.Receiver{{Name: "am", Sink: sink}}, Log: zerolog.Nop()}}
+		d.fires.Store(&[]firingAlert{{Seq: 3, Receivers: []string{"nats", "am"}}, {Seq: 2, Receivers: []string{"nats"}}, {Seq: 1, Receivers: []string{"am"}}})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*refreshEvery+time.Second)
+		defer cancel()
+		if err := d.refresh(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(sink.told) != 2 {
+			t.Fatalf("told %d times in two minutes, want 2", len(sink.told))
+		}
+		for _, firing := range sink.told {
+			if len(firing) != 2 || firing[0].Seq != 1 || firing[1].Seq != 3 {
+				t.Errorf("told of %v, want the entries 1 and 3", firing)
+			}
+		}
+	})
+}
+
+// threeEntries is a store whose ledger has three entries.
+func threeEntries(t *testing.T) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.TempDir(), store.Options{MemTableBytes: 8 << 20, Compactors: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	var chain ledger.Chain
+	b := st.NewBatch()
+	for range 3 {
+		e, err := chain.Append(ledger.Draft{Time: time.Unix(1, 0), Kind: ledger.KindAlert, Body: ledger.Alert{Type: "alert"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Append(e)
+	}
+	b.PutProgress(store.Progress{Stream: "ML", Chain: chain})
+	if err := st.Commit(b); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
