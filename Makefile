@@ -40,7 +40,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	  done; done
 
 bench: ## the benchmarks, briefly (BENCHTIME, 200ms), and their bounds
-	go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),200ms) $(patsubst %,./pkg/%,event stats drift alert sim store stream)
+	go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),200ms) $(patsubst %,./pkg/%,event stats drift alert sim store daemon)
+	go test -run '^$$' -bench . -benchtime 1x ./pkg/stream
+	go run ./cmd/driftd bench ingest -o json
 
 demo: ## the whole story without a terminal: the daemon, traffic, drift, alerts
 	go run ./cmd/driftd demo --headless --seed 1 -o json
