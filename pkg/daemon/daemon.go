@@ -44,9 +44,11 @@ func New(o Options) (*Daemon, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{Options: o, commands: make(chan command),
+	d := &Daemon{
+		Options: o, commands: make(chan command),
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
-		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), started: time.Now()}
+		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), started: time.Now(),
+	}
 	var err error
 	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
 		return nil, err

@@ -201,8 +201,13 @@ func (x *traffic) compareAccount(st *store.Store) {
 		name      string
 		got, want uint64
 	}{
-		{"first", got.First, want.First}, {"accepted", got.Accepted, want.Accepted}, {"invalid", got.Invalid, want.Invalid},
-		{"oversize", got.Oversize, want.Oversize}, {"filtered", got.Filtered, 0}, {"gap", got.Gap, 0}, {"decoded", got.Decoded, want.Decoded},
+		{"first", got.First, want.First},
+		{"accepted", got.Accepted, want.Accepted},
+		{"invalid", got.Invalid, want.Invalid},
+		{"oversize", got.Oversize, want.Oversize},
+		{"filtered", got.Filtered, 0},
+		{"gap", got.Gap, 0},
+		{"decoded", got.Decoded, want.Decoded},
 	} {
 		if law.got != law.want {
 			x.t.Errorf("account: %s %d, want %d", law.name, law.got, law.want)
