@@ -282,7 +282,7 @@ func cpuTime() time.Duration {
 // `go run`.
 func peakRSS() float64 {
 	if f, err := os.Open("/proc/self/status"); err == nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		for lines := bufio.NewScanner(f); lines.Scan(); {
 			if kib, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
 				if n, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(kib, "kB"))); err == nil {

@@ -76,7 +76,7 @@ func serveBench(ctx context.Context, in io.Reader, out io.Writer, o benchStream)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(o.dir)
+	defer func() { _ = os.RemoveAll(o.dir) }() // a temporary folder
 	defer server.Shutdown()
 	signal.Ignore(syscall.SIGPIPE) // a parent that is gone must not keep us from tidying up
 	ctx, cancel := context.WithCancel(ctx)

@@ -48,11 +48,11 @@ func (d *Daemon) do(ctx context.Context, apply func(*loop) error) error {
 
 // command applies a command; its error goes to the one who asked.
 func (l *loop) command(c command) error {
-	if err := c.apply(l); err != nil {
-		c.done <- err
-		return nil
+	if refusal := c.apply(l); refusal != nil {
+		c.done <- refusal
+	} else {
+		l.waiting = append(l.waiting, c.done)
 	}
-	l.waiting = append(l.waiting, c.done)
 	return l.pending.Err()
 }
 

@@ -17,7 +17,7 @@ func Lines(path string, l Limits) iter.Seq2[[]byte, error] {
 			yield(nil, err)
 			return
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		t, err := newText(f, path, 0, l.withDefaults())
 		if err != nil {
 			yield(nil, err)

@@ -121,7 +121,7 @@ func Open(path string, l Limits) (*Table, error) {
 		return nil, err
 	}
 	cols, sampled, err := infer(src, l)
-	src.Close()
+	_ = src.Close() // only read
 	if err != nil {
 		return nil, err
 	}

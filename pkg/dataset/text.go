@@ -20,7 +20,7 @@ func openSource(path string, l Limits, cols []Column) (format string, src source
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close() // only read
 		}
 	}()
 	st, err := f.Stat()

@@ -33,7 +33,7 @@ type ClientOptions struct {
 	AllowPrivate []netip.Prefix
 }
 
-// AnyAddress, as AllowPrivate, allows every network.
+// AnyAddress is the AllowPrivate that allows every network.
 func AnyAddress() []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 }

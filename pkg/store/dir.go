@@ -57,7 +57,7 @@ func probe(data string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only locked
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return locked(filepath.Join(data, lockName), err)
 	}
@@ -165,7 +165,7 @@ func freeBytes(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return 0, err
 	}
-	return int64(disk.Bavail) * int64(disk.Bsize), nil
+	return int64(disk.Bavail) * disk.Bsize, nil
 }
 
 // SizeOnDisk returns the bytes that the store's files occupy. Badger's logs

@@ -8,7 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// EventPublisherOptions: zero values stand for the defaults named.
+// EventPublisherOptions configure an EventPublisher; zero values stand for the
+// defaults named.
 type EventPublisherOptions struct {
 	Window   int           // messages without a PubAck; 1,000
 	Attempts int           // per message, including the first; 10

@@ -39,7 +39,8 @@ const (
 	HeaderCut    = "Driftd-Cut"
 )
 
-// PublisherOptions: zero values stand for the defaults named.
+// PublisherOptions configure a Publisher; zero values stand for the defaults
+// named.
 type PublisherOptions struct {
 	Body    BodyMode      // hash
 	Rate    int           // dead letters a second; 0 = none, negative = unlimited
