@@ -20,7 +20,7 @@ func (d *Decoder) bento(b *Batch, env Envelope, subject string, records []logRec
 		return d.refuseFor(otlpName, Schema, "no log records")
 	}
 	if env.Kind > Prediction {
-		return d.refuseFor(otlpName, Schema, "predictions where a "+env.Kind.String()+" belongs; send it to the way in for logs")
+		return d.refuseFor(otlpName, Schema, "predictions where "+env.Kind.String()+" belongs; send it to the way in for logs")
 	}
 	read := make([]bentoRecord, len(records))
 	shared := map[string]int{}

@@ -11,13 +11,31 @@ import (
 // content type of its data as "datacontenttype".
 type attributes map[string]string
 
-// attributes collects what the headers say, nil if nothing.
-func (env Envelope) attributes() attributes {
-	if len(env.Headers) == 0 {
-		return nil
+// worn reports whether any header may speak of a coat. It does not allocate:
+// every bare message with headers passes here.
+func (env Envelope) worn() bool {
+	for key, values := range env.Headers {
+		if len(values) == 0 || len(key) < 4 {
+			continue
+		}
+		switch {
+		case key[0]|0x20 == 'c' && key[1]|0x20 == 'e' && (key[2] == '-' || key[2] == '_'):
+			return true
+		case len(key) == len("type") && strings.EqualFold(key, "type"):
+			return true
+		case len(key) == len("content-type") && strings.EqualFold(key, "content-type"):
+			if v := values[0]; strings.Contains(v, "cloudevents") || strings.Contains(v, "protobuf") {
+				return true
+			}
+		}
 	}
-	if _, ok := env.Headers["Nats-Msg-Id"]; ok && len(env.Headers) == 1 {
-		return nil // what every publisher of bare events sends
+	return false
+}
+
+// attributes collects what the headers say, nil if nothing of a coat.
+func (env Envelope) attributes() attributes {
+	if !env.worn() {
+		return nil
 	}
 	var a, bare attributes
 	for key, values := range env.Headers {
@@ -123,7 +141,7 @@ func (d *Decoder) cloudEvent(b *Batch, env Envelope, subject string, ce *cloudEv
 		kind = Outcome
 	}
 	if env.Kind != 0 && env.Kind != kind {
-		return d.refuseFor(name, Schema, "a "+kind.String()+" where a "+env.Kind.String()+" belongs; send it to the way in for cloudevents")
+		return d.refuseFor(name, Schema, kind.String()+" where "+env.Kind.String()+" belongs; send it to the way in for cloudevents")
 	}
 	switch {
 	case ok:

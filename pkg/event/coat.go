@@ -59,10 +59,13 @@ type coat struct {
 
 // DecodeWrapped is Decode for messages which may wear a coat: a CloudEvent
 // around the bare schema or around a server's payload log, or OTLP logs. See
-// "Coats" in the package comment. A bare message costs one look at the headers
+// "Coats" in the package comment. A bare message costs one look at its headers
 // more than with Decode; only when it is refused its body is searched for a coat.
 //
-// Halves of a prediction arrive as Events with Part set, for a Joiner.
+// Halves of a prediction arrive as Events with Part set, which must go through
+// a Joiner before they count: both have the same Key. env.Kind may be 0, and the
+// subject need not fit the template, where the coat tells the kind. data must
+// not change afterwards, as for Decode.
 func (d *Decoder) DecodeWrapped(b *Batch, env Envelope, subject string, data []byte) *Reject {
 	attrs := env.attributes()
 	media := attrs.media()

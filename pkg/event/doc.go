@@ -3,8 +3,8 @@
 // into Events, and applies the Policy (drop, hmac, bucket) while it reads, so
 // no other package can hold a value which the operator did not allow.
 //
-//	message bytes + subject ──▶ Decoder ──▶ Batch{Events, Rejects}
-//	                              │ Policy: count, bucket, hmac, drop
+//	message bytes + subject ──▶ Decoder ──▶ Batch{Events, Rejects} ──▶ Joiner
+//	        (+ Envelope)          │ Policy: count, bucket, hmac, drop    halves
 //	                              └ shapes: key order of each (model, version)
 //
 // It does not count, deduplicate, look at clocks or know which models are
@@ -52,6 +52,35 @@
 //     prediction_id or entity_id, name, and label or value. KPI: name, value.
 //   - The subject's model (or KPI name) must agree with the payload's, as a
 //     subject token: otherwise subject_mismatch.
+//
+// # Coats
+//
+// DecodeWrapped also reads, over NATS and HTTP alike:
+//
+//   - CloudEvents 1.0 and 0.3, structured, batched and binary, of the types
+//     io.driftd.{prediction,outcome,kpi}.v1 around the forms above. id, time
+//     and (of outcomes) source fall back to the CloudEvent's; of several events
+//     without an id, each is id#index.
+//   - The payload logs of KServe (org.kubeflow.serving.inference.*) and Seldon
+//     (io.seldon.serving.inference.*, MLServer included): v1 instances and
+//     predictions, v2 inputs and outputs, Seldon's data, jsonData and strData.
+//     Each row is the half of a prediction, id#row, for a Joiner. Names are the
+//     payload's, else those of Wrapping, else f0, f1 or tensor_0, tensor_1;
+//     lists in lists and tensors of three dimensions are one Vector.
+//   - Seldon's feedback: outcomes "reward" and "label" of each row.
+//   - OTLP logs of BentoML's monitor, as protobuf or JSON; see bento.
+//
+// They are rewritten to the bare schema and read by the same Decoder: policies,
+// limits, duplicate keys and reasons are as above, and a bad row costs no other.
+// Refusals then name the row and field instead of a byte. Other types, bodies
+// and records are refused with schema and what was seen.
+//
+// The model is ce-inferenceservicename (MLServer: ce-modelid, without the _1 of
+// Seldon Core 2; BentoML: bento_name) unless Wrapping.Model says otherwise. The
+// version is the annotation driftd.dev/model-version in ce-annotations, else
+// the header driftd-model-version in ce-metadata, the body's model_version, the
+// generation _1. The variant is the annotation driftd.dev/variant, else what
+// ce-endpoint means. The id is ce-id, or Seldon's ce-requestid.
 //
 // # Lifetime
 //

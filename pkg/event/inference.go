@@ -270,8 +270,9 @@ func (d *Decoder) writeRows(t *table, o origin, c *coat, part Part) ([]byte, boo
 	return append(w.dst, "]}"...), true
 }
 
-// columnNames are the names of the table's columns: the operator's where as
-// many, else the payload's, else made from positions.
+// columnNames are the names of the table's columns: the payload's where they
+// are meant, else the operator's, else made from the tensor's or from f and the
+// position.
 func (d *Decoder) columnNames(t *table, configured []string) []string {
 	if len(configured) > 0 && !t.named {
 		return configured

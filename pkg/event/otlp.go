@@ -347,7 +347,7 @@ func (d *Decoder) jsonPair(w *writer, i, depth int) int {
 	end := d.members(i, func(name string, at int) (end int) {
 		switch name {
 		case "key":
-			key, end = d.text(at)
+			key, end = d.short(at)
 		case "value":
 			value, end = d.jsonValue(nil, at, depth+1)
 		default:
