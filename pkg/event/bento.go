@@ -45,30 +45,25 @@ func (d *Decoder) bento(b *Batch, env Envelope, subject string, records []logRec
 
 // bentoWritten decodes both; one of them must have a good event.
 func (d *Decoder) bentoWritten(b *Batch, subject string, predictions, outcomes *bentoWriter) *Reject {
-	var first *Reject
-	good := false
-	for _, w := range []*bentoWriter{predictions, outcomes} {
+	before := b.mark()
+	for i, w := range [...]*bentoWriter{predictions, outcomes} {
+		kind := Prediction + Kind(i)
 		if len(w.index) == 0 {
 			continue
 		}
-		kind := Prediction
-		if w == outcomes {
-			kind = Outcome
-		}
-		r := d.written(b, kind, subject, &w.coat, append(w.dst, ']'))
-		switch {
-		case r == nil:
-			good = true
-		case first == nil:
-			first = r
+		w.partial = true
+		if r := d.written(b, kind, subject, &w.coat, append(w.dst, ']')); r != nil {
+			b.rollback(before)
+			return r
 		}
 	}
-	if good && first != nil {
-		first.Row = 0 // it is one of several: the good ones count
-		b.Rejects = append(b.Rejects, *first)
+	if len(b.Events) > before.events {
 		return nil
 	}
-	return first
+	first := b.Rejects[before.rejects]
+	first.Row = -1
+	b.rollback(before)
+	return &first
 }
 
 // bentoRecord is a record taken apart. Cells are JSON texts.
@@ -96,33 +91,8 @@ func (d *Decoder) bentoRecord(rec *logRecord) bentoRecord {
 		r.problem = "body is no object; BentoML's monitor sends one with OpenTelemetry 1.20 and later"
 		return r
 	}
-	meta := map[string]string{}
-	schema := map[string]bentoColumn{}
-	found := false
-	seen := map[string]bool{}
-	end := d.members(i, func(name string, at int) (end int) {
-		if !d.once(seen, name, at) {
-			return -1
-		}
-		switch name {
-		case "timestamp":
-			end = d.skip(at, 1)
-			if end >= 0 {
-				r.time = d.s[at:end]
-			}
-		case "request_id":
-			r.request, end = d.scalar(at)
-		case "bento_meta":
-			found = true
-			end = d.bentoMeta(meta, schema, at)
-		default:
-			if end = d.skip(at, 1); end >= 0 {
-				r.columns = append(r.columns, bentoColumn{name: name, cell: d.s[at:end]})
-			}
-		}
-		return end
-	})
-	switch {
+	meta, schema := map[string]string{}, map[string]bentoColumn{}
+	switch found, end := d.bentoBody(&r, meta, schema, i); {
 	case end < 0:
 		r.problem, r.reason = d.fault.field+": "+d.fault.what, d.fault.reason
 		return r
@@ -146,6 +116,33 @@ func (d *Decoder) bentoRecord(rec *logRecord) bentoRecord {
 		r.model = model
 	}
 	return r
+}
+
+// bentoBody reads the body at i; found says whether it has bento_meta.
+func (d *Decoder) bentoBody(r *bentoRecord, meta map[string]string, schema map[string]bentoColumn, i int) (found bool, end int) {
+	seen := map[string]bool{}
+	end = d.members(i, func(name string, at int) (end int) {
+		if !d.once(seen, name, at) {
+			return -1
+		}
+		switch name {
+		case "timestamp":
+			if end = d.skip(at, 1); end >= 0 {
+				r.time = d.s[at:end]
+			}
+		case "request_id":
+			r.request, end = d.scalar(at)
+		case "bento_meta":
+			found = true
+			end = d.bentoMeta(meta, schema, at)
+		default:
+			if end = d.skip(at, 1); end >= 0 {
+				r.columns = append(r.columns, bentoColumn{name: name, cell: d.s[at:end]})
+			}
+		}
+		return end
+	})
+	return found, end
 }
 
 // bentoMeta reads the object at i.

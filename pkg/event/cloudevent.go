@@ -14,6 +14,11 @@ type attributes map[string]string
 // worn reports whether any header may speak of a coat. It does not allocate:
 // every bare message with headers passes here.
 func (env Envelope) worn() bool {
+	if len(env.Headers) == 1 {
+		if _, ok := env.Headers["Nats-Msg-Id"]; ok {
+			return false // what publishers of bare events send: a look-up is faster than to walk
+		}
+	}
 	for key, values := range env.Headers {
 		if len(values) == 0 || len(key) < 4 {
 			continue

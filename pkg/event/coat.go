@@ -52,6 +52,7 @@ type coat struct {
 	fault map[int]string // rows or elements which could not be written, and why
 
 	reasons map[int]Reason // of them; absent = Schema
+	partial bool           // the message has more than this JSON, which need not have a good event
 
 	id, source string // of the CloudEvent, for events without
 	time       int64

@@ -264,3 +264,63 @@ func TestBentoMLProtobuf(t *testing.T) {
 		})
 	}
 }
+
+// bentoOf is a record of one column x of a role and type.
+func bentoOf(request, role, typ string, x any) object {
+	return object{{"x", x}, {"request_id", request}, {"bento_meta", object{{"bento_name", "b"}, {"bento_version", "v"}, {"schema", object{{"x", column(role, typ)}}}}}}
+}
+
+func TestBentoMLRecords(t *testing.T) {
+	n := func(s string) any { return json.Number(s) }
+	for _, c := range []struct {
+		name    string
+		bodies  []any
+		want    []string // what each event has
+		rejects []string
+	}{
+		{"target alone", []any{bentoOf("7", "target", "categorical", "a")}, []string{`"time":"2022-11-17T04:51:19.587727104Z","prediction_id":"7","model":"b","model_version":"v","name":"label","label":"a"`}, nil},
+		{"outside of a request", []any{bentoOf("None", "feature", "numerical", n("1"))}, []string{`"id":"@1668660679587727104"`}, nil},
+		{"types hold", []any{
+			bentoOf("1", "feature", "numerical", "text"), bentoOf("2", "feature", "numerical_sequence", n("1")),
+			bentoOf("3", "feature", "categorical", []any{}), bentoOf("4", "feature", "categorical", n("10115")),
+			bentoOf("5", "feature", "other", n("1")), bentoOf("6", "feature", "numerical", nil), bentoOf("7", "note", "numerical", n("1")),
+		}, []string{`{"x":{}}`, `{"x":{}}`, `{"x":{}}`, `{"x":"10115"}`, `{"x":1}`, `{"x":null}`, `"features":{}`}, nil},
+		{"one of the outcomes is refused", []any{bentoOf("1", "target", "numerical", n("1")), bentoOf("", "target", "numerical", n("2"))}, []string{`"prediction_id":"1"`}, []string{"1 schema: otlp logs, element 1: prediction_id is missing; an outcome needs prediction_id or entity_id, name, and label or value"}},
+		{"all of the outcomes are refused", []any{bentoOf("1", "feature", "numerical", n("1")), bentoOf("2", "target", "numerical", nil), bentoOf("", "target", "numerical", n("1"))}, []string{`"id":"1"`}, []string{
+			"1 schema: otlp logs, element 1: label and value are missing; send one of them",
+			"2 schema: otlp logs, element 2: prediction_id is missing; an outcome needs prediction_id or entity_id, name, and label or value",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b event.Batch
+			d := event.NewDecoder(nil, event.DefaultLimits)
+			if r := d.DecodeWrapped(&b, event.Envelope{Headers: headers("content-type", "application/x-protobuf")}, "", export(c.bodies...)); r != nil {
+				t.Fatal(r)
+			}
+			got := strings.Split(strings.TrimSpace(lines(b.Events)), "\n")
+			if len(got) != len(c.want) {
+				t.Fatalf("%q", got)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("%d: got %s\nwant %s", i, got[i], want)
+				}
+			}
+			if diff := cmp.Diff(c.rejects, rejects(&b)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Records of one request and one time in a message stay apart.
+func TestBentoMLSameTime(t *testing.T) {
+	body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + strings.TrimSuffix(strings.Repeat(`{"timeUnixNano":5,"body":{"kvlistValue":{"values":[{"key":"x","value":{"boolValue":true}},{"key":"request_id","value":{"stringValue":"r"}},{"key":"bento_meta","value":{"kvlistValue":{"values":[{"key":"bento_name","value":{"stringValue":"b"}}]}}}]}}},`, 2), ",") + `]}]}]}`
+	var b event.Batch
+	if r := event.NewDecoder(nil, event.DefaultLimits).DecodeWrapped(&b, event.Envelope{}, "", []byte(body)); r != nil {
+		t.Fatal(r)
+	}
+	if diff := cmp.Diff([]string{"r@5 b@", "r@5.1 b@"}, ids(&b)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -225,7 +225,7 @@ func nextLine(s string, start int) int {
 // first refusal is the whole message's.
 func (d *Decoder) anyGood(rejects, events int) *Reject {
 	b := d.b
-	if len(b.Events) > events || len(b.Rejects) == rejects {
+	if len(b.Events) > events || len(b.Rejects) == rejects || d.coat != nil && d.coat.partial {
 		return nil
 	}
 	first := b.Rejects[rejects]

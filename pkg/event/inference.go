@@ -119,21 +119,8 @@ func (d *Decoder) origin(attrs attributes, t *table) (o origin, ok bool) {
 		return o, false
 	}
 	o.version = firstOf(notes[versionAnnotation], headers[versionHeader], t.version)
-	modelID := get("modelid")
-	if strings.HasPrefix(attrs["source"], "io.seldon.serving.deployment.") { // MLServer, also in Seldon Core 2
-		o.model = firstOf(modelID, t.model, get("inferenceservicename"))
-		if attrs["endpoint"] == o.model || t.model == o.model { // with the generation which Seldon Core 2 appends
-			generation := ""
-			o.model, generation = cutGeneration(o.model)
-			o.version = firstOf(o.version, generation)
-		}
-	} else {
-		o.model = firstOf(get("inferenceservicename"), modelID, t.model)
-	}
-	if d.wrapping.Model != "" && attrs["type"] != "" {
-		if o.model, ok = d.expand(attrs, o.model); !ok {
-			return o, false
-		}
+	if !d.nameModel(&o, attrs, t.model, get) {
+		return o, false
 	}
 	o.variant = notes[variantAnnotation]
 	if o.variant == "" {
@@ -150,6 +137,26 @@ func (d *Decoder) origin(attrs attributes, t *table) (o origin, ok bool) {
 		}
 	}
 	return o, true
+}
+
+// nameModel finds the model's name, and the version where the name carries it.
+func (d *Decoder) nameModel(o *origin, attrs attributes, inBody string, get func(string) string) (ok bool) {
+	modelID := get("modelid")
+	if strings.HasPrefix(attrs["source"], "io.seldon.serving.deployment.") { // MLServer, also in Seldon Core 2
+		o.model = firstOf(modelID, inBody, get("inferenceservicename"))
+		if attrs["endpoint"] == o.model || inBody == o.model { // with the generation which Seldon Core 2 appends
+			generation := ""
+			o.model, generation = cutGeneration(o.model)
+			o.version = firstOf(o.version, generation)
+		}
+	} else {
+		o.model = firstOf(get("inferenceservicename"), modelID, inBody)
+	}
+	if d.wrapping.Model != "" && attrs["type"] != "" {
+		o.model, ok = d.expand(attrs, o.model)
+		return ok
+	}
+	return true
 }
 
 func firstOf(texts ...string) string {
