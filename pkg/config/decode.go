@@ -17,6 +17,8 @@ import (
 const (
 	maxNodes = 200_000
 	maxDepth = 32
+	// maxFaults is what a person reads; the rest are counted.
+	maxFaults = 100
 )
 
 // place is where a value stands in the file.
@@ -44,6 +46,7 @@ type decoder struct {
 	file    string
 	lookup  func(string) (string, bool)
 	faults  Faults
+	more    int // faults beyond maxFaults
 	places  map[string]place
 	secrets []string // as they stand in the file: snippets must not show them
 	nodes   int
@@ -61,6 +64,10 @@ type (
 )
 
 func (d *decoder) fault(path string, n *yaml.Node, format string, args ...any) {
+	if len(d.faults) == maxFaults {
+		d.more++
+		return
+	}
 	d.faults = append(d.faults, Fault{
 		File: d.file, Line: n.Line, Column: n.Column, Path: path, Message: fmt.Sprintf(format, args...),
 	})
@@ -161,7 +168,7 @@ func (d *decoder) unknown(path string, key, value *yaml.Node, known []string) st
 	}
 	d.fault(join(path, key.Value), key, "unknown field %q%s", key.Value, hint)
 	meant := nearest(key.Value, known)
-	if meant != "" {
+	if meant != "" && d.more == 0 {
 		d.faults[len(d.faults)-1].meant = join(path, meant)
 	}
 	return meant

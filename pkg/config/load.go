@@ -148,6 +148,10 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 func (d *decoder) add(fs Faults) {
 	earlier := d.faults
 	for _, f := range fs {
+		if len(d.faults) == maxFaults {
+			d.more++
+			continue
+		}
 		if lost(earlier, f.Path) {
 			continue
 		}
@@ -190,5 +194,10 @@ func (d *decoder) report(text []byte) Faults {
 		f.Message = mask(f.Message, d.secrets)
 		f.Snippet = snippet(lines, f.Line, f.Column, d.secrets)
 	}
-	return d.faults.sorted()
+	fs := d.faults.sorted()
+	if d.more > 0 {
+		last := fs[len(fs)-1]
+		fs = append(fs, Fault{File: d.file, Line: last.Line, Column: last.Column, Message: fmt.Sprintf("%d more faults are not shown", d.more)})
+	}
+	return fs
 }

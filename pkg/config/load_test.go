@@ -166,6 +166,21 @@ func TestAllFaultsAtOnceInOrder(t *testing.T) {
 	}
 }
 
+func TestManyFaultsAreCounted(t *testing.T) {
+	for name, text := range map[string]string{
+		"of the file":   strings.Repeat("x: 1\n", 300),
+		"of its values": "rules:\n" + strings.Repeat("- {alert: A, expr: events == 0}\n", 301),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(text, nil)
+			fs := faults(t, err)
+			if len(fs) != 101 || fs[100].Message != "200 more faults are not shown" { // 100 are shown
+				t.Errorf("%d faults, the last %v", len(fs), fs[len(fs)-1])
+			}
+		})
+	}
+}
+
 func TestSnippetPointsAtTheFault(t *testing.T) {
 	_, err := parse("windows:\n  latenes: 5m\n", nil)
 	want := `driftd.yaml:2:3: unknown field "latenes" — did you mean "lateness"?
