@@ -197,6 +197,9 @@ func (v *validator) bounds(c *Config) {
 
 func (v *validator) privacy(c *Config) {
 	v.atMostOne("privacy", "hmac_key", c.Privacy.HMACKey.Set(), c.Privacy.HMACKeyFile != "")
+	if key := c.Privacy.HMACKey; key.Set() && len(key.Reveal()) < 16 {
+		v.fault("privacy.hmac_key", "a key of fewer than 16 bytes can be guessed")
+	}
 	if c.Privacy.Default == "bucket" {
 		v.fault("privacy.default", "bucket needs a width, which no single number is for all fields: use count, drop or hmac")
 	}
