@@ -269,3 +269,26 @@ func (d *Decoder) fits(name, text string) bool {
 	d.in(name)
 	return false
 }
+
+// MessageID returns the Nats-Msg-Id for the message which these events came in,
+// as DecodeWrapped gave them: kind:id, and of halves, which share their id,
+// req:model:id and res:model:id. It is "" where the events have no id or several: they
+// must not be taken for a repetition of another message.
+func MessageID(events []Event) string {
+	if len(events) == 0 || events[0].ID == "" {
+		return ""
+	}
+	first := &events[0]
+	for i := range events[1:] {
+		if e := &events[1+i]; e.ID != first.ID || e.Kind != first.Kind || e.Part != first.Part || e.Model != first.Model {
+			return ""
+		}
+	}
+	switch first.Part {
+	case Request:
+		return "req:" + first.Model + ":" + first.ID
+	case Response:
+		return "res:" + first.Model + ":" + first.ID
+	}
+	return first.Kind.String() + ":" + first.ID
+}

@@ -328,3 +328,56 @@ func BenchmarkJoin(b *testing.B) {
 		j.Join(&batch, from, int64(i))
 	}
 }
+
+func TestMessageID(t *testing.T) {
+	d := event.NewDecoder(nil, event.DefaultLimits)
+	for _, c := range []struct {
+		headers map[string][]string
+		body    string
+		want    string
+	}{
+		{kserve("request"), `{"instances":[1,2]}`, "req:m:a"},
+		{kserve("response"), `{"predictions":[1,2]}`, "res:m:a"},
+		{headers("ce-type", "io.driftd.kpi.v1", "ce-id", "k"), `{"name":"x","value":1}`, "kpi:k"},
+		{headers("ce-type", "io.driftd.kpi.v1"), `{"name":"x","value":1}`, ""},
+		{headers("ce-type", "io.driftd.prediction.v1"), `[{"id":"a","model":"m","prediction":1},{"id":"b","model":"m","prediction":1}]`, ""},
+	} {
+		var b event.Batch
+		if r := d.DecodeWrapped(&b, event.Envelope{Headers: c.headers}, "", []byte(c.body)); r != nil {
+			t.Fatal(r)
+		}
+		if got := event.MessageID(b.Events); got != c.want {
+			t.Errorf("%s: %q, want %q", c.body, got, c.want)
+		}
+	}
+	if event.MessageID(nil) != "" {
+		t.Error("of nothing")
+	}
+}
+
+// A server logs request and response apart; together they are one prediction.
+func ExampleJoiner() {
+	log := func(part string) map[string][]string {
+		return map[string][]string{
+			"ce-type": {"org.kubeflow.serving.inference." + part}, "ce-id": {"17"},
+			"ce-inferenceservicename": {"iris"}, "ce-time": {"2026-11-22T21:00:00Z"},
+		}
+	}
+	d, j := event.NewDecoder(nil, event.DefaultLimits), event.NewJoiner(event.DefaultJoinLimits)
+	var b event.Batch
+	for i, m := range []struct{ part, body string }{
+		{"request", `{"instances":[{"width":1.4}]}`}, {"response", `{"predictions":["setosa"]}`},
+	} {
+		from := len(b.Events)
+		if r := d.DecodeWrapped(&b, event.Envelope{Headers: log(m.part)}, "", []byte(m.body)); r != nil {
+			fmt.Println(r)
+		}
+		j.Join(&b, from, int64(i)) // the stream time
+		fmt.Println(m.part, len(b.Events))
+	}
+	fmt.Println(string(event.AppendJSON(nil, &b.Events[0])))
+	// Output:
+	// request 0
+	// response 1
+	// {"id":"17#0","time":"2026-11-22T21:00:00Z","model":"iris","features":{"width":1.4},"prediction":"setosa"}
+}
