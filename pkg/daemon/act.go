@@ -77,8 +77,12 @@ func (l *loop) trigger(draft ledger.Draft, suppressed string, cause alert.Change
 // the active baseline.
 func (l *loop) manifest(c *drift.Closing) lifecycle.Manifest {
 	st, _ := l.engine.Model(c.Model)
+	from := st.SinceSeq
+	if from > c.Seq || from < l.account.First {
+		from = l.account.First // of an epoch that is gone: what the stream has is all there is
+	}
 	return lifecycle.Manifest{
-		Data:          lifecycle.ManifestData{Stream: l.progress.Stream, FromSeq: st.SinceSeq, ToSeq: c.Seq, From: st.Since.UTC(), To: c.End},
+		Data:          lifecycle.ManifestData{Stream: l.progress.Stream, FromSeq: from, ToSeq: c.Seq, From: st.Since.UTC(), To: c.End},
 		Baseline:      st.Baseline,
 		Labels:        lifecycle.ManifestLabels{Count: st.Labels.Count, Digest: sumDigest("labels", st.Labels.Sum)},
 		SamplesDigest: sumDigest("samples", st.Samples),

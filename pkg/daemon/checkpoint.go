@@ -21,20 +21,20 @@ const (
 	PointTold      = "told"      // the notifier and the API know
 )
 
-// checkEvery is how many events pass between two looks at the size of what the
-// next checkpoint would write.
-const checkEvery = 4096
-
-// due reports whether a checkpoint must not wait for the next tick.
+// due reports whether a checkpoint must not wait for the next tick. It is asked
+// after every message: a burst over many models may fill a transaction, and one
+// that is too big could not be committed, nor the next start get past it.
 func (l *loop) due() bool {
-	if l.counted >= l.Checkpoint.Events || l.pending.Size() >= l.Checkpoint.Bytes {
+	room := l.Checkpoint.Bytes - l.pending.Size()
+	if l.counted >= l.Checkpoint.Events || room <= 0 {
 		return true
 	}
-	if l.counted-l.checked < checkEvery {
+	if int64(l.engine.Grown()) < room {
 		return false
 	}
-	l.checked = l.counted
-	return l.pending.Size()+int64(l.engine.DirtyBytes()) >= l.Checkpoint.Bytes
+	// What may be too much is looked at, and taken for enough a little earlier:
+	// otherwise it would be looked at again after every message.
+	return int64(l.engine.DirtyBytes()) >= room-room/8
 }
 
 // A commit is one checkpoint on its way to the disk.
@@ -124,7 +124,7 @@ func (l *loop) encode() (*commit, error) {
 	}
 	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, snapshot: l.view(), firing: slices.Collect(maps.Values(l.firing)), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
-	l.counted, l.checked = 0, 0
+	l.counted = 0
 	return c, nil
 }
 

@@ -39,7 +39,6 @@ type loop struct {
 	pending    *store.Batch
 	fresh      []past    // closed since the last commit that has ended
 	counted    int       // events since the last checkpoint
-	checked    int       // events at the last look at the size
 	now        time.Time // wall clock of this pass
 	lastMsg    time.Time // wall clock
 	evaluated  time.Time
@@ -63,13 +62,8 @@ func (l *loop) run(ctx context.Context, in <-chan *stream.Batch, commands <-chan
 			return l.finish()
 		case b := <-in:
 			l.now = time.Now()
-			if err := l.batch(b); err != nil {
+			if err := l.batch(ctx, b); err != nil {
 				return err
-			}
-			if l.due() {
-				if err := l.checkpoint(ctx); err != nil {
-					return err
-				}
 			}
 		case c := <-commands:
 			l.now = time.Now()
@@ -119,8 +113,9 @@ const (
 	finishWithin  = 5 * time.Second
 )
 
-// batch applies a run of messages.
-func (l *loop) batch(b *stream.Batch) error {
+// batch applies a run of messages. The cursor moves with each, so that a
+// checkpoint can be made between any two.
+func (l *loop) batch(ctx context.Context, b *stream.Batch) error {
 	defer b.Release()
 	if b.Notice != nil {
 		if err := l.notice(b.Notice); err != nil {
@@ -129,20 +124,34 @@ func (l *loop) batch(b *stream.Batch) error {
 	}
 	// Dead letters of the first batch carry these, so that a repeat is known.
 	l.progress.Stream, l.progress.Created, l.progress.FilterHash = b.Anchor.Stream, b.Anchor.Created, b.Anchor.FilterHash
-	if l.account.First == 0 && len(b.Messages) > 0 {
-		l.account.First = b.Messages[0].Seq
-	}
 	for i := range b.Messages {
-		if err := l.message(&b.Messages[i]); err != nil {
+		m := &b.Messages[i]
+		if l.account.First == 0 {
+			l.account.First, l.progress.Seq = m.Seq, m.Seq-1
+		}
+		l.pass(m.Seq-1, m.Time)
+		l.progress.Seq = m.Seq
+		if err := l.message(m); err != nil {
 			return err
+		}
+		if l.due() {
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if len(b.Messages) > 0 {
 		l.lastMsg = l.now
 	}
-	l.account.Filtered += b.Filtered
-	l.progress.Seq, l.progress.Time = b.Anchor.Seq, b.Anchor.Time
+	l.pass(b.Anchor.Seq, b.Anchor.Time)
 	return nil
+}
+
+// pass moves the cursor over sequences that are read by nobody: of subjects that
+// the filters leave out.
+func (l *loop) pass(seq uint64, at int64) {
+	l.account.Filtered += seq - l.progress.Seq
+	l.progress.Seq, l.progress.Time = seq, at
 }
 
 // notice applies a finding about the stream itself.
@@ -151,11 +160,12 @@ func (l *loop) notice(n *stream.Notice) error {
 	switch n.Kind {
 	case stream.Gap:
 		l.account.Gap += n.Count
+		l.progress.Seq += n.Count
 		l.gaps = append(l.gaps[max(0, len(l.gaps)-99):], api.Gap{From: n.From, To: n.To, Cause: n.Cause})
 		l.engine.Gap()
 	case stream.NewEpoch:
 		l.account.Turn(l.progress.Seq, n.To)
-		l.progress.FirstSeq = n.To
+		l.progress.FirstSeq, l.progress.Seq = n.To, n.To-1
 		if n.Cause == stream.CauseFirst {
 			return nil
 		}
@@ -164,6 +174,7 @@ func (l *loop) notice(n *stream.Notice) error {
 		l.engine.Gap()
 	case stream.FilterChanged:
 		l.account.Turn(l.progress.Seq, n.To)
+		l.progress.Seq = n.To - 1
 	}
 	l.Log.Warn().Str("cause", n.Cause).Str("stream", n.Anchor.Stream).Uint64("from", n.From).Uint64("to", n.To).
 		Msg("the stream is not what the last checkpoint knew; windows of this time are marked incomplete")

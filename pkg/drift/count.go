@@ -22,7 +22,7 @@ func (p *Part) Count(rows iter.Seq[*event.Event]) (*Window, error) {
 			return nil, fmt.Errorf("count on reference: signal %s has no edges; make the reference of raw rows", r.Name)
 		}
 	}
-	m := newModel("", ModelSpec{}, &Limits{Features: math.MaxInt32, Versions: 1})
+	m := newModel("", ModelSpec{}, &Limits{Features: math.MaxInt32, Versions: 1}, new(int))
 	m.adopt(&Baseline{Parts: []Part{*p}})
 	grp := m.insert(Group{Segment: p.Segment}, nil)
 	pane := grp.pane(0, m)

@@ -54,6 +54,7 @@ type Engine struct {
 	last    *model   // of the last event: most messages come in runs
 	seen    *Seen
 	learned int64 // bytes held by the samples of all models
+	grown   int   // see Grown
 	tick    int64 // JetStream second at which idle models were looked at last, see Tick
 
 	panes    []*Window // closed since the last Drain
@@ -187,7 +188,7 @@ func (g *Engine) model(name string) (*model, Outcome) {
 }
 
 func (g *Engine) newModel(name string, spec ModelSpec) *model {
-	m := newModel(name, spec, &g.spec.Limits)
+	m := newModel(name, spec, &g.spec.Limits, &g.grown)
 	m.sample = newSample()
 	g.models[name] = m
 	i, _ := slices.BinarySearch(g.names, name)
@@ -233,40 +234,69 @@ func (g *Engine) Pending() bool {
 	return len(g.panes)+len(g.hours)+len(g.closings)+len(g.frozen) > 0 || g.err != nil
 }
 
+// Grown is never less than DirtyBytes, and costs nothing: it counts what events
+// could have added since Dirty or DirtyBytes was called last. Look at DirtyBytes
+// when it says that there may be too much.
+func (g *Engine) Grown() int { return g.grown }
+
 // DirtyBytes bounds the bytes that the next call of Dirty gives to the store. It
 // looks at every signal of every changed pane: ask now and then, not always.
 func (g *Engine) DirtyBytes() int {
-	const model, member, row = 1400, 200, 3 // JSON of a model and of a group; the length before a row
+	const row = 3 // the length before a row
 	n := g.seen.dirtyBytes()
 	for _, m := range g.models {
 		for _, grp := range m.groups {
-			names := len(grp.Model) + len(grp.Version) + len(grp.Segment)
 			for _, p := range grp.panes {
 				if p.dirty {
-					size := p.size()
-					n += size + (1+size/chunkBytes)*(2*names+64) // a key for each chunk
+					n += p.bytes(grp.Group)
 				}
-			}
-			if m.dirty {
-				n += member + 6*names
 			}
 		}
 		if m.dirty {
-			n += model + 12*len(m.name) + m.signals.bytes
+			n += m.stateBytes()
 		}
+		m.weighed = m.dirty
 		if s := m.sample; s != nil {
 			n += s.unsaved + row*(len(s.rows)-s.saved)
 		}
 	}
+	g.grown = n
 	return n
 }
+
+// stateBytes bounds the JSON of the model's state.
+func (m *model) stateBytes() int {
+	const model = 1400
+	n := model + 12*len(m.name) + m.signals.bytes
+	for _, grp := range m.groups {
+		n += memberBytes(grp.Group)
+	}
+	return n
+}
+
+// memberBytes bounds the JSON of a group in its model's state.
+func memberBytes(g Group) int { return 200 + 6*(len(g.Model)+len(g.Version)+len(g.Segment)) }
 
 // chunkBytes is less than what the store puts under one key.
 const chunkBytes = 32 << 10
 
+// bytes bounds what a pane takes in the store, with a key for each chunk.
+func (p *pane) bytes(g Group) int {
+	size := p.size()
+	return size + (1+size/chunkBytes)*(2*(len(g.Model)+len(g.Version)+len(g.Segment))+64)
+}
+
+// What an event adds to Grown beside its values: its identity, its share of the
+// chunk that holds it, and once for a pane what does not depend on values.
+const (
+	grownEvent = 64
+	grownPane  = 512
+)
+
 // Dirty yields the state changed since the last call: open panes, models and
 // chunks of the duplicate table and of learning samples.
 func (g *Engine) Dirty(to DirtySink) {
+	g.grown = 8 * seenChunk // a chunk is written whole for its first new id
 	for _, name := range g.names {
 		m := g.models[name]
 		for _, grp := range m.groups {
@@ -282,7 +312,7 @@ func (g *Engine) Dirty(to DirtySink) {
 		}
 		if m.dirty {
 			to.Model(m.state())
-			m.dirty = false
+			m.dirty, m.weighed = false, false
 		}
 	}
 	g.seen.Dirty(to.Seen)

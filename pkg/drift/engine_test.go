@@ -383,7 +383,11 @@ func TestApproval(t *testing.T) {
 func TestDirtyBytes(t *testing.T) {
 	w := newWorld(t, hostileSpec())
 	check := func(i int) {
+		grown := w.engine.Grown()
 		bound, size := w.engine.DirtyBytes(), 0
+		if grown < bound {
+			t.Fatalf("message %d: DirtyBytes said %d, but Grown only %d", i, bound, grown)
+		}
 		w.engine.Dirty(drift.DirtySink{
 			Open: func(p *drift.Window) {
 				size += 60 + 2*len(p.Group.Model+p.Group.Version+p.Group.Segment)

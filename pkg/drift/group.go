@@ -101,6 +101,7 @@ func (m *model) insert(g Group, parent *group) *group {
 	if parent != nil {
 		parent.segments[g.Segment] = grp
 	}
+	*m.grown += memberBytes(g)
 	m.dirty = true
 	return grp
 }

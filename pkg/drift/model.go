@@ -39,6 +39,8 @@ type model struct {
 	sampleSum   uint64 // sum of the keys of the events counted since then
 	overflow    Overflow
 	dirty       bool
+	grown       *int // of the engine
+	weighed     bool // its own state is in grown
 	gap         bool // panes that open before the next watermark step are incomplete
 }
 
@@ -58,8 +60,8 @@ type pane struct {
 	start int64
 }
 
-func newModel(name string, spec ModelSpec, limits *Limits) *model {
-	m := &model{name: name, spec: spec, limits: limits, crowded: math.MinInt64, dirty: true}
+func newModel(name string, spec ModelSpec, limits *Limits, grown *int) *model {
+	m := &model{name: name, spec: spec, limits: limits, crowded: math.MinInt64, dirty: true, grown: grown}
 	m.layout = &layout{signals: &m.signals}
 	m.forget()
 	return m
@@ -106,7 +108,7 @@ func (m *model) labels(key uint64) {
 
 // count adds an event to its group's pane and to those of its segments.
 func (m *model) count(e *event.Event, at int64, key uint64, pos Position, width int64) {
-	start := floor(at, width)
+	start, named := floor(at, width), m.signals.bytes
 	grp := m.group(e.Version, e.Variant)
 	m.tally(grp, start, at, e, pos)
 	overflow := m.overflow
@@ -118,6 +120,11 @@ func (m *model) count(e *event.Event, at int64, key uint64, pos Position, width 
 	// A value is in as many panes as the event has segments, but it is one value.
 	m.overflow.Features, m.overflow.Mismatched = overflow.Features, overflow.Mismatched
 	m.sampleSum += key
+	*m.grown += m.signals.bytes - named
+	if !m.weighed {
+		*m.grown += m.stateBytes()
+		m.weighed = true
+	}
 	m.dirty = true
 }
 
@@ -126,7 +133,12 @@ func (m *model) tally(grp *group, start, at int64, e *event.Event, pos Position)
 	p := grp.pane(start, m)
 	grp.lastSeen = max(grp.lastSeen, at)
 	p.events++
-	p.dirty = true
+	if !p.dirty {
+		// Twice: a varint that grows widens what was counted before.
+		*m.grown += 2*p.bytes(grp.Group) + grownPane
+		p.dirty = true
+	}
+	before := p.grown
 	if p.fromSeq == 0 {
 		p.fromSeq = pos.Seq
 	}
@@ -147,6 +159,7 @@ func (m *model) tally(grp *group, start, at int64, e *event.Event, pos Position)
 		m.value(p, index[i], v)
 	}
 	m.outputs(p, e)
+	*m.grown += p.grown - before + grownEvent
 }
 
 // outputs counts what the model gave: prediction, scores, confidence, latency,

@@ -55,7 +55,9 @@ func (g *Engine) learn(m *model, e *event.Event, at int64, key uint64) {
 	s.seen++
 	s.from, s.to = min(s.from, at), max(s.to, at)
 	if key <= s.threshold {
-		g.learned += s.add(sampleRow{key, appendRow(nil, key, e)})
+		row := appendRow(nil, key, e)
+		g.grown += len(row)
+		g.learned += s.add(sampleRow{key, row})
 		for len(s.rows) > spec.MaxRows {
 			g.learned -= s.halve()
 		}

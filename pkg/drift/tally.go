@@ -22,6 +22,7 @@ type tally struct {
 	toSeq      uint64
 	incomplete bool
 	dirty      bool   // changed since the last checkpoint
+	grown      int    // bytes that values can have added to size, ever
 	cells      []cell // by signal number; shorter than the layout until needed
 }
 
@@ -37,6 +38,7 @@ type cell struct {
 
 func (t *tally) cell(i int) *cell {
 	for len(t.cells) <= i {
+		t.grown += grownCell + len(t.layout.slot(len(t.cells)).def.Name)
 		t.cells = append(t.cells, cell{})
 	}
 	return &t.cells[i]
@@ -53,6 +55,7 @@ func (t *tally) number(i int, x float64) bool {
 		c.moments.Add(x)
 		return true
 	}
+	t.grown += grownNumber
 	c.column = append(c.column, x)
 	if len(c.column) == columnRows {
 		t.flush(i)
@@ -83,8 +86,10 @@ func (t *tally) category(i int, name string) bool {
 		c.mismatched++
 		return false
 	}
+	t.grown += grownCategory
 	if c.categories == nil {
 		c.categories = s.categorical()
+		t.grown += gapSize * len(c.categories.Counts)
 	}
 	if s.dict == nil {
 		c.categories.N++
@@ -105,14 +110,24 @@ func (s *slot) categorical() *stats.Categorical {
 // mismatch counts a value that is neither a number nor a category.
 func (t *tally) mismatch(i int) { t.cell(i).mismatched++ }
 
+// gapSize is the bytes of an empty run of bins.
+const gapSize = 3
+
+// What a value can add to the bytes that a tally takes, keys of chunks included:
+// a number two varints, a category a name that the dictionary lacks.
+const (
+	grownCell     = 160
+	grownNumber   = 9
+	grownCategory = 160
+)
+
 // size bounds the bytes that the tally takes in the store, its key aside.
 func (t *tally) size() int {
 	const (
-		header  = 80  // of the window
-		signal  = 128 // of each: form, id of the edges, four counters, four floats
-		heavy   = 150 // a name that the dictionary lacks, cut at 128 bytes
-		sketch  = 4 << 10
-		gapSize = 3 // an empty run of bins
+		header = 80  // of the window
+		signal = 128 // of each: form, id of the edges, four counters, four floats
+		heavy  = 150 // a name that the dictionary lacks, cut at 128 bytes
+		sketch = 4 << 10
 	)
 	n := header
 	for i := range t.cells {
