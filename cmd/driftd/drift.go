@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,13 +83,14 @@ func (e *env) drift(ctx context.Context, model string, o driftOptions) error {
 
 // driftTitle says which window a report is about.
 func driftTitle(w *api.WindowJSON, events uint64) string {
-	title := w.Model
+	var title strings.Builder
+	title.WriteString(w.Model)
 	for _, part := range []string{w.Version, w.Variant, w.Segment} {
 		if part != "" {
-			title += " " + part
+			title.WriteString(" " + part)
 		}
 	}
-	return fmt.Sprintf("%s  %s to %s, %s, %d events", printable(title), w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339), w.State, events)
+	return fmt.Sprintf("%s  %s to %s, %s, %d events", printable(title.String()), w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339), w.State, events)
 }
 
 // driftReference says what the window was compared with.

@@ -191,7 +191,7 @@ func TestStepAllProperties(t *testing.T) {
 		states := map[alert.Series]alert.State{}
 		for i := range 40 {
 			psi := psis{}
-			for _, feature := range strings.Split("abcdefgh", "") {
+			for feature := range strings.SplitSeq("abcdefgh", "") {
 				if rng.IntN(4) > 0 {
 					psi[feature] = rng.Float64() * 0.4
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,9 +34,7 @@ func (l *loop) view() *api.Snapshot {
 		part := strings.SplitN(key, " ", 3)
 		s.Triggers[api.Trigger{Kind: part[0], Outcome: part[1], Model: part[2]}] = n
 	}
-	for reason, n := range l.dead {
-		s.DeadLetters[reason] = n
-	}
+	maps.Copy(s.DeadLetters, l.dead)
 	s.Alerts = l.alerts()
 	for _, st := range l.engine.Models() {
 		s.Models = append(s.Models, l.model(st, s.Alerts))

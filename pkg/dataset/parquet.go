@@ -256,7 +256,7 @@ func (s *parquetSource) openGroup() error {
 // fill reads the next batch of values; the end of the column is io.EOF, which is
 // an error here because rows are left.
 func (l *leaf) fill() error {
-	for empty := 0; empty < 1<<16; empty++ { // pages without values must not loop for ever
+	for range 1 << 16 { // pages without values must not loop for ever
 		if l.values == nil {
 			page, err := l.pages.ReadPage()
 			if err != nil {

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"fmt"
+	"maps"
 
 	"driftd.dev/driftd/pkg/event"
 )
@@ -77,9 +78,7 @@ func (a *Account) Total(o Outcome) (n uint64) {
 func (a *Account) Clone() *Account {
 	out := *a
 	out.Refused, out.Models = map[event.Reason]uint64{}, map[string]*ModelAccount{}
-	for r, n := range a.Refused {
-		out.Refused[r] = n
-	}
+	maps.Copy(out.Refused, a.Refused)
 	for name, m := range a.Models {
 		c := *m
 		out.Models[name] = &c

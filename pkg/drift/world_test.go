@@ -151,11 +151,12 @@ func (w *world) drain() {
 		delete(w.samples, b.Model)
 	}
 	for _, c := range d.Closings {
-		line := fmt.Sprint("closing ", c.Model, c.Size, c.Start, c.End, c.Seq)
+		var line strings.Builder
+		line.WriteString(fmt.Sprint("closing ", c.Model, c.Size, c.Start, c.End, c.Seq))
 		for _, x := range c.Windows {
-			line += " " + dump(x)
+			line.WriteString(" " + dump(x))
 		}
-		w.told = append(w.told, line)
+		w.told = append(w.told, line.String())
 		w.closings = append(w.closings, c)
 	}
 }

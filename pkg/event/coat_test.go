@@ -64,7 +64,7 @@ func readGolden(t testing.TB, file string) golden {
 
 func parseHeaders(text string) map[string][]string {
 	h := map[string][]string{}
-	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		key, value, _ := strings.Cut(line, ":")
 		h[key] = append(h[key], strings.TrimSpace(value))
 	}
@@ -74,7 +74,7 @@ func parseHeaders(text string) map[string][]string {
 // wrapping reads lines "features GLOB name...", "classes GLOB name..." and
 // "model TEMPLATE".
 func wrapping(config string) (w event.Wrapping) {
-	for _, line := range strings.Split(strings.TrimSpace(config), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(config), "\n") {
 		f := strings.Fields(line)
 		switch {
 		case len(f) < 2:

@@ -23,7 +23,7 @@ func hostiles(t testing.TB) []hostile {
 		t.Fatal(err)
 	}
 	var out []hostile
-	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}

@@ -277,8 +277,8 @@ func texts(v reflect.Value, out []string) []string {
 	case reflect.String:
 		return append(out, v.String())
 	case reflect.Struct:
-		for i := range v.NumField() {
-			out = texts(v.Field(i), out)
+		for _, field := range v.Fields() {
+			out = texts(field, out)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {

@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -134,12 +135,7 @@ func onlyPlaceholders(toks []string) bool {
 }
 
 func pastKind(toks []string) bool {
-	for _, tok := range toks {
-		if tok == "{kind}" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(toks, "{kind}")
 }
 
 // Subject writes the subject of an event: the tokens of its kind, model (of a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -393,11 +394,9 @@ func TestSignal(t *testing.T) {
 		t.Fatalf("%v in %s", err, p.body)
 	}
 	want = parse(t, string(d.Entry.Body))
-	for k, v := range map[string]any{
+	maps.Copy(want, map[string]any{
 		"id": d.Entry.ID, "ledger_seq": 812.0, "ledger_hash": d.Entry.Hash.String(), "issued_at": "2026-01-01T11:01:00Z", "expires_at": nil, "fence": 812.0,
-	} {
-		want[k] = v
-	}
+	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,12 +22,7 @@ func (j *Injection) touches(e *event.Event) bool {
 	if j.Segment.Name == "" {
 		return true
 	}
-	for _, s := range e.Segments {
-		if s == j.Segment {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Segments, j.Segment)
 }
 
 // predict fills e with one prediction and reports that silence swallows it. The

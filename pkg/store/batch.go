@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -402,9 +403,7 @@ func refused(key []byte, err error) error {
 // remember notes what is durable now.
 func (s *Store) remember(b *Batch) {
 	s.mu.Lock()
-	for span, chunks := range b.opens {
-		s.open[span] = chunks
-	}
+	maps.Copy(s.open, b.opens)
 	for _, span := range b.closes {
 		delete(s.open, span)
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,53 +202,56 @@ func (s *source) baseline(id string, signals int) *drift.Baseline {
 // dump writes out every field of a window, floats by their bits, so that two
 // windows are equal exactly if their dumps are.
 func dump(w *drift.Window) string {
-	out := fmt.Sprintf("%q %v %v %v %v %q %d %d %d %d\n", w.Group, w.Start, w.End, w.State, w.Learning, w.Baseline, w.Events, w.Failed, w.FromSeq, w.ToSeq)
+	var out strings.Builder
+	out.WriteString(fmt.Sprintf("%q %v %v %v %v %q %d %d %d %d\n", w.Group, w.Start, w.End, w.State, w.Learning, w.Baseline, w.Events, w.Failed, w.FromSeq, w.ToSeq))
 	for i := range w.Signals {
-		out += dumpSignal(&w.Signals[i])
+		out.WriteString(dumpSignal(&w.Signals[i]))
 	}
-	return out
+	return out.String()
 }
 
 func dumpSignal(s *drift.Signal) string {
-	out := fmt.Sprintf("%q %v %d ", s.Name, s.Type, s.Mismatched)
+	var out strings.Builder
+	out.WriteString(fmt.Sprintf("%q %v %d ", s.Name, s.Type, s.Mismatched))
 	if n := s.Numeric; n != nil {
-		out += fmt.Sprint(n.N, n.NaN, n.PosInf, n.NegInf, n.Counts)
+		out.WriteString(fmt.Sprint(n.N, n.NaN, n.PosInf, n.NegInf, n.Counts))
 		for _, v := range []float64{n.Min, n.Max, n.Mean, n.M2} {
-			out += fmt.Sprintf(" %016x", math.Float64bits(v))
+			out.WriteString(fmt.Sprintf(" %016x", math.Float64bits(v)))
 		}
 		if n.Edges != nil {
-			out += fmt.Sprintf(" edges %x", stats.AppendEdges(nil, n.Edges))
+			out.WriteString(fmt.Sprintf(" edges %x", stats.AppendEdges(nil, n.Edges)))
 		}
 	}
 	if c := s.Categorical; c != nil {
-		out += fmt.Sprint(c.N, c.Other, c.Unseen, c.Counts)
+		out.WriteString(fmt.Sprint(c.N, c.Other, c.Unseen, c.Counts))
 		if c.Dict != nil {
-			out += fmt.Sprintf(" dict %x", stats.AppendDictionary(nil, c.Dict))
+			out.WriteString(fmt.Sprintf(" dict %x", stats.AppendDictionary(nil, c.Dict)))
 		}
 		if c.New != nil {
-			out += fmt.Sprintf(" new %x", stats.AppendSpaceSaving(nil, c.New))
+			out.WriteString(fmt.Sprintf(" new %x", stats.AppendSpaceSaving(nil, c.New)))
 		}
 		if c.Distinct != nil {
-			out += fmt.Sprintf(" distinct %x", stats.AppendHLL(nil, c.Distinct))
+			out.WriteString(fmt.Sprintf(" distinct %x", stats.AppendHLL(nil, c.Distinct)))
 		}
 	}
-	return out + "\n"
+	return out.String() + "\n"
 }
 
 func dumpBaseline(b *drift.Baseline) string {
-	out := fmt.Sprintf("%q %q %q %q %+v\n", b.ID, b.Model, b.Version, b.State, b.Origin)
+	var out strings.Builder
+	out.WriteString(fmt.Sprintf("%q %q %q %q %+v\n", b.ID, b.Model, b.Version, b.State, b.Origin))
 	for _, p := range b.Parts {
-		out += fmt.Sprintf("part %q %d\n", p.Segment, p.Rows)
+		out.WriteString(fmt.Sprintf("part %q %d\n", p.Segment, p.Rows))
 		for i := range p.Signals {
 			r := &p.Signals[i]
-			out += dumpSignal(&r.Signal) + fmt.Sprintf("%d %v ties %x", r.Missing, r.Feature, stats.AppendTieTable(nil, r.Ties))
+			out.WriteString(dumpSignal(&r.Signal) + fmt.Sprintf("%d %v ties %x", r.Missing, r.Feature, stats.AppendTieTable(nil, r.Ties)))
 			if r.PSI != nil {
-				out += fmt.Sprintf(" psi %x", stats.AppendEdges(nil, r.PSI))
+				out.WriteString(fmt.Sprintf(" psi %x", stats.AppendEdges(nil, r.PSI)))
 			}
-			out += "\n"
+			out.WriteString("\n")
 		}
 	}
-	return out
+	return out.String()
 }
 
 // journal appends n entries of a model, a minute apart, to a chain.

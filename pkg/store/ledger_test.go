@@ -132,11 +132,11 @@ func owe(t testing.TB, s *store.Store, entries []ledger.Entry, receiver string, 
 }
 
 func seqs(deliveries []ledger.Delivery) string {
-	out := ""
+	var out strings.Builder
 	for _, d := range deliveries {
-		out += fmt.Sprint(d.Seq, " ")
+		out.WriteString(fmt.Sprint(d.Seq, " "))
 	}
-	return out
+	return out.String()
 }
 
 func TestDeliveries(t *testing.T) {

@@ -228,11 +228,11 @@ func TestWindowStates(t *testing.T) {
 	states := func(size time.Duration) string {
 		windows, err := s.Windows(store.Query{Model: "fraud", Size: size})
 		must(t, err)
-		out := ""
+		var out strings.Builder
 		for _, w := range windows {
-			out += fmt.Sprintf("%d:%v ", int(w.Start.Sub(epoch)/time.Minute), w.State)
+			out.WriteString(fmt.Sprintf("%d:%v ", int(w.Start.Sub(epoch)/time.Minute), w.State))
 		}
-		return out
+		return out.String()
 	}
 	if got, want := states(10*time.Minute), "0:closed 10:closed 20:closed 30:open 120:incomplete "; got != want {
 		t.Errorf("without a watermark %s, want %s", got, want)
@@ -290,13 +290,13 @@ func TestQuerySelects(t *testing.T) {
 			test.query.Model = "fraud"
 			windows, err := s.Windows(test.query)
 			must(t, err)
-			got := ""
+			var got strings.Builder
 			for _, w := range windows {
 				g := w.Group
-				got += fmt.Sprintf("%s/%v/%s %d %d;", g.Version, g.Variant, g.Segment, int(w.Start.Sub(epoch)/time.Minute), w.Events)
+				got.WriteString(fmt.Sprintf("%s/%v/%s %d %d;", g.Version, g.Variant, g.Segment, int(w.Start.Sub(epoch)/time.Minute), w.Events))
 			}
-			if got != test.want {
-				t.Errorf("got %s want %s", got, test.want)
+			if got.String() != test.want {
+				t.Errorf("got %s want %s", got.String(), test.want)
 			}
 		})
 	}
