@@ -65,10 +65,17 @@ func TestKill(t *testing.T) {
 
 	o := order{dir, w.server.URL(), hook.URL}
 	chance := rand.New(rand.NewPCG(1, 2))
-	for n := range kills {
-		x.kill(o, n, 50*time.Millisecond+time.Duration(chance.Int64N(int64(350*time.Millisecond))), rate)
+	for n, invalid := 0, 0; n < kills; {
+		if !x.kill(o, n, 50*time.Millisecond+time.Duration(chance.Int64N(int64(350*time.Millisecond))), rate) {
+			// The machine was busy elsewhere: such a kill is neither passed nor failed.
+			if invalid++; invalid > 2*kills {
+				t.Fatalf("%d kills hit an idle daemon and only %d one at work", invalid, n)
+			}
+			continue
+		}
+		n++
 		// The kills that are left are spread over the messages that are left.
-		left := time.Since(start).Seconds() / float64(n+1) * float64(kills-n)
+		left := time.Since(start).Seconds() / float64(n) * float64(kills-n+1)
 		x.rate.Store(max(2*rate, int64(float64(messages-int(x.sent.Load()))/left)))
 	}
 	x.rate.Store(0)
@@ -98,9 +105,9 @@ func TestKill(t *testing.T) {
 }
 
 // kill starts a daemon and kills it some time after it has begun to commit; each
-// fourth one after its start instead, while it restores its state. The kill must
-// hit a daemon with work to do.
-func (x *traffic) kill(o order, n int, after time.Duration, rate int64) {
+// fourth one after its start instead, while it restores its state. It reports
+// whether the kill has hit a daemon with work to do.
+func (x *traffic) kill(o order, n int, after time.Duration, rate int64) bool {
 	x.t.Helper()
 	p := o.start(x.t)
 	sentAt, start := x.sent.Load(), time.Now()
@@ -115,9 +122,10 @@ func (x *traffic) kill(o order, n int, after time.Duration, rate int64) {
 		x.t.Fatalf("daemon %d ended by itself: %s", n, fault)
 	}
 	x.t.Logf("kill %d: %v after the start, %v after the first commit, at %d of %d messages, %d/s", n, time.Since(p.started).Round(time.Millisecond), after.Round(time.Millisecond), committed, acked, flow)
-	if flow < rate || committed >= acked || committed < before {
-		x.t.Fatalf("kill %d is invalid: it hit an idle daemon (%d/s published, %d of %d messages committed)", n, flow, committed, acked)
+	if committed < before {
+		x.t.Fatalf("kill %d: the daemon has gone back from %d to %d messages", n, before, committed)
 	}
+	return flow >= rate && committed < acked
 }
 
 // working waits until a child has committed something of its own.
