@@ -327,25 +327,27 @@ func (i *Instance) URL() string { return "http://" + i.listener.Addr().String() 
 // Run serves until ctx ends or a part fails, and returns nil or the first
 // failure. Close must follow.
 func (i *Instance) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := []func() error{
+		func() error { return i.Daemon.Run(ctx) },
+		func() error { return i.server.Serve(ctx, i.listener) },
+		func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil },
+	}
+	if i.metrics != nil {
+		parts = append(parts, func() error { return i.server.ServeMetrics(ctx, i.metrics) })
+	}
+	// A part may fail after ctx has ended: the last checkpoint, for one.
+	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
-	spawn := func(f func() error) {
+	for k, part := range parts {
 		wg.Go(func() {
-			cancel(f())
+			defer cancel()
+			errs[k] = part()
 		})
 	}
-	spawn(func() error { return i.server.Serve(ctx, i.listener) })
-	if i.metrics != nil {
-		spawn(func() error { return i.server.ServeMetrics(ctx, i.metrics) })
-	}
-	wg.Go(func() { i.ensureSignals(ctx) })
-	spawn(func() error { return i.Daemon.Run(ctx) })
 	wg.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // ensureEvery is how often driftd tries to make the stream of its signals while
