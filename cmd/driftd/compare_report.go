@@ -129,10 +129,13 @@ func because(f api.FeatureJSON) string {
 	return strings.Join(parts, "; ")
 }
 
-// span prints a pair of texts, once if they are equal.
+// span prints a pair of texts, once if they are equal or one is not known.
 func span(a, b, between string) string {
-	if a == b {
+	switch {
+	case a == b, b == "":
 		return a
+	case a == "":
+		return b
 	}
 	return a + between + b
 }
