@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // SetWindowBytes sets how large an answer of windows becomes.
 func (s *Server) SetWindowBytes(n int) { s.limits.windowBytes = n }
@@ -28,3 +31,18 @@ func (s *Server) StreamSlots() int { return s.limits.streams }
 
 // LedgerEnd is the seq behind which an event stream begins.
 func (s *Server) LedgerEnd() (uint64, error) { return s.ledgerEnd() }
+
+// Attempts is the limit of wrong credentials.
+type Attempts struct{ attempts }
+
+// NewAttempts returns one that has seen nothing.
+func NewAttempts() *Attempts { return &Attempts{} }
+
+// Wait is wait.
+func (a *Attempts) Wait(addr netip.Addr, now time.Time) time.Duration { return a.wait(addr, now) }
+
+// Note is note.
+func (a *Attempts) Note(addr netip.Addr, now time.Time, right bool) { a.note(addr, now, right) }
+
+// Len is how many addresses are remembered.
+func (a *Attempts) Len() int { return len(a.byAddr) }

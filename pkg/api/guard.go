@@ -26,9 +26,9 @@ func (s *Server) guard(mux *http.ServeMux, checkHost bool) http.Handler {
 		defer s.recover(w, r)
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.write))
 		switch {
-		case checkHost && !s.allowedHost(r.Host):
+		case checkHost && !s.allowedHost(r):
 			s.fail(w, r, problem{Status: http.StatusMisdirectedRequest, Detail: fmt.Sprintf(
-				"driftd does not answer as %q; use a loopback name, or set http.external_url", r.Host)})
+				"driftd does not answer as %q; use a loopback name or its address, or name it in http.hosts or http.external_url", r.Host)})
 		case origin.Check(r) != nil:
 			s.fail(w, r, problem{Status: http.StatusForbidden, Detail: "the request comes from a page of another site"})
 		default:
@@ -48,12 +48,13 @@ func setHeaders(h http.Header, id string) {
 	h.Set("X-Request-Id", id)
 }
 
-// allowedHost reports whether a Host header names this machine or the external
-// URL. Without the check, a page of any site could read everything by letting
-// its own name resolve to 127.0.0.1 (DNS rebinding).
-func (s *Server) allowedHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
+// allowedHost reports whether a Host header names this machine, the address that
+// the request came to, or a name that was configured. Without the check, a page
+// of any site could read everything by letting its own name resolve to 127.0.0.1
+// (DNS rebinding).
+func (s *Server) allowedHost(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(r.Host); err == nil {
 		host = h
 	}
 	host = canonicalHost(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
@@ -61,7 +62,15 @@ func (s *Server) allowedHost(hostport string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	if err != nil || addr.IsLoopback() {
+		return err == nil
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	here, err := netip.ParseAddrPort(local.String())
+	return err == nil && here.Addr().Unmap() == addr.Unmap()
 }
 
 func canonicalHost(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
@@ -110,7 +119,7 @@ func (s *Server) recover(w http.ResponseWriter, r *http.Request) {
 	if cause == http.ErrAbortHandler { //nolint:errorlint // recovered values are compared as net/http does
 		panic(cause)
 	}
-	s.Log.Error().Str("request_id", requestID(r)).Str("path", r.URL.Path).Str("panic", fmt.Sprint(cause)).
+	s.Log.Error().Str("request_id", requestID(r)).Str("path", r.URL.Path).Str("panic", conceal(r, fmt.Sprint(cause))).
 		Bytes("stack", debug.Stack()).Msg("a request failed by a defect")
 	s.fail(w, r, problem{Status: http.StatusInternalServerError, Detail: "a defect of driftd; its log has the request id"})
 }

@@ -30,10 +30,14 @@ func describe(routes []route, version string) []byte {
 	}
 	d.schemas["problem"] = d.fields(reflect.TypeFor[problem]())
 	out, err := json.MarshalIndent(object{
-		"openapi":    "3.1.0",
-		"info":       object{"title": "driftd", "version": version, "description": "Times in answers are RFC 3339 in UTC; numbers that are not defined are null."},
-		"paths":      paths,
-		"components": object{"schemas": d.schemas},
+		"openapi": "3.1.0",
+		"info":    object{"title": "driftd", "version": version, "description": "Times in answers are RFC 3339 in UTC; numbers that are not defined are null."},
+		"paths":   paths,
+		"components": object{"schemas": d.schemas, "securitySchemes": object{
+			"bearer":      object{"type": "http", "scheme": "bearer", "description": "a token of http.tokens_file; the list after it is the role that an operation needs"},
+			"basic":       object{"type": "http", "scheme": "basic", "description": "the token as the password, for browsers"},
+			"certificate": object{"type": "mutualTLS", "description": "a certificate with a name of http.tls.clients"},
+		}},
 	}, "", " ")
 	if err != nil {
 		panic("api: a tree of maps and strings cannot be encoded: " + err.Error())
@@ -75,6 +79,10 @@ func (d *describer) operation(rt route) object {
 			"2XX":     success,
 			"default": object{"description": "failure", "content": object{"application/problem+json": object{"schema": reference("problem")}}},
 		},
+	}
+	if out["security"] = []object{}; rt.need() != Public {
+		role := []string{rt.need().String()}
+		out["security"] = []object{{"bearer": role}, {"basic": role}, {"certificate": role}}
 	}
 	if rt.body != "" {
 		out["requestBody"] = object{"required": true, "content": object{rt.body: object{"schema": d.schema(reflect.TypeOf(rt.bodyOf))}}}

@@ -15,6 +15,8 @@ import (
 // A route is one operation: what the mux serves and what OpenAPI tells of it.
 type route struct {
 	method, path string
+	role         Role // who may ask; without one, and not public, admin
+	public       bool // anybody may ask
 	summary      string
 	query        []parameter
 	body         string // media type of the request's body, "" for none
@@ -26,6 +28,18 @@ type route struct {
 	heavy        bool   // reads many windows: few at a time
 	endless      bool   // an event stream: no deadline
 	handle       func(http.ResponseWriter, *request) error
+}
+
+// need returns the role that a request must have. A route that says nothing is
+// closed.
+func (rt *route) need() Role {
+	switch {
+	case rt.public:
+		return Public
+	case rt.role == Public:
+		return Admin
+	}
+	return rt.role
 }
 
 // A parameter is one query parameter.
@@ -42,14 +56,18 @@ type request struct {
 }
 
 // endpoint checks what all operations share and runs one.
-func (s *Server) endpoint(rt route) http.Handler {
+func (s *Server) endpoint(rt route, role Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !rt.endless {
 			ctx, cancel := context.WithTimeout(r.Context(), s.limits.write)
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		err := s.admit(rt, w, r)
+		admitted, err := s.authorize(role, w, r)
+		if err == nil {
+			r = admitted
+			err = s.admit(rt, w, r)
+		}
 		if err == nil && rt.heavy {
 			select {
 			case s.heavy <- struct{}{}:

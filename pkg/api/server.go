@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,15 +21,19 @@ import (
 type Options struct {
 	Reader      Reader
 	Commander   Commander
-	Version     string                  // of driftd
-	Config      func() []byte           // the effective configuration as YAML, secrets redacted; nil: 404
-	Schema      []byte                  // JSON schema of the configuration; nil: 404
-	ExternalURL string                  // its host is one that requests may name; "" for none
-	Pane        time.Duration           // windows are sums of panes of this length; 0: 1 minute
-	SeriesLimit int                     // most series on /metrics; 0: 100,000
-	Extra       map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
-	Now         func() time.Time        // wall clock, for "-24h"; nil: time.Now
-	Log         zerolog.Logger
+	Version     string        // of driftd
+	Config      func() []byte // the effective configuration as YAML, secrets redacted; nil: 404
+	Schema      []byte        // JSON schema of the configuration; nil: 404
+	ExternalURL string        // its host is one that requests may name; "" for none
+	Hosts       []string      // further names that requests may come by
+	Access      *Access       // who may ask for what; nil: everybody for everything, which is for loopback
+	// MetricsPublic lets MetricsHandler answer everybody, whatever Access says.
+	MetricsPublic bool
+	Pane          time.Duration           // windows are sums of panes of this length; 0: 1 minute
+	SeriesLimit   int                     // most series on /metrics; 0: 100,000
+	Extra         map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
+	Now           func() time.Time        // wall clock, for "-24h"; nil: time.Now
+	Log           zerolog.Logger
 }
 
 // A Server answers HTTP. It is safe for concurrent use.
@@ -81,6 +86,9 @@ func New(o Options) (*Server, error) {
 			s.hosts[canonicalHost(u.Hostname())] = true
 		}
 	}
+	for _, h := range o.Hosts {
+		s.hosts[canonicalHost(h)] = true
+	}
 	if o.Pane < 0 || o.SeriesLimit < 0 {
 		faults = append(faults, errors.New("pane and series limit must not be negative"))
 	}
@@ -104,10 +112,10 @@ func New(o Options) (*Server, error) {
 	s.openapi = describe(s.routes, s.Version)
 	s.mux = http.NewServeMux()
 	for _, rt := range s.routes {
-		s.mux.Handle(rt.method+" "+rt.path, s.endpoint(rt))
+		s.mux.Handle(rt.method+" "+rt.path, s.endpoint(rt, rt.need()))
 	}
 	for pattern, h := range o.Extra {
-		s.mux.Handle(pattern, h)
+		s.mux.Handle(pattern, s.protect(h))
 	}
 	return s, nil
 }
@@ -123,7 +131,11 @@ func (s *Server) MetricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range s.routes {
 		if rt.scrape {
-			mux.Handle(rt.method+" "+rt.path, s.endpoint(rt))
+			role := rt.need()
+			if s.MetricsPublic {
+				role = Public
+			}
+			mux.Handle(rt.method+" "+rt.path, s.endpoint(rt, role))
 		}
 	}
 	return s.guard(mux, false)
@@ -133,15 +145,26 @@ func (s *Server) MetricsHandler() http.Handler {
 // closes what is left. It returns nil after such an end. Several listeners may
 // be served at a time.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.serve(ctx, l, s.Handler())
+	return s.serve(ctx, l, s.Handler(), s.tlsConfig())
 }
 
-// ServeMetrics is Serve with MetricsHandler.
+// ServeMetrics is Serve with MetricsHandler, and without TLS when it is public.
 func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
-	return s.serve(ctx, l, s.MetricsHandler())
+	if s.MetricsPublic {
+		return s.serve(ctx, l, s.MetricsHandler(), nil)
+	}
+	return s.serve(ctx, l, s.MetricsHandler(), s.tlsConfig())
 }
 
-func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// tlsConfig returns how listeners encrypt; nil when they do not.
+func (s *Server) tlsConfig() *tls.Config {
+	if s.Access == nil {
+		return nil
+	}
+	return s.Access.TLS()
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, encrypt *tls.Config) error {
 	// Requests do not inherit ctx: they may finish after it ends.
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -155,7 +178,11 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		ErrorLog:          newErrorLog(s.Log),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(limitListener(l, s.limits.connections)) }()
+	bound := limitListener(l, s.limits.connections)
+	if encrypt != nil {
+		bound = tls.NewListener(bound, encrypt)
+	}
+	go func() { ended <- srv.Serve(bound) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve http on %s: %w", l.Addr(), err)

@@ -19,7 +19,7 @@ type Snapshot struct {
 	StoreID  string
 	Role     string // "active"
 	Epoch    uint64
-	NotReady []string // reasons: "nats", "disk", "replay", "store", "config"; empty when ready
+	NotReady []string // reasons: "nats", "nats_auth", "nats_permission", "disk", "replay", "store", "config"; empty when ready
 
 	Stream     Stream
 	Disk       Disk

@@ -25,20 +25,20 @@ var (
 // table lists every operation. The mux and OpenAPI are both made of it.
 func (s *Server) table() []route {
 	return []route{
-		{method: http.MethodGet, path: "/{$}", summary: "The status page", media: htmlType, handle: s.getStatusPage},
-		{method: http.MethodGet, path: "/models/{m}", summary: "The page of a model", media: htmlType, heavy: true, query: []parameter{{"at", "a time in the window shown", "time"}}, handle: s.getModelPage},
-		{method: http.MethodGet, path: stylePath, summary: "The pages' style sheet", media: "text/css", handle: s.getStyle},
-		{method: http.MethodGet, path: "/metrics", summary: "Metrics in Prometheus' text format", media: metricsType, scrape: true, handle: s.getMetrics},
-		{method: http.MethodGet, path: "/-/healthy", summary: "200 while the process lives", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
-		{method: http.MethodGet, path: "/-/ready", summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},
-		{method: http.MethodGet, path: "/api/v1/status", summary: "How driftd does", answer: statusJSON{}, handle: s.getStatus},
+		{method: http.MethodGet, path: "/{$}", role: Read, summary: "The status page", media: htmlType, handle: s.getStatusPage},
+		{method: http.MethodGet, path: "/models/{m}", role: Read, summary: "The page of a model", media: htmlType, heavy: true, query: []parameter{{"at", "a time in the window shown", "time"}}, handle: s.getModelPage},
+		{method: http.MethodGet, path: stylePath, public: true, summary: "The pages' style sheet", media: "text/css", handle: s.getStyle},
+		{method: http.MethodGet, path: "/metrics", role: Read, summary: "Metrics in Prometheus' text format", media: metricsType, scrape: true, handle: s.getMetrics},
+		{method: http.MethodGet, path: "/-/healthy", public: true, summary: "200 while the process lives", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
+		{method: http.MethodGet, path: "/-/ready", public: true, summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},
+		{method: http.MethodGet, path: "/api/v1/status", role: Read, summary: "How driftd does", answer: statusJSON{}, handle: s.getStatus},
 		{
-			method: http.MethodGet, path: "/api/v1/models", summary: "Models that are followed", answer: list[modelItem]{},
+			method: http.MethodGet, path: "/api/v1/models", role: Read, summary: "Models that are followed", answer: list[modelItem]{},
 			query: []parameter{limitParam, cursorParam}, handle: s.getModels,
 		},
-		{method: http.MethodGet, path: "/api/v1/models/{m}", summary: "One model", answer: modelItem{}, handle: s.getModel},
+		{method: http.MethodGet, path: "/api/v1/models/{m}", role: Read, summary: "One model", answer: modelItem{}, handle: s.getModel},
 		{
-			method: http.MethodGet, path: "/api/v1/models/{m}/windows", summary: "Windows of a model", answer: list[windowItem]{}, heavy: true,
+			method: http.MethodGet, path: "/api/v1/models/{m}/windows", role: Read, summary: "Windows of a model", answer: list[windowItem]{}, heavy: true,
 			query: []parameter{
 				versionParam, variantParam, segmentParam,
 				{"feature", "one signal, with its counts; absent: all signals without", "string"},
@@ -51,7 +51,7 @@ func (s *Server) table() []route {
 			handle: s.getWindows,
 		},
 		{
-			method: http.MethodGet, path: "/api/v1/models/{m}/drift", summary: "How far a window moved from the baseline", answer: ReportJSON{}, heavy: true,
+			method: http.MethodGet, path: "/api/v1/models/{m}/drift", role: Read, summary: "How far a window moved from the baseline", answer: ReportJSON{}, heavy: true,
 			query: []parameter{
 				{"window", "length of the window; absent: 1h", "duration"},
 				{"at", "a time in the window; absent: the last closed window with events", "time"},
@@ -62,7 +62,7 @@ func (s *Server) table() []route {
 			handle: s.getDrift,
 		},
 		{
-			method: http.MethodGet, path: "/api/v1/alerts", summary: "Series of rules that are not inactive, the firing ones first", answer: list[alertItem]{},
+			method: http.MethodGet, path: "/api/v1/alerts", role: Read, summary: "Series of rules that are not inactive, the firing ones first", answer: list[alertItem]{},
 			query: []parameter{
 				{"model", "of one model", "string"},
 				{"rule", "of one rule", "string"},
@@ -72,42 +72,42 @@ func (s *Server) table() []route {
 			},
 			handle: s.getAlerts,
 		},
-		{method: http.MethodGet, path: "/api/v1/rules", summary: "Rules as they run", answer: list[ruleItem]{}, handle: s.getRules},
+		{method: http.MethodGet, path: "/api/v1/rules", role: Read, summary: "Rules as they run", answer: list[ruleItem]{}, handle: s.getRules},
 		{
-			method: http.MethodGet, path: "/api/v1/baselines", summary: "Baselines, active or not", answer: list[baselineItem]{},
+			method: http.MethodGet, path: "/api/v1/baselines", role: Read, summary: "Baselines, active or not", answer: list[baselineItem]{},
 			query: []parameter{{"model", "of one model", "string"}}, handle: s.getBaselines,
 		},
 		{
-			method: http.MethodPost, path: "/api/v1/baselines", summary: "Make a baseline that was built elsewhere the reference of its model",
+			method: http.MethodPost, path: "/api/v1/baselines", role: Admin, summary: "Make a baseline that was built elsewhere the reference of its model",
 			body: jsonType, bodyLimit: MaxBaselineBytes, bodyOf: baselineCode{}, answer: baselineItem{}, heavy: true, handle: s.write(s.importBaseline),
 		},
 		{
-			method: http.MethodPost, path: "/api/v1/baselines/capture", summary: "Make a span of the stream the reference of its model",
+			method: http.MethodPost, path: "/api/v1/baselines/capture", role: Operate, summary: "Make a span of the stream the reference of its model",
 			body: jsonType, bodyLimit: 16 << 10, bodyOf: captureBody{}, answer: baselineItem{}, heavy: true, handle: s.write(s.captureBaseline),
 		},
 		{
-			method: http.MethodGet, path: "/api/v1/baselines/{id}", summary: "One baseline", answer: baselineItem{},
+			method: http.MethodGet, path: "/api/v1/baselines/{id}", role: Read, summary: "One baseline", answer: baselineItem{},
 			query: []parameter{{"full", "true: everything, as POST takes it", "boolean"}}, handle: s.getBaseline,
 		},
 		{
-			method: http.MethodPost, path: "/api/v1/baselines/{id}/approve", summary: "Let drift from a baseline page",
+			method: http.MethodPost, path: "/api/v1/baselines/{id}/approve", role: Operate, summary: "Let drift from a baseline page",
 			bodyLimit: 1 << 10, answer: baselineItem{}, handle: s.write(s.approveBaseline),
 		},
 		{
-			method: http.MethodGet, path: "/api/v1/triggers", summary: "Ledger entries that ask machines to do something", answer: list[ledger.Entry]{},
+			method: http.MethodGet, path: "/api/v1/triggers", role: Read, summary: "Ledger entries that ask machines to do something", answer: list[ledger.Entry]{},
 			query: []parameter{{"model", "of one model", "string"}, afterParam, limitParam, cursorParam}, handle: s.getTriggers,
 		},
 		{
-			method: http.MethodGet, path: "/api/v1/ledger", summary: "Ledger entries, oldest first", answer: list[ledger.Entry]{},
+			method: http.MethodGet, path: "/api/v1/ledger", role: Read, summary: "Ledger entries, oldest first", answer: list[ledger.Entry]{},
 			query: []parameter{afterParam, limitParam, cursorParam}, handle: s.getLedger,
 		},
-		{method: http.MethodGet, path: "/api/v1/ledger/verify", summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
+		{method: http.MethodGet, path: "/api/v1/ledger/verify", role: Read, summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
 		{
-			method: http.MethodGet, path: "/api/v1/stream", summary: "Server-sent events: changes of the status, and ledger entries",
+			method: http.MethodGet, path: "/api/v1/stream", role: Read, summary: "Server-sent events: changes of the status, and ledger entries",
 			query: []parameter{afterParam}, media: "text/event-stream", endless: true, handle: s.getStream,
 		},
-		{method: http.MethodGet, path: "/api/v1/config", summary: "The effective configuration, without secrets", media: "application/yaml", handle: s.getConfig},
-		{method: http.MethodGet, path: "/api/v1/schema/config", summary: "The JSON schema of the configuration", media: "application/schema+json", handle: s.getSchema},
-		{method: http.MethodGet, path: "/api/v1/openapi.json", summary: "This description", media: jsonType, handle: s.getOpenAPI},
+		{method: http.MethodGet, path: "/api/v1/config", role: Operate, summary: "The effective configuration, without secrets", media: "application/yaml", handle: s.getConfig},
+		{method: http.MethodGet, path: "/api/v1/schema/config", role: Read, summary: "The JSON schema of the configuration", media: "application/schema+json", handle: s.getSchema},
+		{method: http.MethodGet, path: "/api/v1/openapi.json", role: Read, summary: "This description", media: jsonType, handle: s.getOpenAPI},
 	}
 }

@@ -109,9 +109,13 @@ func (l *replies) end(key string, status int, answer any, err error) {
 	}
 }
 
-// actor is who a change is recorded under. Without tokens nobody proves a name,
-// so it is where the request came from.
+// actor is who a change is recorded under: the name of the token or, after
+// "cert:", in the certificate. Without access control nobody proves a name, so it
+// is where the request came from.
 func (r *request) actor() string {
+	if id, ok := r.Context().Value(identityKey{}).(Identity); ok {
+		return id.Name
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
