@@ -15,10 +15,22 @@ import (
 
 // Options say how to reach NATS. The zero value connects to nats://127.0.0.1:4222.
 type Options struct {
-	URL       string    // comma-separated; "" = nats://127.0.0.1:4222
-	CredsFile string    // JWT and seed; "" = none
-	Name      string    // shown by the server; "" = driftd
-	InProcess *Embedded // instead of URL
+	URL       string // comma-separated; "" = nats://127.0.0.1:4222
+	User      string // with Password; "" = none, or those of URL
+	Password  string
+	Token     string // "" = none, or that of URL
+	CredsFile string // JWT and seed; "" = none
+	NKeyFile  string // seed of an nkey; "" = none
+	// TLS. The files are read anew at each connection.
+	CAFile   string // CAs of the servers in PEM; "" = the system's
+	CertFile string // client certificate in PEM; "" = none
+	KeyFile  string
+	TLSFirst bool // the server expects TLS before it says anything
+	// InboxPrefix is where answers come, for servers that permit an account's
+	// user no more than its own; "" = _INBOX.
+	InboxPrefix string
+	Name        string    // shown by the server; "" = driftd
+	InProcess   *Embedded // instead of URL
 	// MustConnect makes Connect fail when the first attempt fails (commands);
 	// false keeps trying for ever in the background (the daemon).
 	MustConnect bool
@@ -31,10 +43,25 @@ func (o Options) Validate() error {
 	if o.InProcess != nil && o.URL != "" {
 		faults = append(faults, errors.New("nats: url and embedded exclude one another"))
 	}
-	if o.CredsFile != "" {
-		if _, err := os.Stat(o.CredsFile); err != nil {
-			faults = append(faults, fmt.Errorf("nats: creds_file: %w", err))
+	for _, f := range []struct{ key, path string }{
+		{"creds_file", o.CredsFile},
+		{"nkey_file", o.NKeyFile},
+		{"tls.ca_file", o.CAFile},
+		{"tls.cert_file", o.CertFile},
+		{"tls.key_file", o.KeyFile},
+	} {
+		if f.path == "" {
+			continue
 		}
+		if _, err := os.Stat(f.path); err != nil {
+			faults = append(faults, fmt.Errorf("nats: %s: %w", f.key, err))
+		}
+	}
+	if o.CredsFile != "" && o.NKeyFile != "" {
+		faults = append(faults, errors.New("nats: creds_file and nkey_file exclude one another"))
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		faults = append(faults, errors.New("nats: tls.cert_file and tls.key_file belong together"))
 	}
 	if o.Timeout < 0 {
 		faults = append(faults, fmt.Errorf("nats: timeout %s is negative", o.Timeout))
@@ -48,6 +75,9 @@ type Status struct {
 	URL              string    // of the current or last server
 	Reconnects       uint64    // connections after the first
 	PermissionErrors uint64    // refusals by the server's permissions: they do not heal by themselves
+	PermissionAt     time.Time // of the last one; zero = none so far
+	Permission       string    // what the last one was about
+	Unauthorized     bool      // the server refused the credentials, and no connection was made since
 	Errors           uint64    // all asynchronous errors and disconnects
 	LastError        string    // "" = none so far
 	LastErrorAt      time.Time // zero = none so far
@@ -78,12 +108,12 @@ func Connect(o Options) (*Conn, error) {
 	}
 	nc, err := nats.Connect(url, c.options(o)...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", url, err)
+		return nil, fmt.Errorf("connect to %s: %w", redactURL(url), o.conceal(err))
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("connect to %s: %w", url, err)
+		return nil, fmt.Errorf("connect to %s: %w", redactURL(url), o.conceal(err))
 	}
 	c.nc, c.js = nc, js
 	if nc.IsConnected() {
@@ -117,11 +147,45 @@ func (c *Conn) options(o Options) []nats.Option {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.failed(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 	}
+	opts = append(opts, o.credentials()...)
+	if o.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(o.InProcess))
+	}
+	return opts
+}
+
+// credentials say who connects, and how it is encrypted.
+func (o Options) credentials() []nats.Option {
+	var opts []nats.Option
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password))
+	}
+	if o.Token != "" {
+		opts = append(opts, nats.Token(o.Token))
+	}
 	if o.CredsFile != "" {
 		opts = append(opts, nats.UserCredentials(o.CredsFile))
 	}
-	if o.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(o.InProcess))
+	if o.NKeyFile != "" {
+		opts = append(opts, func(n *nats.Options) error {
+			option, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+			if err != nil {
+				return fmt.Errorf("nkey_file %s: %w", o.NKeyFile, err)
+			}
+			return option(n)
+		})
+	}
+	if o.CAFile != "" {
+		opts = append(opts, nats.RootCAs(o.CAFile))
+	}
+	if o.CertFile != "" {
+		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
+	}
+	if o.TLSFirst {
+		opts = append(opts, nats.TLSHandshakeFirst())
+	}
+	if o.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(o.InboxPrefix))
 	}
 	return opts
 }
@@ -203,6 +267,7 @@ func (c *Conn) set(connected bool, nc *nats.Conn, err error) {
 	c.status.Connected = connected
 	if connected {
 		c.status.URL = nc.ConnectedUrlRedacted()
+		c.status.Unauthorized = false
 	}
 	c.note(err)
 	close(c.changed)
@@ -214,6 +279,10 @@ func (c *Conn) failed(err error) {
 	defer c.mu.Unlock()
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		c.status.PermissionErrors++
+		c.status.PermissionAt, c.status.Permission = time.Now(), err.Error()
+	}
+	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired) {
+		c.status.Unauthorized = true
 	}
 	c.note(err)
 }

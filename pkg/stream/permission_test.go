@@ -9,13 +9,13 @@ import (
 	"driftd.dev/driftd/pkg/stream"
 )
 
-// least are the permissions that docs ask an operator for (and its own inbox):
+// least are the permissions that docs/access.md asks an operator for (and its own inbox):
 // nothing with which driftd could change or delete the input stream.
 var least = []string{
 	"$JS.API.STREAM.INFO.ML",
 	"$JS.API.CONSUMER.CREATE.ML.>", "$JS.API.CONSUMER.DELETE.ML.>", "$JS.API.CONSUMER.INFO.ML.>",
 	"$JS.API.CONSUMER.MSG.NEXT.ML.*", "$JS.API.STREAM.MSG.GET.ML", "$JS.API.DIRECT.GET.ML",
-	"driftd.>",
+	"$JS.API.STREAM.INFO.DRIFTD", "driftd.>", "ml.driftd.tick",
 }
 
 // serve starts a server with options that Embedded does not offer and returns its
@@ -44,12 +44,12 @@ func guarded(t *testing.T, allowed []string) (admin, driftd *stream.Conn) {
 			{Username: "admin", Password: "a"},
 			{Username: "driftd", Password: "d", Permissions: &server.Permissions{
 				Publish:   &server.SubjectPermission{Allow: allowed},
-				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_driftd.>"}},
 			}},
 		},
 	})
 	return connect(t, stream.Options{URL: "nats://admin:a" + at, MustConnect: true}),
-		connect(t, stream.Options{URL: "nats://driftd:d" + at, MustConnect: true})
+		connect(t, stream.Options{URL: "nats://driftd:d" + at, InboxPrefix: "_INBOX_driftd", MustConnect: true})
 }
 
 // TestLeastPermissions: reading filtered and unfiltered, checks, signals and dead
@@ -70,8 +70,14 @@ func TestLeastPermissions(t *testing.T) {
 	defer p.Close()
 	_, err = p.Signal(testContext(t), stream.Signal{Subject: "driftd.alerts.fraud", ID: "1"})
 	must(t, err)
+	_, err = p.Signal(testContext(t), stream.Signal{Subject: "driftd.triggers.retrain.fraud", ID: "2"})
+	must(t, err)
+	_, err = p.Signal(testContext(t), stream.Signal{Subject: "ml.driftd.tick", ID: "tick:300"})
+	must(t, err)
 	p.DeadLetter(time.Unix(0, 0), stream.DeadLetter{Reason: "decode", Stream: "ML", Seq: 1})
 	must(t, p.Flush(testContext(t)))
+	_, err = stream.EnsureStream(testContext(t), c.JetStream(), stream.SignalStream()) // that it is there is enough
+	must(t, err)
 	if got := c.Status().PermissionErrors; got != 0 {
 		t.Errorf("%d permission errors: %s", got, c.Status().LastError)
 	}
