@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -43,6 +44,8 @@ func codeOf(err error) code {
 	case errors.As(err, &usage):
 		return codeUsage
 	case errors.As(err, &faults):
+		return codeConfig
+	case errors.Is(err, daemon.ErrConfiguration):
 		return codeConfig
 	case errors.Is(err, store.ErrLocked):
 		return codeLocked

@@ -78,6 +78,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 		newCheckCmd(e),
 		newConfigCmd(e),
 		newBenchCmd(e),
+		newTokenCmd(e),
 		newVersionCmd(e),
 	)
 	e.arm(root)

@@ -30,6 +30,7 @@ type sendOptions struct {
 	nats       string
 	streamName string
 	creds      string
+	context    string
 }
 
 // A sendReport is the JSON of send, by the contract.
@@ -88,6 +89,7 @@ later one. Interrupted, send says with which --skip it goes on.`,
 	f.StringVar(&o.nats, "nats", natsURL, "addresses of NATS; $NATS_URL")
 	f.StringVar(&o.streamName, "stream", "ML", "stream that must hold the events")
 	f.StringVar(&o.creds, "creds", "", "NATS credentials file")
+	f.StringVar(&o.context, "nats-context", "", "context of the nats CLI to connect by, instead of --nats and --creds")
 	return cmd
 }
 
@@ -101,6 +103,8 @@ func (o sendOptions) validate() error {
 		return badUsage("--map needs --model: the name of the model that made the rows")
 	case o.mapping != "" && o.file == "-":
 		return badUsage("--map needs --file: a table is read twice, which stdin cannot be")
+	case o.context != "" && o.creds != "":
+		return badUsage("--nats-context and --creds exclude each other: the context says who you are")
 	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
 		return badUsage("--rate %g: use events a second, or 0 for no limit", o.rate)
 	case o.shuffle < 0:
@@ -119,9 +123,16 @@ func (e *env) send(ctx context.Context, o sendOptions) error {
 		return err
 	}
 	defer source.close()
-	conn, err := stream.Connect(stream.Options{URL: o.nats, CredsFile: o.creds, Name: "driftd send", MustConnect: true, Timeout: min(e.timeout, 5*time.Second)})
+	link := stream.Options{URL: o.nats, CredsFile: o.creds}
+	if o.context != "" {
+		if link, err = stream.ContextOptions(o.context); err != nil {
+			return err
+		}
+	}
+	link.Name, link.MustConnect, link.Timeout = "driftd send", true, min(e.timeout, 5*time.Second)
+	conn, err := stream.Connect(link)
 	if err != nil {
-		return withCode(codeTemporary, fmt.Errorf("connect to NATS at %s: %w: is it running? (--nats, $NATS_URL)", o.nats, err))
+		return withCode(codeTemporary, fmt.Errorf("%w: is NATS running there? (--nats, $NATS_URL, --nats-context)", err))
 	}
 	defer conn.Close()
 	if err := e.streamExists(ctx, conn, o.streamName); err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 func newServeCmd(e *env) *cobra.Command {
-	var file string
+	var file, natsContext string
 	var embedded bool
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -28,11 +28,18 @@ owed. Without -c it runs on the defaults that 'driftd config show' prints.`,
 				return err
 			}
 			c.NATS.Embedded = c.NATS.Embedded || embedded
+			if natsContext != "" {
+				c.NATS.Context = natsContext
+			}
+			if err := c.Validate(); err != nil { // the flags may not fit the file
+				return err
+			}
 			return e.serve(cmd, c)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file")
 	cmd.Flags().BoolVar(&embedded, "embedded-nats", false, "run JetStream inside the process, listening on nats.url")
+	cmd.Flags().StringVar(&natsContext, "nats-context", "", "context of the nats CLI that says where NATS is and who driftd is, as nats.context")
 	return cmd
 }
 

@@ -34,7 +34,18 @@ type NATS struct {
 	Stream          string   `json:"stream" jsonschema:"JetStream stream that holds the events"`
 	Subjects        []string `json:"subjects" jsonschema:"subjects read from the stream"`
 	SubjectTemplate string   `json:"subject_template" jsonschema:"how a subject names kind, model and version; the payload is authoritative and must agree"`
-	CredsFile       string   `json:"creds_file" jsonschema:"NATS credentials file"`
+	Context         string   `json:"context" jsonschema:"a context of the nats CLI, by name or path, that says where the servers are and who driftd is; instead of url and the keys below"`
+	CredsFile       string   `json:"creds_file" jsonschema:"NATS credentials file: JWT and seed, read anew at each connection"`
+	NKeyFile        string   `json:"nkey_file" jsonschema:"seed of an nkey"`
+	InboxPrefix     string   `json:"inbox_prefix" jsonschema:"subject under which answers come, for users that may subscribe to no other; _INBOX if absent"`
+	TLS             NATSTLS  `json:"tls" jsonschema:"TLS to the servers; files are read anew at each connection"`
+}
+
+// NATSTLS names the certificates of a connection to NATS.
+type NATSTLS struct {
+	CAFile   string `json:"ca_file" jsonschema:"CAs of the servers in PEM; the system's if absent"`
+	CertFile string `json:"cert_file" jsonschema:"client certificate in PEM"`
+	KeyFile  string `json:"key_file" jsonschema:"its private key in PEM"`
 }
 
 // Store says where the state lives.
@@ -53,17 +64,28 @@ type Retention struct {
 
 // HTTP says where the API listens.
 type HTTP struct {
-	Listen        string `json:"listen" jsonschema:"address of API, status page and metrics; loopback only"`
-	MetricsListen string `json:"metrics_listen" jsonschema:"a second address that serves only /metrics and health; loopback only"`
-	ExternalURL   string `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
-	TokensFile    string `json:"tokens_file" jsonschema:"access tokens; not supported by this version"`
-	TLS           TLS    `json:"tls" jsonschema:"TLS of the listener; not supported by this version"`
+	Listen        string   `json:"listen" jsonschema:"address of API, status page and metrics; loopback unless there are tokens or client certificates"`
+	MetricsListen string   `json:"metrics_listen" jsonschema:"a second address that serves only /metrics and health, guarded like the first unless metrics_public"`
+	MetricsPublic bool     `json:"metrics_public" jsonschema:"metrics_listen asks nobody who they are, has no TLS, and may leave loopback"`
+	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
+	Hosts         []string `json:"hosts" jsonschema:"names that requests may come by, beside loopback, the listener's address and external_url"`
+	TokensFile    string   `json:"tokens_file" jsonschema:"access tokens, name:role:sha256 a line as driftd token new prints it; read again when it changes"`
+	TLS           TLS      `json:"tls" jsonschema:"TLS of the listeners; files are read again when they change"`
 }
 
 // TLS names a certificate and its key.
 type TLS struct {
 	CertFile string `json:"cert_file" jsonschema:"certificate chain in PEM"`
 	KeyFile  string `json:"key_file" jsonschema:"private key in PEM"`
+
+	ClientCAFile string   `json:"client_ca_file" jsonschema:"CAs of client certificates in PEM; without them none is asked for"`
+	Clients      []Client `json:"clients" jsonschema:"names in client certificates that may do something"`
+}
+
+// Client is a name in client certificates and what it may do.
+type Client struct {
+	SAN  string `json:"san" config:"required" jsonschema:"subject alternative name: DNS name, URI, e-mail or IP"`
+	Role Role   `json:"role" config:"required" jsonschema:"read, label, operate or admin; each includes the ones before"`
 }
 
 // Windows says how events are cut into windows.

@@ -42,7 +42,8 @@ func (c *Config) Hash() string {
 // It is what a ledger entry may hold.
 func (c *Config) DecisionHash() string {
 	d, base := *c, Default()
-	d.NATS.URL, d.NATS.Embedded, d.NATS.CredsFile = base.NATS.URL, base.NATS.Embedded, base.NATS.CredsFile
+	d.NATS = base.NATS
+	d.NATS.Stream, d.NATS.Subjects, d.NATS.SubjectTemplate = c.NATS.Stream, c.NATS.Subjects, c.NATS.SubjectTemplate
 	d.Store.Dir, d.HTTP, d.DLQ, d.Receivers = base.Store.Dir, base.HTTP, base.DLQ, nil
 	d.Privacy.HMACKey, d.Privacy.HMACKeyFile = Secret{}, ""
 	return d.Hash()

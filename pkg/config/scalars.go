@@ -228,6 +228,8 @@ type (
 	Action string
 	// A FeatureType overrides what the JSON type of a feature's values says.
 	FeatureType string
+	// A Role says what somebody may ask of the API.
+	Role string
 	// A Severity says how loud an alert is.
 	Severity string
 	// A Trigger is what a rule sets off beside telling people.
@@ -240,6 +242,7 @@ type (
 
 func (Action) words() []string      { return []string{"count", "drop", "hmac", "bucket"} }
 func (FeatureType) words() []string { return []string{"auto", "numeric", "categorical"} }
+func (Role) words() []string        { return []string{"read", "label", "operate", "admin"} }
 func (Severity) words() []string    { return []string{"page", "ticket", "info"} }
 func (Trigger) words() []string     { return []string{"retrain", "rollback"} }
 func (DLQBody) words() []string     { return []string{"full", "hash", "none"} }

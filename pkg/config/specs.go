@@ -111,6 +111,15 @@ func (c *Config) StoreRetention() store.Retention {
 	return store.Retention{Panes: keep.Panes.Std(), Hours: keep.Hourly.Std(), Ledger: keep.Ledger.Std(), Dead: keep.Ledger.Std()}
 }
 
+// NATSOptions returns how to reach NATS. The files of a context are named in it.
+func (c *Config) NATSOptions() stream.Options {
+	n := c.NATS
+	return stream.Options{
+		URL: n.URL.Reveal(), CredsFile: c.Path(n.CredsFile), NKeyFile: c.Path(n.NKeyFile), InboxPrefix: n.InboxPrefix,
+		CAFile: c.Path(n.TLS.CAFile), CertFile: c.Path(n.TLS.CertFile), KeyFile: c.Path(n.TLS.KeyFile),
+	}
+}
+
 // ReaderOptions returns what is read from the stream.
 func (c *Config) ReaderOptions() stream.ReaderOptions {
 	o := stream.DefaultReaderOptions(c.NATS.Stream)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -58,6 +59,7 @@ func (v *validator) nats(c *Config) {
 	for part := range strings.SplitSeq(c.NATS.URL.Reveal(), ",") {
 		v.address("nats.url", Address(strings.TrimSpace(part)), "nats", "tls", "ws", "wss")
 	}
+	v.natsIdentity(c)
 	if !streamName.MatchString(c.NATS.Stream) {
 		v.fault("nats.stream", "%q is no name of a stream: it is not empty and has no blanks, '.', '*', '>' or slashes", c.NATS.Stream)
 	}
@@ -71,6 +73,26 @@ func (v *validator) nats(c *Config) {
 	}
 	if _, err := event.NewSubjectTemplate(c.NATS.SubjectTemplate); err != nil {
 		v.fault("nats.subject_template", "%v", err)
+	}
+}
+
+// natsIdentity checks how driftd proves who it is to NATS.
+func (v *validator) natsIdentity(c *Config) {
+	n := c.NATS
+	v.pair("nats.tls", n.TLS.CertFile, n.TLS.KeyFile)
+	if n.CredsFile != "" && n.NKeyFile != "" {
+		v.fault("nats.nkey_file", "at most one of creds_file and nkey_file may be set")
+	}
+	if n.InboxPrefix != "" && (!subject.MatchString(n.InboxPrefix) || strings.ContainsAny(n.InboxPrefix, "*>")) {
+		v.fault("nats.inbox_prefix", "%q is no subject without wildcards, such as _INBOX_driftd", n.InboxPrefix)
+	}
+	if n.Context == "" {
+		return
+	}
+	base := Default().NATS
+	base.Stream, base.Subjects, base.SubjectTemplate, base.Context = n.Stream, n.Subjects, n.SubjectTemplate, n.Context
+	if !reflect.DeepEqual(n, base) {
+		v.fault("nats.context", "the context says where the servers are and who driftd is: leave out url, embedded, creds_file, nkey_file, inbox_prefix and tls")
 	}
 }
 
@@ -95,6 +117,7 @@ func (v *validator) store(c *Config) {
 
 func (v *validator) http(c *Config) {
 	v.listen("http.listen", c.HTTP.Listen)
+	v.leaving(c)
 	if c.HTTP.MetricsListen != "" {
 		v.listen("http.metrics_listen", c.HTTP.MetricsListen)
 		if c.HTTP.MetricsListen == c.HTTP.Listen && !strings.HasSuffix(c.HTTP.Listen, ":0") {
@@ -104,17 +127,66 @@ func (v *validator) http(c *Config) {
 	if c.HTTP.ExternalURL != "" {
 		v.address("http.external_url", Address(c.HTTP.ExternalURL), "http", "https")
 	}
-	for path, value := range map[string]string{
-		"http.tokens_file": c.HTTP.TokensFile, "http.tls.cert_file": c.HTTP.TLS.CertFile, "http.tls.key_file": c.HTTP.TLS.KeyFile,
-	} {
-		if value != "" {
-			v.fault(path, "not supported by this version, which listens on loopback only: write \"\"")
+	v.tls(c.HTTP.TLS)
+	for i, h := range c.HTTP.Hosts {
+		if h == "" || strings.ContainsAny(h, ":/*") && net.ParseIP(h) == nil {
+			v.fault(fmt.Sprintf("http.hosts[%d]", i), "expected a name or an IP address without port, found %q", h)
 		}
 	}
 }
 
-// listen checks an address to listen on. Whoever reaches it may do everything,
-// so that it must not leave the machine.
+// leaving checks that an address which others can reach asks who they are.
+func (v *validator) leaving(c *Config) {
+	h := c.HTTP
+	guarded := h.TokensFile != "" || h.TLS.ClientCAFile != ""
+	if away(h.Listen) && !guarded {
+		v.fault("http.listen", "%q is not loopback, and without http.tokens_file or http.tls.client_ca_file everybody who reaches it may do everything: "+
+			"make a token (driftd token new), or use 127.0.0.1", h.Listen)
+	}
+	if away(h.MetricsListen) && !guarded && !h.MetricsPublic {
+		v.fault("http.metrics_listen", "%q is not loopback: set http.metrics_public: true if everybody may read the metrics, "+
+			"or guard them with http.tokens_file or http.tls.client_ca_file", h.MetricsListen)
+	}
+	if h.MetricsPublic && h.MetricsListen == "" {
+		v.fault("http.metrics_public", "it is about http.metrics_listen, which is not set")
+	}
+}
+
+// away reports whether an address is reached from other machines.
+func away(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+func (v *validator) tls(t TLS) {
+	v.pair("http.tls", t.CertFile, t.KeyFile)
+	if t.ClientCAFile != "" && t.CertFile == "" {
+		v.fault("http.tls.client_ca_file", "client certificates need TLS: set cert_file and key_file")
+	}
+	if t.ClientCAFile != "" && len(t.Clients) == 0 {
+		v.fault("http.tls.client_ca_file", "without http.tls.clients no certificate may do anything: list the names that may")
+	}
+	first := map[string]bool{}
+	for i, c := range t.Clients {
+		path := fmt.Sprintf("http.tls.clients[%d]", i)
+		v.named(path+".san", strings.ToLower(c.SAN), "client", first)
+		if t.ClientCAFile == "" {
+			v.fault(path, "clients are known by certificates of http.tls.client_ca_file, which is not set")
+		}
+	}
+}
+
+func (v *validator) pair(path, cert, key string) {
+	if cert != "" && key == "" {
+		v.fault(path+".cert_file", "a certificate needs its private half, key_file")
+	}
+	if key != "" && cert == "" {
+		v.fault(path+".key_file", "it needs its certificate, cert_file")
+	}
+}
+
+// listen checks an address to listen on.
 func (v *validator) listen(path, address string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -126,9 +198,8 @@ func (v *validator) listen(path, address string) {
 	} else if n == 0 && path == "http.metrics_listen" {
 		v.fault(path, "port 0 would be another one at each start: name a port")
 	}
-	ip := net.ParseIP(host)
-	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		v.fault(path, "%q is not loopback, and without access control nobody else may reach driftd: use 127.0.0.1:%s", address, port)
+	if host != "" && host != "localhost" && net.ParseIP(host) == nil {
+		v.fault(path, "expected an IP address before the port, found %q: a name may mean several", host)
 	}
 }
 

@@ -32,6 +32,7 @@ type Instance struct {
 	Store    *store.Store
 
 	server   *api.Server
+	access   *api.Access // nil when nobody is asked who they are
 	listener net.Listener
 	metrics  net.Listener // nil unless http.metrics_listen
 	log      zerolog.Logger
@@ -108,9 +109,9 @@ func (i *Instance) open(c *config.Config, x Extras) error {
 
 // connect reaches NATS, or starts JetStream in the process.
 func (i *Instance) connect(ctx context.Context, c *config.Config) error {
-	o := stream.Options{URL: c.NATS.URL.Reveal(), CredsFile: c.NATS.CredsFile}
-	if c.NATS.CredsFile != "" {
-		o.CredsFile = c.Path(c.NATS.CredsFile)
+	o, err := natsOptions(c)
+	if err != nil {
+		return err
 	}
 	if c.NATS.Embedded {
 		host, port, err := listenAddress(c.NATS.URL.Reveal())
@@ -129,7 +130,6 @@ func (i *Instance) connect(ctx context.Context, c *config.Config) error {
 		i.onClose("embedded NATS", func() error { i.Embedded.Shutdown(); return nil })
 		o.URL, o.InProcess = "", i.Embedded
 	}
-	var err error
 	if i.Conn, err = stream.Connect(o); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 	o = Options{
 		Spec: c.DriftSpec(), Decoder: decoder, Tick: c.TickSubject(), Rules: rules, Routes: routes,
 		Owner: func(model string) string { return c.Model(model).Owner },
-		Store: i.Store, Source: reader, Status: reader.Status, DeadLetters: publisher, Receivers: receivers,
+		Store: i.Store, Source: reader, Status: reader.Status, Link: i.Conn.Status, DeadLetters: publisher, Receivers: receivers,
 		Checkpoint: x.Checkpoint, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(), Version: x.Version, Log: x.Log,
 	}
 	if o.Checkpoint == (Checkpoint{}) {
@@ -291,7 +291,11 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 // listen opens the HTTP addresses.
 func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error {
 	var err error
+	if i.access, err = openAccess(c, x.Log); err != nil {
+		return err
+	}
 	if i.server, err = api.New(api.Options{
+		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
 		Reader: i.Daemon, Commander: i.Daemon, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
 		ExternalURL: c.HTTP.ExternalURL, Pane: c.Windows.Pane.Std(), SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
@@ -322,7 +326,12 @@ func ignoreClosed(l net.Listener) func() error {
 }
 
 // URL returns the address of the API.
-func (i *Instance) URL() string { return "http://" + i.listener.Addr().String() }
+func (i *Instance) URL() string {
+	if i.access != nil && i.access.TLS() != nil {
+		return "https://" + i.listener.Addr().String()
+	}
+	return "http://" + i.listener.Addr().String()
+}
 
 // Run serves until ctx ends or a part fails, and returns nil or the first
 // failure. Close must follow.
@@ -336,6 +345,9 @@ func (i *Instance) Run(ctx context.Context) error {
 	}
 	if i.metrics != nil {
 		parts = append(parts, func() error { return i.server.ServeMetrics(ctx, i.metrics) })
+	}
+	if i.access != nil {
+		parts = append(parts, func() error { i.access.Watch(ctx, accessEvery); return nil })
 	}
 	// A part may fail after ctx has ended: the last checkpoint, for one.
 	errs := make([]error, len(parts))

@@ -59,6 +59,8 @@ type Options struct {
 	Log        zerolog.Logger
 	// Status tells what the stream looks like now.
 	Status func() stream.ReaderStatus
+	// Link tells how the connection to NATS does; nil: unknown.
+	Link func() stream.Status
 	// Probe is called at named points; an error stops the daemon there and
 	// then. For crash tests; nil otherwise.
 	Probe func(point string) error

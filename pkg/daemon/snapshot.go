@@ -87,6 +87,9 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 		s.Stream.FirstSeq, s.Stream.LastSeq, s.Stream.Connected = st.First, max(st.Last, s.Stream.CommittedSeq), st.Ready
 		s.Stream.Name = cmp.Or(s.Stream.Name, st.Stream)
 	}
+	if d.Link != nil {
+		s.Permission = d.Link().PermissionErrors
+	}
 	if n, err := d.Store.SizeOnDisk(); err == nil {
 		s.StoreBytes = n
 	}
@@ -101,6 +104,7 @@ func (d *Daemon) notReady(*api.Snapshot) []string {
 	if d.Status != nil && !d.Status().Ready {
 		reasons = append(reasons, "nats")
 	}
+	reasons = append(reasons, d.notLinked(time.Now())...)
 	if d.disk().State != "ok" {
 		reasons = append(reasons, "disk")
 	}
