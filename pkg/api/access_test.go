@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"maps"
 	"math/big"
 	"net"
@@ -298,6 +299,44 @@ func TestTokensFileChanges(t *testing.T) {
 	write(t, path, lines[2]) // read alone
 	if a.Refresh(); status(api.Read) != 200 || status(api.Admin) != 401 {
 		t.Errorf("after admin was withdrawn: read %d, admin %d; want 200, 401", status(api.Read), status(api.Admin))
+	}
+}
+
+// An event stream ends when the token that it was opened with is withdrawn.
+func TestWithdrawnTokenEndsItsStream(t *testing.T) {
+	path, secrets := tokens(t)
+	a := openAccess(t, api.AccessOptions{TokensFile: path})
+	s := newServer(t, newWorld(t), func(o *api.Options) { o.Access = a })
+	s.Hasten(time.Second) // the stream looks every 100 ms
+	addr, end := serve(t, s)
+	open := func(role api.Role) *http.Response {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // only if the test fails
+		t.Cleanup(cancel)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/api/v1/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+secrets[role])
+		r, err := http.DefaultClient.Do(req)
+		if err != nil || r.StatusCode != 200 {
+			t.Fatal(r, err)
+		}
+		return r
+	}
+	withdrawn := open(api.Read)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(good), "\n")
+	write(t, path, strings.Join(lines[3:], "")) // all but read
+	a.Refresh()
+	if _, err := io.Copy(io.Discard, withdrawn.Body); err != nil {
+		t.Errorf("the stream did not end: %v", err)
+	}
+	_ = withdrawn.Body.Close()
+	if err := end(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -81,6 +81,18 @@ func (a *Access) identify(w http.ResponseWriter, r *http.Request, now time.Time)
 	return id, nil
 }
 
+// withdrawn reports that the token of a request which goes on is not what it was
+// when the request began. A certificate is good as long as its connection.
+func (r *request) withdrawn() bool {
+	id, known := r.Context().Value(identityKey{}).(Identity)
+	secret, given := credential(r.Request)
+	if !known || !given {
+		return false
+	}
+	now, right := find(*r.server.Access.tokens.Load(), secret)
+	return !right || now != id
+}
+
 // challenge says how to prove who one is; the second is for browsers.
 func challenge(w http.ResponseWriter, more string) {
 	w.Header()["Www-Authenticate"] = []string{`Bearer realm="driftd"` + more, `Basic realm="driftd", charset="UTF-8"`}

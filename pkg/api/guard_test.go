@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,6 +43,24 @@ func TestHosts(t *testing.T) {
 		}
 		if r := call(t, s.MetricsHandler(), http.MethodGet, "/metrics", "", "Host", host); r.StatusCode != 200 {
 			t.Errorf("the metrics listener refuses Host %q: %d", host, r.StatusCode)
+		}
+	}
+}
+
+// TestHostsOfAListener: beside loopback a request may name the address it came
+// to, and what is configured.
+func TestHostsOfAListener(t *testing.T) {
+	s := newServer(t, newWorld(t), func(o *api.Options) { o.Hosts = []string{"Driftd.internal", "10.0.0.7"} })
+	here := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 5), Port: 8480})
+	for host, want := range map[string]int{
+		"10.0.0.5:8480": 200, "10.0.0.5": 200, "driftd.internal:8480": 200, "DRIFTD.internal.": 200, "10.0.0.7": 200,
+		"10.0.0.6": 421, "internal": 421, "10.0.0.5.evil.example": 421,
+	} {
+		r := httptest.NewRequestWithContext(here, http.MethodGet, "/api/v1/status", nil)
+		r.Host = host
+		rec := httptest.NewRecorder()
+		if s.Handler().ServeHTTP(rec, r); rec.Code != want {
+			t.Errorf("Host %q: %d, want %d", host, rec.Code, want)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *Server) getStream(w http.ResponseWriter, r *request) error {
 	w.WriteHeader(http.StatusOK)
 	ticker := time.NewTicker(s.limits.streamTick)
 	defer ticker.Stop()
-	for e.tick() == nil {
+	for !r.withdrawn() && e.tick() == nil {
 		select {
 		case <-ticker.C:
 		case <-r.Context().Done():

@@ -3,7 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"net"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,10 +42,16 @@ func openAccess(c *config.Config, log zerolog.Logger) (*api.Access, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfiguration, err)
 	}
-	if h.TokensFile != "" && h.TLS.CertFile == "" && !strings.HasPrefix(h.Listen, "127.") {
+	if h.TokensFile != "" && h.TLS.CertFile == "" && !loopback(h.Listen) {
 		o.Log.Warn().Str("listen", h.Listen).Msg("tokens travel unencrypted unless something in front of driftd ends TLS; http.tls encrypts")
 	}
 	return a, nil
+}
+
+func loopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // natsOptions returns how to reach NATS: the configuration's, or its context's.

@@ -209,6 +209,14 @@ receivers:
 		shown += text
 	}
 	_, wrong := see(t, i, "/api/v1/status", canary)
+	_, other, err := api.NewToken("other", api.Read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tokens, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the withdrawal of the token", func() bool { code, _ := see(t, i, "/api/v1/status", secret); return code == 401 })
 	end()
 	for _, text := range []string{shown, wrong, book.String()} {
 		for _, leak := range []string{canary, secret, "YzRuNHJ5", line[strings.LastIndexByte(line, ':')+1:]} {
