@@ -469,6 +469,15 @@ func (a *authority) pool() *x509.CertPool {
 
 func loopback(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }
 
+// shake connects and shakes hands.
+func shake(addr string, config *tls.Config) (*tls.Conn, error) {
+	c, err := (&tls.Dialer{Config: config}).DialContext(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*tls.Conn), nil
+}
+
 // While clients shake hands the pair is swapped for another, for garbage, for a
 // pair that does not fit, and for another good one: nobody fails.
 func TestCertificateSwap(t *testing.T) {
@@ -493,7 +502,7 @@ func TestCertificateSwap(t *testing.T) {
 					return
 				default:
 				}
-				c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
+				c, err := shake(addr, &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
 				if err != nil {
 					failed.Add(1)
 					continue
@@ -526,7 +535,7 @@ func TestCertificateSwap(t *testing.T) {
 	if failed.Load() > 0 {
 		t.Errorf("%d of %d handshakes failed", failed.Load(), shaken.Load()+failed.Load())
 	}
-	if c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: ca.pool(), MaxVersion: tls.VersionTLS11}); err == nil { //nolint:gosec // that it is refused is the test
+	if c, err := shake(addr, &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
 		_ = c.Close()
 		t.Error("TLS 1.1 is accepted")
 	}
