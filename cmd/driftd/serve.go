@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -53,12 +55,34 @@ func loadConfig(file string) (*config.Config, error) {
 
 func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
 	ctx, log := cmd.Context(), e.logger()
-	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log})
+	m, err := newManager(e.lookup)
 	if err != nil {
 		return err
 	}
+	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log})
+	if err != nil {
+		return errors.Join(err, m.close())
+	}
 	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.DecisionHash()).Msg("driftd is running")
+	untold := func(err error) { log.Warn().Err(err).Msg("the service manager may think that driftd hangs") }
+	if err := m.tell("READY=1", "STATUS=reading "+c.NATS.Stream+", "+i.URL()); err != nil {
+		untold(err)
+	}
+	var wg sync.WaitGroup
+	running, ended := context.WithCancel(context.WithoutCancel(ctx)) // the last commit is made while ctx is over
+	wg.Go(func() { m.feed(running, i.LastPass, untold) })
+	wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-running.Done():
+		}
+		if err := m.tell("STOPPING=1"); err != nil {
+			untold(err)
+		}
+	})
 	err = errors.Join(i.Run(ctx), i.Close())
+	ended()
+	wg.Wait()
 	log.Info().Msg("driftd has stopped")
-	return err
+	return errors.Join(err, m.close())
 }

@@ -32,6 +32,7 @@ type Daemon struct {
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
 	started     time.Time
+	passed      atomic.Int64 // when the loop last came round, Unix time in ns
 	loop        *loop
 }
 
@@ -61,6 +62,7 @@ func New(o Options) (*Daemon, error) {
 	d.snapshot.Store(l.view())
 	firing := slices.Collect(maps.Values(l.firing))
 	d.fires.Store(&firing)
+	d.pass()
 	return d, nil
 }
 

@@ -57,6 +57,7 @@ func (l *loop) run(ctx context.Context, in <-chan *stream.Batch, commands <-chan
 	tick := time.NewTicker(l.Checkpoint.Every)
 	defer tick.Stop()
 	for {
+		l.pass()
 		select {
 		case <-ctx.Done():
 			return l.finish()

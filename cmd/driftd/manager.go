@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A manager is the service manager that started the process, when one asked to
+// be told how it does (sd_notify(3), systemd's Type=notify): datagrams of
+// NAME=value lines to the socket that $NOTIFY_SOCKET names.
+type manager struct {
+	conn     net.Conn      // nil: nobody asked
+	watchdog time.Duration // silence after which the process is killed; 0: never
+}
+
+// newManager reads the variables that a service manager sets. A name that begins
+// with @ is of an abstract socket.
+func newManager(lookup func(string) (string, bool)) (*manager, error) {
+	m := &manager{}
+	address, _ := lookup("NOTIFY_SOCKET")
+	if address == "" {
+		return m, nil
+	}
+	if address[0] != '/' && address[0] != '@' {
+		return nil, fmt.Errorf("$NOTIFY_SOCKET is %q: want a path or an abstract socket", address)
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("reach the service manager: %w", err)
+	}
+	m.conn = conn
+	if pid, set := lookup("WATCHDOG_PID"); set && pid != strconv.Itoa(os.Getpid()) {
+		return m, nil // it is meant for another process
+	}
+	if text, set := lookup("WATCHDOG_USEC"); set {
+		usec, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || usec <= 0 {
+			return nil, fmt.Errorf("$WATCHDOG_USEC is %q: want microseconds", text)
+		}
+		m.watchdog = time.Duration(usec) * time.Microsecond
+	}
+	return m, nil
+}
+
+// tell sends one datagram.
+func (m *manager) tell(states ...string) error {
+	if m.conn == nil {
+		return nil
+	}
+	if _, err := m.conn.Write([]byte(strings.Join(states, "\n"))); err != nil {
+		return fmt.Errorf("tell the service manager %s: %w", states[0], err)
+	}
+	return nil
+}
+
+// feed keeps the watchdog quiet for as long as lastPass is fresh, until ctx ends.
+// A loop that hangs is not fed: the manager kills the process, with its stacks on
+// stderr, and starts it again.
+func (m *manager) feed(ctx context.Context, lastPass func() time.Time, failed func(error)) {
+	if m.conn == nil || m.watchdog == 0 {
+		return
+	}
+	tick := time.NewTicker(m.watchdog / 4)
+	defer tick.Stop()
+	for {
+		if time.Since(lastPass()) < m.watchdog/2 {
+			if err := m.tell("WATCHDOG=1"); err != nil {
+				failed(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// close releases the socket.
+func (m *manager) close() error {
+	if m.conn == nil {
+		return nil
+	}
+	return m.conn.Close()
+}
