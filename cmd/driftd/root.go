@@ -79,6 +79,9 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 		newConfigCmd(e),
 		newBenchCmd(e),
 		newTokenCmd(e),
+		newDoctorCmd(e),
+		newHealthCmd(e),
+		newSBOMCmd(e),
 		newVersionCmd(e),
 	)
 	e.arm(root)
