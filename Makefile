@@ -7,10 +7,14 @@ SHELL       = /bin/bash
 SHARED     ?= ../shared
 TOOL        = go tool -modfile=tools.mod
 
-.PHONY: help build test check race fuzz bench demo real fmt
+VERSION    ?= 0.0.0~dev
+ARCH       ?= $(shell go env GOARCH)
+RELEASE     = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags='-s -w -X main.release=$(VERSION)'
+
+.PHONY: help build test check race fuzz bench demo real fmt packages repro sbom
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build ./driftd
 	CGO_ENABLED=0 go build -trimpath -o driftd ./cmd/driftd
@@ -53,3 +57,18 @@ real: ## tests with real data (SHARED, ../shared) and Prometheus; they fail with
 	@files="$$(git grep -l '^//go:build real' -- '*_test.go')"; \
 	names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files | paste -sd'|')"; \
 	DRIFTD_SHARED=$(abspath $(SHARED)) go test -tags real -count 1 -v -run "^($$names)$$" $$(dirname $$files | sort -u | sed 's#^#./#') | grep -v '^=== '
+
+packages: ## deb and rpm in dist/, with their bill of materials (VERSION, ARCH)
+	mkdir -p dist
+	$(RELEASE) -o driftd ./cmd/driftd
+	go run ./cmd/driftd sbom driftd > dist/driftd_$(VERSION)_$(ARCH).cdx.json
+	for format in deb rpm; do VERSION='$(VERSION)' ARCH=$(ARCH) go tool -modfile=packages.mod nfpm package -f deploy/packages/nfpm.yaml -p $$format -t dist/ || exit 1; done
+
+repro: ## build a release twice, from two folders and without a common cache: one sha256
+	@set -e; two="$$(mktemp -d)"; trap 'chmod -R u+w "$$two"; rm -rf "$$two"' EXIT; \
+	for side in one other; do mkdir -p $$two/$$side/src; git ls-files -z | xargs -0 cp --parents -t $$two/$$side/src; \
+	  (cd $$two/$$side/src && GOFLAGS=-mod=readonly GOCACHE=$$two/$$side/cache $(RELEASE) -o $$two/$$side/driftd ./cmd/driftd); rm -rf $$two/$$side/cache; done; \
+	sha256sum $$two/one/driftd $$two/other/driftd | sed "s#$$two/##"; cmp $$two/one/driftd $$two/other/driftd && echo "the builds are equal"
+
+sbom: build ## the bill of materials of ./driftd, CycloneDX JSON
+	@./driftd sbom driftd
