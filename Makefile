@@ -64,11 +64,12 @@ packages: ## deb and rpm in dist/, with their bill of materials (VERSION, ARCH)
 	go run ./cmd/driftd sbom driftd > dist/driftd_$(VERSION)_$(ARCH).cdx.json
 	for format in deb rpm; do VERSION='$(VERSION)' ARCH=$(ARCH) go tool -modfile=packages.mod nfpm package -f deploy/packages/nfpm.yaml -p $$format -t dist/ || exit 1; done
 
-repro: ## build a release twice, from two folders and without a common cache: one sha256
+repro: ## build a release twice, in two folders, the second time with an empty cache: one sha256
 	@set -e; two="$$(mktemp -d)"; trap 'chmod -R u+w "$$two"; rm -rf "$$two"' EXIT; \
-	for side in one other; do mkdir -p $$two/$$side/src; git ls-files -z | xargs -0 cp --parents -t $$two/$$side/src; \
-	  (cd $$two/$$side/src && GOFLAGS=-mod=readonly GOCACHE=$$two/$$side/cache $(RELEASE) -o $$two/$$side/driftd ./cmd/driftd); rm -rf $$two/$$side/cache; done; \
-	sha256sum $$two/one/driftd $$two/other/driftd | sed "s#$$two/##"; cmp $$two/one/driftd $$two/other/driftd && echo "the builds are equal"
+	for side in one other; do mkdir -p $$two/$$side; git ls-files -z | xargs -0 cp --parents -t $$two/$$side; done; \
+	(cd $$two/one && $(RELEASE) -o $$two/driftd-one ./cmd/driftd); \
+	(cd $$two/other && GOCACHE=$$two/cache $(RELEASE) -o $$two/driftd-other ./cmd/driftd); \
+	sha256sum $$two/driftd-* | sed "s#$$two/##"; cmp $$two/driftd-one $$two/driftd-other; echo "the builds are equal"
 
 sbom: build ## the bill of materials of ./driftd, CycloneDX JSON
 	@./driftd sbom driftd

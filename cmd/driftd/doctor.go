@@ -56,7 +56,7 @@ the daemon if one runs. It prints a line for each, with the fix. It changes noth
 and sends nothing. The exit code is 1 when something failed.
 
 With --plan it says instead what a fleet needs: disk, memory, series, writes and
-bytes in JetStream, as docs/decisions/0007-sizing.md derives them.`,
+bytes in JetStream, as docs/decisions/0008-sizing.md derives them.`,
 		Example: `  driftd doctor -c /etc/driftd/driftd.yaml
   driftd doctor --plan --models 200 --features 50 --events-per-s 2000`,
 		Args: cobra.NoArgs,

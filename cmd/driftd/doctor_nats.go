@@ -20,11 +20,12 @@ func (d *doctor) nats(ctx context.Context) {
 		d.note("nats", stateSkip, "start driftd, then ask again", "JetStream runs inside the daemon (nats.embedded), which does not run")
 		return
 	}
-	o := stream.Options{URL: d.config.NATS.URL.Reveal(), CredsFile: d.config.Path(d.config.NATS.CredsFile), MustConnect: true, Name: "driftd-doctor", Timeout: min(d.timeout, 3*time.Second)}
+	o := d.config.NATSOptions()
+	o.MustConnect, o.Name, o.Timeout = true, "driftd-doctor", min(d.timeout, 3*time.Second)
 	conn, err := stream.Connect(o)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		d.note("nats", stateFail, "give credentials with nats.creds_file", "%s: %v", d.config.NATS.URL, cause(err))
+		d.note("nats", stateFail, "give credentials: nats.creds_file, nats.nkey_file or nats.context", "%s: %v", d.config.NATS.URL, cause(err))
 		return
 	case err != nil:
 		d.note("nats", stateFail, "start nats-server with JetStream (nats-server -js), correct nats.url, or set nats.embedded: true", "%s: %v", d.config.NATS.URL, cause(err))

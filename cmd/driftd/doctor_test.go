@@ -68,7 +68,7 @@ func TestDoctorSeesMissingPermissions(t *testing.T) {
 		allowed                  []string
 		check, state, found, fix string
 	}{
-		{"wrong password", "x", nil, "nats", stateFail, "Authorization Violation", "nats.creds_file"},
+		{"wrong password", "x", nil, "nats", stateFail, "Authorization Violation", "nats.creds_file, nats.nkey_file"},
 		{"no stream info", "d", []string{"driftd.>"}, "stream", stateFail, "Permissions Violation", "$JS.API.STREAM.INFO.ML"},
 		{"no consumer", "d", []string{"$JS.API.STREAM.INFO.ML", "driftd.>"}, "permissions", stateFail, "Permissions Violation", "$JS.API.CONSUMER.CREATE.ML.>"},
 		{"no signals", "d", []string{"$JS.API.>", "ml.>"}, "signals", stateFail, "Permissions Violation", "allow to publish driftd.>"},

@@ -63,7 +63,7 @@ type need struct {
 	StreamBytes    float64 `json:"stream_bytes"`
 }
 
-// What the formulas rest on, from docs/decisions/0007-sizing.md.
+// What the formulas rest on, from docs/decisions/0008-sizing.md.
 const (
 	planBins       = 257           // of a numeric signal
 	planExtra      = 3             // signals beside the features: prediction, confidence, latency

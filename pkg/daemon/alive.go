@@ -2,8 +2,8 @@ package daemon
 
 import "time"
 
-// pass notes that the loop has come round.
-func (d *Daemon) pass() { d.passed.Store(time.Now().UnixNano()) }
+// alive notes that the loop has come round.
+func (d *Daemon) alive() { d.passed.Store(time.Now().UnixNano()) }
 
 // LastPass returns when the loop last took something up: a batch, a command, a
 // commit or the tick of the checkpoint policy, so that of a live daemon it is

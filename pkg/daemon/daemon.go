@@ -62,7 +62,7 @@ func New(o Options) (*Daemon, error) {
 	d.snapshot.Store(l.view())
 	firing := slices.Collect(maps.Values(l.firing))
 	d.fires.Store(&firing)
-	d.pass()
+	d.alive()
 	return d, nil
 }
 

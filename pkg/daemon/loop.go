@@ -57,7 +57,7 @@ func (l *loop) run(ctx context.Context, in <-chan *stream.Batch, commands <-chan
 	tick := time.NewTicker(l.Checkpoint.Every)
 	defer tick.Stop()
 	for {
-		l.pass()
+		l.alive()
 		select {
 		case <-ctx.Done():
 			return l.finish()
