@@ -12,4 +12,5 @@
 //	   checked at start, after every break and every few seconds
 //
 //	daemon --Publisher--> DRIFTD (signals, driftd.dlq.*)    send, sim --EventPublisher--> ML
+//	                                                        api, HTTP --Intake--> ML
 package stream

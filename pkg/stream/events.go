@@ -45,7 +45,7 @@ func (o EventPublisherOptions) async() asyncOptions {
 // OutgoingEvent is one event to publish.
 type OutgoingEvent struct {
 	Subject string      // built by the caller from its template
-	Kind    string      // prediction, outcome or kpi
+	Kind    string      // prediction, outcome or kpi; req or res of a half
 	ID      string      // of the event; Nats-Msg-Id is <kind>:<id>
 	Data    []byte      // must not be changed before Flush
 	Header  nats.Header // more headers; nil = none. It becomes the publisher's.
@@ -72,12 +72,7 @@ func NewEventPublisher(conn *Conn, o EventPublisherOptions) (*EventPublisher, er
 // Publish sends e, blocking while the window is full. Its outcome shows in
 // Counters and in the error of the next Flush; the error here is only ctx's.
 func (p *EventPublisher) Publish(ctx context.Context, e OutgoingEvent) error {
-	h := e.Header
-	if h == nil {
-		h = make(nats.Header, 1)
-	}
-	h[nats.MsgIdHdr] = []string{headerText(e.Kind + ":" + e.ID)}
-	return p.async.send(ctx, &nats.Msg{Subject: e.Subject, Header: h, Data: e.Data})
+	return p.async.send(ctx, e.message())
 }
 
 // Flush waits until every event has been stored or given up, and returns the
