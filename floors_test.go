@@ -39,12 +39,13 @@ var floors = map[string][]string{
 	"alert":     {"drift", "stats"},
 	"lifecycle": {"drift", "alert", "label", "stats"},
 	// edges: one technology each, and none knows another
-	"store":        core,
-	"stream":       {"event"},
-	"notify":       {"ledger"},
-	"notify/fakes": {"ledger"},
-	"api":          core,
-	"dataset":      {"event"},
+	"store":          core,
+	"stream":         {"event"},
+	"stream/publish": {"event"}, // for other people's services: nothing of the daemon
+	"notify":         {"ledger"},
+	"notify/fakes":   {"ledger"},
+	"api":            core,
+	"dataset":        {"event"},
 	// shell
 	"config":      slices.Concat(core, edges), // of edges only what it sets: see TestConfigSetsEdgesOnly
 	"daemon":      slices.Concat(core, edges, []string{"config"}),

@@ -74,7 +74,7 @@ func blocks(t *testing.T, lang string) (out []block) {
 // importsOf are what a fragment of a Go program in the pages may use.
 var importsOf = map[string]string{
 	"log": "log", "time": "time", "json": "encoding/json", "context": "context",
-	"nats": "github.com/nats-io/nats.go", "jetstream": "github.com/nats-io/nats.go/jetstream",
+	"nats": "github.com/nats-io/nats.go", "jetstream": "github.com/nats-io/nats.go/jetstream", "publish": "driftd.dev/driftd/pkg/stream/publish",
 }
 
 // program completes a fragment: the body of a function that returns an error.
@@ -102,7 +102,7 @@ func TestGoInThePagesStoresEvents(t *testing.T) {
 				t.Fatal("the block connects to no server that the test could replace: use nats.DefaultURL")
 			}
 			file := filepath.Join(t.TempDir(), "main.go")
-			source := program(strings.ReplaceAll(b.text, "nats.DefaultURL", fmt.Sprintf("%q", url)))
+			source := strings.ReplaceAll(program(b.text), "nats.DefaultURL", fmt.Sprintf("%q", url))
 			if b.text != program(b.text) { // nats.go may be used for the URL alone
 				source += "\nvar _ = nats.DefaultURL\n"
 			}
