@@ -113,7 +113,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second, l.halves()})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -187,6 +187,15 @@ type books struct {
 	Acts     map[string]lifecycle.State `json:"acts,omitempty"`
 	Firing   map[string]firingAlert     `json:"firing,omitempty"` // by dedup key
 	Second   int64                      `json:"second,omitempty"`
+	Halves   []byte                     `json:"halves,omitempty"` // of predictions, as event.Joiner writes them
+}
+
+// halves returns what the joiner holds, nil if it never held anything.
+func (l *loop) halves() []byte {
+	if l.joiner.Stats().Received == 0 {
+		return nil
+	}
+	return l.joiner.AppendState(nil)
 }
 
 // write is the committer: one checkpoint after the other becomes durable.

@@ -73,7 +73,7 @@ func (d *Daemon) restore() (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
-		Daemon: d, engine: drift.NewEngine(d.Spec), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
+		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{}, firing: map[string]firingAlert{},
 		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
@@ -110,6 +110,11 @@ func (l *loop) restoreBooks() error {
 		return fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
 	l.gaps, l.rewinds, l.second = b.Gaps, b.Rewinds, b.Second
+	if len(b.Halves) > 0 {
+		if err := l.joiner.LoadState(b.Halves); err != nil {
+			return fmt.Errorf("%w: halves of predictions: %w", store.ErrDamaged, err)
+		}
+	}
 	err := l.account.Balance(l.progress.Seq)
 	if err == nil && l.account.First != l.progress.FirstSeq {
 		err = fmt.Errorf("messages do not balance: counted from %d, read from %d", l.account.First, l.progress.FirstSeq)

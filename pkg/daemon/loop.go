@@ -22,6 +22,7 @@ type loop struct {
 	*Daemon
 	engine   *drift.Engine
 	events   event.Batch
+	joiner   *event.Joiner // of requests and responses that servers log apart
 	progress store.Progress
 	account  *drift.Account
 	chain    ledger.Chain
@@ -196,14 +197,34 @@ func (l *loop) message(m *stream.Message) error {
 			return err
 		}
 	}
+	l.events.Reset()
+	l.decode(m)
+	// A first half waits for the other; what it completes, or has waited too long,
+	// counts at this message.
+	if l.joiner.Stats().Waiting > 0 || hasHalf(l.events.Events) {
+		l.joiner.Join(&l.events, 0, m.Time)
+	}
+	return l.count(m, pos)
+}
+
+func hasHalf(events []event.Event) bool {
+	for i := range events { // by index: events are large
+		if events[i].Part != event.Whole {
+			return true
+		}
+	}
+	return false
+}
+
+// decode books a message and what it holds.
+func (l *loop) decode(m *stream.Message) {
 	if m.Subject == l.Tick {
 		l.account.Filtered++
-		return nil
+		return
 	}
-	l.events.Reset()
-	if refusal := l.Decoder.Decode(&l.events, 0, m.Subject, m.Data); refusal != nil {
+	if refusal := l.Decoder.DecodeWrapped(&l.events, event.Envelope{Headers: m.Header}, m.Subject, m.Data); refusal != nil {
 		l.refuse(m, refusal)
-		return nil
+		return
 	}
 	l.account.Accepted++
 	for i := range l.events.Rejects {
@@ -212,6 +233,10 @@ func (l *loop) message(m *stream.Message) error {
 	if first := &l.events.Events[0]; first.Time != 0 { // one a message: its rows are of about one time
 		l.delays.Update(max(0, time.Duration(m.Time-first.Time).Seconds()))
 	}
+}
+
+// count counts what a message holds or has completed.
+func (l *loop) count(m *stream.Message, pos drift.Position) error {
 	for i := range l.events.Events {
 		e := &l.events.Events[i]
 		outcome := l.engine.Add(e, pos)
