@@ -23,8 +23,8 @@ type Family struct {
 	Labels []string
 
 	series    func(s *scrape, emit func(value float64, labels ...string))
-	histogram func(s *Snapshot) *Histogram // of a histogram, instead of series
-	bounded   bool                         // one series a feature: takes what limits.series leaves
+	histogram func(s *scrape) *Histogram // of a histogram, instead of series
+	bounded   bool                       // one series a feature: takes what limits.series leaves
 }
 
 // A scrape is what one page is made of.
@@ -40,7 +40,7 @@ type emitter = func(value float64, labels ...string)
 // series a feature come last but one: when limits.series is reached, they are
 // what is cut; the last one says by how much.
 func Catalogue() []Family {
-	return slices.Concat(streamFamilies(), modelFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
+	return slices.Concat(streamFamilies(), ingestFamilies(), modelFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
 		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.",
 		series: func(s *scrape, emit emitter) { emit(float64(s.server.withheld.Load())) },
 	}})
@@ -55,6 +55,11 @@ func flag(on bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// sortedKeys returns a map's keys in the order of their texts.
+func sortedKeys[K comparable, V any](m map[K]V, text func(K) string) []K {
+	return slices.SortedFunc(maps.Keys(m), func(a, b K) int { return strings.Compare(text(a), text(b)) })
 }
 
 // seconds returns a Unix timestamp, 0 for none.
@@ -127,11 +132,11 @@ func streamFamilies() []Family {
 		},
 		{
 			Name: "driftd_checkpoint_duration_seconds", Type: "histogram", Help: "Time that checkpoints took to commit.",
-			histogram: func(s *Snapshot) *Histogram { return s.Checkpoint },
+			histogram: func(s *scrape) *Histogram { return s.Checkpoint },
 		},
 		{
 			Name: "driftd_event_delay_seconds", Type: "histogram", Help: "Time between an event and the arrival of its message in the stream.",
-			histogram: func(s *Snapshot) *Histogram { return s.EventDelay },
+			histogram: func(s *scrape) *Histogram { return s.EventDelay },
 		},
 	}
 }

@@ -46,3 +46,8 @@ func (a *Attempts) Note(addr netip.Addr, now time.Time, right bool) { a.note(add
 
 // Len is how many addresses are remembered.
 func (a *Attempts) Len() int { return len(a.byAddr) }
+
+// SetIngest sets how long the way in may take, and how many requests it takes.
+func (s *Server) SetIngest(deadline time.Duration, requests int) {
+	s.inlet.limits.deadline, s.inlet.limits.requests = deadline, requests
+}

@@ -67,7 +67,7 @@ func (p *page) family(f *Family, s *scrape) {
 	fmt.Fprintf(p.out, "# HELP %s %s\n# TYPE %s %s\n", f.Name, escapeHelp(f.Help), f.Name, f.Type)
 	p.lossy = nil
 	if f.histogram != nil {
-		if h := f.histogram(s.Snapshot); h != nil {
+		if h := f.histogram(s); h != nil {
 			h.WritePrometheus(p.out)
 			p.series += h.series
 		}

@@ -60,7 +60,7 @@ func (d *describer) operation(rt route) object {
 	for _, p := range rt.query {
 		parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.about, "schema": p.schema()})
 	}
-	if rt.method != http.MethodGet {
+	if rt.method != http.MethodGet && rt.bodies == nil {
 		parameters = append(parameters, object{
 			"name": "Idempotency-Key", "in": "header", "schema": object{"type": "string", "maxLength": 255},
 			"description": "the same key and request again: the same answer, and nothing is done twice",
@@ -83,6 +83,13 @@ func (d *describer) operation(rt route) object {
 	if out["security"] = []object{}; rt.need() != Public {
 		role := []string{rt.need().String()}
 		out["security"] = []object{{"bearer": role}, {"basic": role}, {"certificate": role}}
+	}
+	if rt.bodies != nil {
+		content := object{}
+		for _, media := range rt.bodies {
+			content[media] = object{}
+		}
+		out["requestBody"] = object{"required": true, "content": content}
 	}
 	if rt.body != "" {
 		out["requestBody"] = object{"required": true, "content": object{rt.body: object{"schema": d.schema(reflect.TypeOf(rt.bodyOf))}}}

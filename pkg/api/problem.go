@@ -19,13 +19,14 @@ var (
 
 // A problem is an error of RFC 9457. As a Go error it ends a handler.
 type problem struct {
-	Type      string  `json:"type"`
-	Title     string  `json:"title"`
-	Status    int     `json:"status"`
-	Detail    string  `json:"detail"`
-	Instance  string  `json:"instance,omitempty"`
-	RequestID string  `json:"request_id"`
-	Errors    []fault `json:"errors,omitempty"`
+	Type      string      `json:"type"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail"`
+	Instance  string      `json:"instance,omitempty"`
+	RequestID string      `json:"request_id"`
+	Errors    []fault     `json:"errors,omitempty"`
+	Rejected  []rejection `json:"rejected,omitempty"` // of a body with events
 }
 
 // A fault is one thing wrong with a request.
@@ -58,6 +59,8 @@ func problemOf(err error) problem {
 		return notFound(err.Error())
 	case errors.As(err, &tooLarge):
 		return problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes"}
+	case errors.Is(err, ErrBusy):
+		return problem{Status: http.StatusTooManyRequests, Detail: err.Error() + "; try again"}
 	case errors.Is(err, ErrUnavailable):
 		return problem{Status: http.StatusServiceUnavailable, Detail: err.Error() + "; try again"}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -69,7 +72,7 @@ func problemOf(err error) problem {
 // fail sends a problem.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
 	p.Type, p.Title, p.Instance, p.RequestID = "about:blank", http.StatusText(p.Status), r.URL.EscapedPath(), requestID(r)
-	if p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
 	body, err := json.Marshal(p)

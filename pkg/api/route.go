@@ -21,12 +21,13 @@ type route struct {
 	query        []parameter
 	body         string // media type of the request's body, "" for none
 	bodyLimit    int64
-	bodyOf       any    // zero value of a JSON body
-	answer       any    // zero value of the JSON body of a success; nil for other media types
-	media        string // of a success; "" is application/json
-	scrape       bool   // also served by MetricsHandler
-	heavy        bool   // reads many windows: few at a time
-	endless      bool   // an event stream: no deadline
+	bodies       []string // instead of body: media types that the handler itself checks
+	bodyOf       any      // zero value of a JSON body
+	answer       any      // zero value of the JSON body of a success; nil for other media types
+	media        string   // of a success; "" is application/json
+	scrape       bool     // also served by MetricsHandler
+	heavy        bool     // reads many windows: few at a time
+	endless      bool     // an event stream: no deadline
 	handle       func(http.ResponseWriter, *request) error
 }
 

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Reader      Reader
 	Commander   Commander
+	Ingest      *Ingest       // nil: no events over HTTP
 	Version     string        // of driftd
 	Config      func() []byte // the effective configuration as YAML, secrets redacted; nil: 404
 	Schema      []byte        // JSON schema of the configuration; nil: 404
@@ -51,6 +52,7 @@ type Server struct {
 	heavy     chan struct{} // slots of requests that read many windows
 	streams   chan struct{} // slots of event streams
 	requests  atomic.Uint64
+	inlet     *inlet // events over HTTP
 	started   string // part of request ids: tells processes apart
 	process   process
 }
@@ -89,6 +91,9 @@ func New(o Options) (*Server, error) {
 	for _, h := range o.Hosts {
 		s.hosts[canonicalHost(h)] = true
 	}
+	if o.Ingest != nil && (o.Ingest.Publisher == nil || len(o.Ingest.Decoders) == 0) {
+		faults = append(faults, errors.New("ingest needs a publisher and a decoder"))
+	}
 	if o.Pane < 0 || o.SeriesLimit < 0 {
 		faults = append(faults, errors.New("pane and series limit must not be negative"))
 	}
@@ -105,6 +110,7 @@ func New(o Options) (*Server, error) {
 		s.Now = time.Now
 	}
 	s.heavy, s.streams = make(chan struct{}, s.limits.heavy), make(chan struct{}, s.limits.streams)
+	s.inlet = newInlet(o.Ingest, defaultIngestLimits())
 	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
 	s.process = newProcess()
 	s.metrics.RegisterMetricsWriter(func(w io.Writer) { s.writeMetrics(w, s.Reader.Snapshot()) })

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 )
 
@@ -106,8 +107,25 @@ func (s *Server) table() []route {
 			method: http.MethodGet, path: "/api/v1/stream", role: Read, summary: "Server-sent events: changes of the status, and ledger entries",
 			query: []parameter{afterParam}, media: "text/event-stream", endless: true, handle: s.getStream,
 		},
+		s.wayIn("predictions", event.Prediction, "Store predictions: one, an array, or one a line"),
+		s.wayIn("outcomes", event.Outcome, "Store outcomes: one, an array, or one a line"),
+		s.wayIn("kpis", event.KPI, "Store KPIs: one, an array, or one a line"),
+		s.wayIn("cloudevents", 0, "Store CloudEvents and the payload logs of KServe, Seldon, MLServer and BentoML"),
+		{
+			method: http.MethodPost, path: "/v1/logs", role: Label, summary: "Store the logs of BentoML's monitor, as OTLP; 200 when the stream has them",
+			bodies: []string{jsonType, protobufType}, bodyLimit: defaultIngestLimits().body, answer: logsAnswer{}, handle: s.ingest("logs", 0),
+		},
 		{method: http.MethodGet, path: "/api/v1/config", role: Operate, summary: "The effective configuration, without secrets", media: "application/yaml", handle: s.getConfig},
 		{method: http.MethodGet, path: "/api/v1/schema/config", role: Read, summary: "The JSON schema of the configuration", media: "application/schema+json", handle: s.getSchema},
 		{method: http.MethodGet, path: "/api/v1/openapi.json", role: Read, summary: "This description", media: jsonType, handle: s.getOpenAPI},
+	}
+}
+
+// wayIn is an operation that takes events. Who may label may: outcomes are what
+// labels are made of, and neither changes how driftd is run.
+func (s *Server) wayIn(name string, kind event.Kind, summary string) route {
+	return route{
+		method: http.MethodPost, path: "/ingest/v1/" + name, role: Label, summary: summary + "; 202 when the stream has them",
+		bodies: ingestTypes, bodyLimit: defaultIngestLimits().body, answer: ingestAnswer{}, handle: s.ingest(name, kind),
 	}
 }

@@ -69,6 +69,7 @@ type HTTP struct {
 	MetricsPublic bool     `json:"metrics_public" jsonschema:"metrics_listen asks nobody who they are, has no TLS, and may leave loopback"`
 	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
 	Hosts         []string `json:"hosts" jsonschema:"names that requests may come by, beside loopback, the listener's address and external_url"`
+	Ingest        bool     `json:"ingest" jsonschema:"take events over HTTP, at /ingest/v1/* and /v1/logs, and store them in nats.stream"`
 	TokensFile    string   `json:"tokens_file" jsonschema:"access tokens, name:role:sha256 a line as driftd token new prints it; read again when it changes"`
 	TLS           TLS      `json:"tls" jsonschema:"TLS of the listeners; files are read again when they change"`
 }

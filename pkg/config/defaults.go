@@ -25,7 +25,7 @@ func Default() *Config {
 			Dir:       "./data",
 			Retention: Retention{Panes: 7 * day, Hourly: 400 * day, Ledger: 400 * day, Samples: 90 * day},
 		},
-		HTTP: HTTP{Listen: "127.0.0.1:8480"},
+		HTTP: HTTP{Listen: "127.0.0.1:8480", Ingest: true},
 		Windows: Windows{
 			Pane:          min1,
 			Lateness:      2 * min1,

@@ -290,13 +290,16 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 
 // listen opens the HTTP addresses.
 func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error {
-	var err error
+	in, err := i.ingest(c)
+	if err != nil {
+		return err
+	}
 	if i.access, err = openAccess(c, x.Log); err != nil {
 		return err
 	}
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
-		Reader: i.Daemon, Commander: i.Daemon, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
+		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
 		ExternalURL: c.HTTP.ExternalURL, Pane: c.Windows.Pane.Std(), SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
