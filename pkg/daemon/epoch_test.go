@@ -196,3 +196,34 @@ func TestNoAlertFromAnIncompleteWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestAGapIsNotSilence loses everything that was published in half an hour: nobody
+// knows that the models said nothing, so nothing fires.
+func TestAGapIsNotSilence(t *testing.T) {
+	w := emptyWorld(t, hour())
+	const before, lost, after = 12*time.Minute + 30*time.Second, 40 * time.Minute, 48 * time.Minute
+	w.publishSpan(0, before)
+	dir := newSweep(w).prepared
+	run := func() (fired int) {
+		st := open(t, dir)
+		o := w.options(st)
+		o.Rules = w.rules(alert.Spec{Name: "Silence", Model: "churn", Window: 5 * time.Minute, Expr: "events == 0", Severity: "page"})
+		d, stop := w.start(o)
+		w.caughtUp(d)
+		err := stop()
+		got := alerts(t, st, "Silence")
+		if err := errors.Join(err, st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return len(got)
+	}
+	run()
+	w.publishSpan(before, lost)
+	if err := purge(w, w.conn.JetStream()); err != nil {
+		t.Fatal(err)
+	}
+	w.publishSpan(lost, after)
+	if fired := run(); fired != 0 {
+		t.Errorf("%d alerts of silence from windows whose messages were lost", fired)
+	}
+}

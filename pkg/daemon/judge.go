@@ -69,6 +69,9 @@ func (l *loop) compare(c *drift.Closing, reference string) (reports, error) {
 	var out reports
 	baseline := l.engine.Baseline(c.Model)
 	total := &drift.Window{Group: drift.Group{Model: c.Model}, Start: c.Start, End: c.End, State: drift.Closed}
+	if c.Incomplete {
+		total.State = drift.Incomplete
+	}
 	for _, w := range c.Windows {
 		if w.Group.Segment == "" && w.Group.Variant != event.Shadow {
 			if err := drift.Merge(total, w); err != nil {

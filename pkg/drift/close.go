@@ -33,6 +33,9 @@ func (g *Engine) advance(m *model, watermark int64, seq uint64) {
 	if watermark <= m.watermark {
 		return
 	}
+	if m.gap { // the lost messages were no younger than what has just come
+		m.gapTo = max(m.gapTo, m.maxTime, watermark+int64(g.spec.Lateness))
+	}
 	m.watermark = watermark
 	closed := floor(watermark, int64(g.spec.Pane))
 	if closed <= m.closed {
@@ -63,6 +66,11 @@ func (g *Engine) advance(m *model, watermark int64, seq uint64) {
 	}
 }
 
+// lossy reports whether messages of [start, end) may be lost.
+func (m *model) lossy(start, end int64) bool {
+	return m.gapTo != 0 && start <= m.gapTo && end > m.gapFrom
+}
+
 // firstPaneEnd returns the earliest end of an open pane.
 func (m *model) firstPaneEnd(width int64) int64 {
 	end := int64(math.MaxInt64)
@@ -84,6 +92,9 @@ func (g *Engine) closePanes(m *model, end int64) {
 		w := grp.panes[0].window(grp.Group, start, end)
 		if w.State == Open {
 			w.State = Closed
+		}
+		if m.lossy(start, end) {
+			w.State = Incomplete
 		}
 		grp.panes = slices.Delete(grp.panes, 0, 1)
 		g.panes = append(g.panes, w)
@@ -112,11 +123,15 @@ func (g *Engine) sum(m *model, grp *group, i int, w *Window) {
 // any had an event.
 func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
 	s := g.spans[i]
+	lossy := m.lossy(end-s.length, end)
 	var windows []*Window
 	for _, grp := range m.groups {
 		w := grp.sums[i]
 		if w == nil {
 			continue
+		}
+		if lossy { // also if the panes with events are whole
+			w.State = Incomplete
 		}
 		windows = append(windows, w)
 		grp.sums[i] = nil
@@ -130,7 +145,7 @@ func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
 	}
 	if s.rules && (len(windows) > 0 || end > m.started) {
 		g.closings = append(g.closings, Closing{
-			Model: m.name, Size: time.Duration(s.length), Seq: seq, Windows: windows,
+			Model: m.name, Size: time.Duration(s.length), Seq: seq, Windows: windows, Incomplete: lossy,
 			Start: time.Unix(0, end-s.length).UTC(), End: time.Unix(0, end).UTC(),
 		})
 	}

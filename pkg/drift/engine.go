@@ -34,7 +34,8 @@ type Position struct {
 }
 
 // A Closing is what one step of a model's watermark closed: the windows of one
-// size that end at one instant. Windows is empty when no group had an event.
+// size that end at one instant. Windows is empty when no group had an event,
+// which says nothing when it is Incomplete: messages of its time may be lost.
 type Closing struct {
 	Model   string
 	Size    time.Duration
@@ -42,6 +43,8 @@ type Closing struct {
 	End     time.Time
 	Seq     uint64    // the message that moved the watermark
 	Windows []*Window // ascending by Group
+
+	Incomplete bool
 }
 
 // An Engine counts events in panes and closes windows. It is not safe for
@@ -196,8 +199,10 @@ func (g *Engine) newModel(name string, spec ModelSpec) *model {
 	return m
 }
 
-// Gap marks every pane that is open as incomplete: messages are known to be lost
-// around the stream's present. A rule never fires on an incomplete window.
+// Gap marks every pane that is open as incomplete, and every window from there to
+// the next step of the model's watermark: messages are known to be lost around the
+// stream's present. A rule never fires on an incomplete window, and a model of
+// which nothing came in that time is not silent.
 func (g *Engine) Gap() {
 	for _, name := range g.names {
 		m := g.models[name]
@@ -206,6 +211,10 @@ func (g *Engine) Gap() {
 				p.incomplete, p.dirty = true, true
 			}
 		}
+		if m.started != 0 && !m.gap && m.gapTo < m.closed {
+			m.gapFrom = m.closed // else the new gap goes on where the last one has not closed yet
+		}
+		m.gapTo = max(m.gapTo, m.maxTime)
 		m.gap, m.dirty = true, true
 	}
 }

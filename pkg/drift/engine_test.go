@@ -231,6 +231,39 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// Windows in which every message was lost are incomplete though they are empty;
+// those that are empty after the gap are not.
+func TestGapWithoutEvents(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newWorld(t, testSpec())
+		w.add(prediction("m", 2*time.Minute))
+		w.engine.Gap() // what was published until minute 18 is lost
+		if restart {
+			w.restart()
+		}
+		w.add(prediction("m", 18*time.Minute))
+		if restart {
+			w.restart()
+		}
+		w.add(prediction("m", 31*time.Minute))
+		var got []string
+		for _, c := range w.closings {
+			if c.Size == 5*time.Minute {
+				got = append(got, fmt.Sprintf("%d %d %v", c.Start.Sub(t0)/time.Minute, len(c.Windows), c.Incomplete))
+			}
+		}
+		want := []string{"0 1 true", "5 0 true", "10 0 true", "15 1 true", "20 0 false", "25 0 false"}
+		if !slices.Equal(got, want) {
+			t.Errorf("restart %v: closings (start, groups, incomplete)\n got %q\nwant %q", restart, got, want)
+		}
+		for _, win := range w.windows(5 * time.Minute) {
+			if win.State != drift.Incomplete {
+				t.Errorf("restart %v: window of %v is %v", restart, win.Start, win.State)
+			}
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	spec := testSpec()
 	spec.Limits.Versions, spec.Limits.Segments, spec.Limits.Features = 2, 2, 3

@@ -41,7 +41,11 @@ type model struct {
 	dirty       bool
 	grown       *int // of the engine
 	weighed     bool // its own state is in grown
-	gap         bool // panes that open before the next watermark step are incomplete
+	gap         bool // messages are lost and no pane has closed since: gapTo is not known yet
+
+	// Messages of event times in [gapFrom, gapTo] may be lost: panes and windows that
+	// overlap it are incomplete, also those without an event. Both 0: none known.
+	gapFrom, gapTo int64
 }
 
 // A group is one Group's open panes and the sums that will be its windows.

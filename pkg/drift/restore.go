@@ -10,7 +10,7 @@ import (
 func (m *model) state() ModelState {
 	st := ModelState{
 		Model: m.name, Started: clock(m.started), Watermark: clock(m.watermark), MaxTime: clock(m.maxTime),
-		LastMessage: clock(m.lastMessage), LastSeq: m.lastSeq, Gap: m.gap, Since: clock(m.since), SinceSeq: m.sinceSeq,
+		LastMessage: clock(m.lastMessage), LastSeq: m.lastSeq, Gap: m.gap, GapFrom: clock(m.gapFrom), GapTo: clock(m.gapTo), Since: clock(m.since), SinceSeq: m.sinceSeq,
 		Labels: Tracked{m.labelled, m.labelSum}, Samples: m.sampleSum, Baseline: m.layout.id(), Overflow: m.overflow,
 		Signals: slices.Clone(m.signals.defs),
 	}
@@ -72,6 +72,7 @@ func (g *Engine) restoreModel(st ModelState, baselines map[string]*Baseline, s S
 	m.since, m.sinceSeq = nanos(st.Since), st.SinceSeq
 	m.labelled, m.labelSum, m.sampleSum = st.Labels.Count, st.Labels.Sum, st.Samples
 	m.overflow, m.gap = st.Overflow, st.Gap
+	m.gapFrom, m.gapTo = nanos(st.GapFrom), nanos(st.GapTo)
 	if st.Baseline != "" {
 		b := baselines[st.Baseline]
 		if b == nil {

@@ -6,13 +6,15 @@ import "time"
 // is persisted at every checkpoint in which it changed, as JSON.
 type ModelState struct {
 	Model       string       `json:"model"`
-	Started     time.Time    `json:"started"`       // of the first event
-	Watermark   time.Time    `json:"watermark"`     // panes that end at or before it are closed
-	MaxTime     time.Time    `json:"max_time"`      // latest event time counted
-	LastMessage time.Time    `json:"last_message"`  // JetStream time of the model's last message
-	LastSeq     uint64       `json:"last_seq"`      // its sequence
-	Gap         bool         `json:"gap,omitempty"` // messages were lost and no pane has closed since
-	Signals     []SignalDef  `json:"signals"`       // by number; a number never changes its meaning
+	Started     time.Time    `json:"started"`           // of the first event
+	Watermark   time.Time    `json:"watermark"`         // panes that end at or before it are closed
+	MaxTime     time.Time    `json:"max_time"`          // latest event time counted
+	LastMessage time.Time    `json:"last_message"`      // JetStream time of the model's last message
+	LastSeq     uint64       `json:"last_seq"`          // its sequence
+	Gap         bool         `json:"gap,omitempty"`     // messages were lost and no pane has closed since
+	GapFrom     time.Time    `json:"gap_from,omitzero"` // event times of which messages may be lost, the last gap's
+	GapTo       time.Time    `json:"gap_to,omitzero"`
+	Signals     []SignalDef  `json:"signals"` // by number; a number never changes its meaning
 	Groups      []GroupState `json:"groups"`
 	Baseline    string       `json:"baseline"` // id of the active baseline, "" while learning
 	Since       time.Time    `json:"since"`    // event time and message at which it became active, or of the first event
