@@ -272,7 +272,9 @@ func (b *Batch) drop(prefix []byte) {
 }
 
 // CommitLimit returns the bytes that a batch may have.
-func (s *Store) CommitLimit() int64 { return s.db.MaxBatchSize() - 64 } // 64: Badger's own end-of-transaction mark
+func (s *Store) CommitLimit() int64 {
+	return s.db.MaxBatchSize() - 64 - directoryBytes // 64: Badger's own end-of-transaction mark
+}
 
 // Commit makes the batch durable, whole or not at all, in one transaction. It
 // does not change the batch. Errors are the batch's own fault, ErrTooBig,
@@ -290,17 +292,8 @@ func (s *Store) Commit(b *Batch) error {
 	if err := s.opt.Crash(BeforeCommit); err != nil {
 		return err
 	}
-	t, err := s.fill(b, stale)
-	defer t.Discard()
-	if err != nil {
+	if err := s.write(func(w *writer) error { return w.fill(b, stale) }); err != nil {
 		return fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
-	}
-	if err := t.Commit(); err != nil {
-		err = fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
-		s.mu.Lock()
-		s.failed = err
-		s.mu.Unlock()
-		return err
 	}
 	s.remember(b)
 	return s.opt.Crash(AfterCommit)
@@ -311,17 +304,21 @@ func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	if err := s.opt.reserve(s.dir); err != nil {
+	need, err := s.reserve()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.opt.reserve(s.dir, need); err != nil {
 		return nil, err
 	}
 	if stale, err = s.dropped(b); err != nil {
 		return nil, err
 	}
+	if err := s.fault(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFailed, s.failed)
-	}
 	forget := func(span string, from, to int) {
 		for ; from < to; from++ {
 			stale = append(stale, binary.BigEndian.AppendUint16([]byte(tableOpen+span), uint16(from)))
@@ -337,7 +334,7 @@ func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
 	for _, key := range stale {
 		size += int64(len(key) + opOverhead)
 	}
-	if limit, most := s.CommitLimit(), s.db.MaxBatchCount()-2; size >= limit || int64(keys) >= most {
+	if limit, most := s.CommitLimit(), s.db.MaxBatchCount()-3; size >= limit || int64(keys) >= most {
 		return nil, fmt.Errorf("%w: %d bytes in %d keys, the memory table of %d bytes takes %d bytes in %d keys: commit more often or raise limits",
 			ErrTooBig, size, keys, s.opt.MemTableBytes, limit, most)
 	}
@@ -371,26 +368,27 @@ func (s *Store) dropped(b *Batch) (keys [][]byte, err error) {
 	return keys, err
 }
 
-// fill makes one Badger transaction of the batch. Badger's WriteBatch would be
-// faster and is not atomic.
-func (s *Store) fill(b *Batch, stale [][]byte) (*badger.Txn, error) {
-	t := s.db.NewTransaction(true)
+// fill puts a batch into a transaction. Badger's WriteBatch would be faster and is
+// not atomic.
+func (w *writer) fill(b *Batch, stale [][]byte) error {
 	for _, o := range b.ops {
 		key, value := b.buf[o.key:o.value:o.value], b.buf[o.value:o.end:o.end]
-		set := t.Set
+		var err error
 		if len(value) == 0 {
-			set = func(key, _ []byte) error { return t.Delete(key) }
+			err = w.remove(key)
+		} else {
+			err = w.set(key, value)
 		}
-		if err := set(key, value); err != nil {
-			return t, refused(key, err)
+		if err != nil {
+			return refused(key, err)
 		}
 	}
 	for _, key := range stale {
-		if err := t.Delete(key); err != nil {
-			return t, refused(key, err)
+		if err := w.remove(key); err != nil {
+			return refused(key, err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 func refused(key []byte, err error) error {

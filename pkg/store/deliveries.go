@@ -82,35 +82,35 @@ func (s *Store) owed(receiver string, fn func(*badger.Txn, ledger.Delivery) erro
 // Settle records what came of a delivery. d carries its new Attempt, NextAt and
 // LastError. One that is not owed any more is left alone.
 func (s *Store) Settle(d ledger.Delivery, o Outcome) error {
-	err := s.update(func(t *badger.Txn) error { return settle(t, d, o) })
+	err := s.update(func(w *writer) error { return settle(w, d, o) })
 	return wrap(err, "settle delivery %d to %s", d.Seq, d.Receiver)
 }
 
-func settle(t *badger.Txn, d ledger.Delivery, o Outcome) error {
+func settle(w *writer, d ledger.Delivery, o Outcome) error {
 	key := appendDelivery(nil, tableOwed, d.Receiver, d.Seq)
-	if _, err := t.Get(key); errors.Is(err, badger.ErrKeyNotFound) {
+	if _, err := w.Get(key); errors.Is(err, badger.ErrKeyNotFound) {
 		return nil
 	} else if err != nil {
 		return err
 	}
 	switch o.Result {
 	case Delivered:
-		return t.Delete(key)
+		return w.remove(key)
 	case Retry:
-		return setJSON(t, key, d)
+		return setJSON(w, key, d)
 	case Dead:
 		dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
-		return errors.Join(setJSON(t, dead, DeadLetter{d, o.At.UTC()}), t.Delete(key))
+		return errors.Join(setJSON(w, dead, DeadLetter{d, o.At.UTC()}), w.remove(key))
 	}
 	return fmt.Errorf("result %d is unknown", o.Result)
 }
 
-func setJSON(t *badger.Txn, key []byte, v any) error {
+func setJSON(w *writer, key []byte, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode the value of key %q: %w", key, err)
 	}
-	return t.Set(key, sealed(key, raw))
+	return w.set(key, sealed(key, raw))
 }
 
 // Owed counts the deliveries to a receiver that are not settled and gives the

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,8 +146,8 @@ func sweepEmpty(data string) error {
 	return nil
 }
 
-// reserve fails with ErrNoSpace if the disk has too little left.
-func (o Options) reserve(dir string) error {
+// reserve fails with ErrNoSpace if the disk has less than need left.
+func (o Options) reserve(dir string, need int64) error {
 	if o.ReserveBytes <= 0 {
 		return nil
 	}
@@ -154,10 +155,40 @@ func (o Options) reserve(dir string) error {
 	if err != nil {
 		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
 	}
-	if free < o.ReserveBytes {
-		return fmt.Errorf("%w: %d MiB are free, %d MiB are kept in reserve: free some space", ErrNoSpace, free>>20, o.ReserveBytes>>20)
+	if free < need {
+		return fmt.Errorf("%w: %d MiB are free, %d MiB are kept in reserve: free some space", ErrNoSpace, free>>20, need>>20)
 	}
 	return nil
+}
+
+// Room tells the free bytes of the store's disk and the reserve below which Commit
+// refuses, 0 without one.
+func (s *Store) Room() (free, reserve int64, err error) {
+	if free, err = s.opt.Free(s.dir); err != nil {
+		return 0, 0, fmt.Errorf("ask for the free space of %s: %w", s.dir, err)
+	}
+	reserve, err = s.reserve()
+	return free, reserve, err
+}
+
+// sizeEvery is how often the store is measured for its reserve.
+const sizeEvery = 10 * time.Second
+
+// reserve returns the free space that a commit must leave alone.
+func (s *Store) reserve() (int64, error) {
+	if s.opt.ReserveBytes <= 0 || s.opt.ReservePercent <= 0 {
+		return max(0, s.opt.ReserveBytes), nil
+	}
+	s.sizing.Lock()
+	defer s.sizing.Unlock()
+	if now := time.Now(); s.sizedAt.IsZero() || now.Sub(s.sizedAt) > sizeEvery {
+		size, err := s.SizeOnDisk()
+		if err != nil {
+			return 0, err
+		}
+		s.size, s.sizedAt = size, now
+	}
+	return max(s.opt.ReserveBytes, s.size/100*s.opt.ReservePercent), nil
 }
 
 func freeBytes(dir string) (int64, error) {

@@ -11,7 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 1. Every key is two bytes of table, then
+// The whole map of the store, schema 2. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
 //	field    bytes
@@ -25,6 +25,7 @@ import (
 //	m/ "store"                          JSON: schema, uuid, created
 //	m/ "progress"                       JSON: Progress
 //	m/ "anchor"                         JSON: ledger.Chain, the last entry swept away
+//	m/ "directory"                      how many records each table has: directory.go
 //	s/ name(model) u16(chunk)           JSON: drift.ModelState
 //	o/ group time(start) u16(chunk)     window: pane that is still counted into
 //	p/ group time(start) u16(chunk)     window: closed pane
@@ -67,9 +68,10 @@ const (
 	tableDedup      = "u/"
 	tableLearning   = "r/"
 
-	keyStore    = tableMeta + "store"
-	keyProgress = tableMeta + "progress"
-	keyAnchor   = tableMeta + "anchor"
+	keyStore     = tableMeta + "store"
+	keyProgress  = tableMeta + "progress"
+	keyAnchor    = tableMeta + "anchor"
+	keyDirectory = tableMeta + "directory"
 )
 
 const tableLen = 2

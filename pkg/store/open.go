@@ -15,7 +15,7 @@ import (
 )
 
 // Schema is the version of the key map that this package reads and writes.
-const Schema = 1
+const Schema = 2
 
 const badgerVersion = "v4.9.6"
 
@@ -29,8 +29,12 @@ type Options struct {
 	Compactors int
 	// ReserveBytes is the free disk space below which Commit and Open refuse
 	// with ErrNoSpace, because Badger writes through memory maps and a full
-	// disk kills the process. 0: no guard.
+	// disk kills the process. Settling and sweeping may use seven eighths of
+	// it. 0: no guard.
 	ReserveBytes int64
+	// ReservePercent raises the reserve to a share of what the store takes on
+	// disk, since compaction writes before it deletes. 0: ReserveBytes only.
+	ReservePercent int64
 	// Free returns the free bytes of the disk that dir is on. nil: statfs.
 	Free func(dir string) (int64, error)
 	// CloseTimeout bounds Close. 0: 8s.
@@ -92,6 +96,14 @@ type Store struct {
 
 	readers sync.WaitGroup
 
+	writing   sync.Mutex // held by the one transaction that writes; guards the two fields below
+	directory directory
+	hashes    map[uint64]uint64 // hash of a key in a rewritten table -> of its record
+
+	sizing  sync.Mutex // guards the two fields below
+	size    int64
+	sizedAt time.Time
+
 	mu     sync.Mutex // guards the fields below; never held over I/O
 	closed bool
 	failed error
@@ -131,32 +143,24 @@ func open(dir string, o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.reserve(dir); err != nil {
+	if err := o.reserve(dir, o.ReserveBytes); err != nil {
 		return nil, err
 	}
 	if err := sweepEmpty(data); err != nil {
 		return nil, err
 	}
-	db, err := badger.Open(badgerOptions(data, o))
-	if err != nil {
-		return nil, openFault(err)
+	if err := checkFiles(data, sidecar); err != nil {
+		return nil, err
 	}
-	s = &Store{db: db, dir: dir, opt: o, lock: lock, refs: newRegistry(), open: map[string]int{}}
+	db, err := openBadger(badgerOptions(data, o))
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{db: db, dir: dir, opt: o, lock: lock, refs: newRegistry(), open: map[string]int{}, hashes: map[uint64]uint64{}}
 	if err := s.start(sidecar); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
-}
-
-// openFault recognises damage among Badger's errors, which cannot be told apart
-// but by their text.
-func openFault(err error) error {
-	for _, sign := range []string{"checksum", "file does not exist for table"} {
-		if strings.Contains(err.Error(), sign) {
-			return fmt.Errorf("%w: restore the directory from a backup or remove it to start again: %w", ErrDamaged, err)
-		}
-	}
-	return err
 }
 
 func badgerOptions(dir string, o Options) badger.Options {
@@ -217,21 +221,24 @@ func (s *Store) identify(sidecar *Identity) error {
 	})
 	switch {
 	case errors.Is(err, ErrNotFound) && sidecar != nil:
-		return fmt.Errorf("%w: %s names store %s of %s, but Badger holds no such store (MANIFEST lost or files exchanged?): restore the directory from a backup or remove it to start again",
-			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339))
+		return fmt.Errorf("%w: %s names store %s of %s, but Badger holds no such store (MANIFEST lost or files exchanged?): %s",
+			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339), remedy)
 	case errors.Is(err, ErrNotFound):
 		return s.create()
 	case err != nil:
 		return err
 	case inside.Schema > Schema:
 		return newer(*inside)
-	case inside.Schema != Schema:
+	case inside.Schema < 1:
 		return fmt.Errorf("%w: schema %d was never in use", ErrDamaged, inside.Schema)
 	case sidecar != nil && sidecar.UUID != inside.UUID:
 		return fmt.Errorf("%w: %s names store %s, Badger's files belong to store %s", ErrDamaged, sidecarName, sidecar.UUID, inside.UUID)
 	}
 	s.id = *inside
-	if sidecar == nil { // killed between the two writes of create
+	if err := s.enroll(); err != nil {
+		return err
+	}
+	if sidecar == nil || *sidecar != s.id { // killed between the two writes of create or enroll, or just migrated
 		return writeSidecar(s.dir, s.id)
 	}
 	return nil
@@ -252,7 +259,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("encode identity: %w", err)
 	}
 	key := []byte(keyStore)
-	if err := s.db.Update(func(t *badger.Txn) error { return t.Set(key, sealed(key, raw)) }); err != nil {
+	if err := s.write(func(w *writer) error { return w.set(key, sealed(key, raw)) }); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	return writeSidecar(s.dir, s.id)
@@ -316,14 +323,17 @@ func (s *Store) view(fn func(*badger.Txn) error) error {
 	return s.db.View(fn)
 }
 
-// update runs fn in a small transaction of its own. It may use the reserve of
-// the disk: without it nothing could be settled or swept when space runs out.
-func (s *Store) update(fn func(*badger.Txn) error) error {
+// update runs fn in a small transaction of its own. It may use most of the reserve
+// of the disk: without it nothing could be settled or swept when space runs out.
+func (s *Store) update(fn func(*writer) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.leave()
-	return s.db.Update(fn)
+	if err := s.opt.reserve(s.dir, s.opt.ReserveBytes/8); err != nil {
+		return err
+	}
+	return s.write(fn)
 }
 
 type logger struct{ log func(level, message string) }

@@ -163,9 +163,9 @@ func (s *Store) remove(ctx context.Context, keys [][]byte) error {
 		}
 		part := keys[:min(len(keys), sweepKeys)]
 		keys = keys[len(part):]
-		err := s.update(func(t *badger.Txn) error {
+		err := s.update(func(w *writer) error {
 			for _, key := range part {
-				if err := t.Delete(key); err != nil {
+				if err := w.remove(key); err != nil {
 					return err
 				}
 			}
@@ -202,8 +202,8 @@ func (s *Store) sweepLedger(ctx context.Context, keep time.Duration, watermarks 
 			return removed, err
 		}
 		n := 0
-		err := s.update(func(t *badger.Txn) (err error) {
-			n, err = sweepEntries(t, gone)
+		err := s.update(func(w *writer) (err error) {
+			n, err = sweepEntries(w, gone)
 			return err
 		})
 		removed += n
@@ -213,14 +213,14 @@ func (s *Store) sweepLedger(ctx context.Context, keep time.Duration, watermarks 
 	}
 }
 
-func sweepEntries(t *badger.Txn, gone func(ledger.Entry) bool) (removed int, err error) {
-	needed, err := firstNeeded(t)
+func sweepEntries(w *writer, gone func(ledger.Entry) bool) (removed int, err error) {
+	needed, err := firstNeeded(w.Txn)
 	if err != nil {
 		return 0, err
 	}
 	var anchor ledger.Chain
 	var keys [][]byte
-	err = scan(t, []byte(tableLedger), nil, func(key, payload []byte) error {
+	err = scan(w.Txn, []byte(tableLedger), nil, func(key, payload []byte) error {
 		e, err := decodeEntry(key, payload)
 		if err != nil {
 			return err
@@ -236,11 +236,11 @@ func sweepEntries(t *badger.Txn, gone func(ledger.Entry) bool) (removed int, err
 		return 0, err
 	}
 	for _, key := range keys {
-		if err := t.Delete(key); err != nil {
+		if err := w.remove(key); err != nil {
 			return 0, err
 		}
 	}
-	return len(keys), setJSON(t, []byte(keyAnchor), anchor)
+	return len(keys), setJSON(w, []byte(keyAnchor), anchor)
 }
 
 // firstNeeded returns the lowest sequence that a delivery or a dead letter

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/cespare/xxhash/v2"
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+// remedy is what to do about every damage: there is no repair that would not
+// guess numbers.
+const remedy = "restore the directory from a backup or remove it to start again"
+
+// A Verification is what Verify found.
+type Verification struct {
+	Records uint64 // read
+	Damaged []Damage
+}
+
+// OK reports whether nothing is damaged.
+func (v Verification) OK() bool { return len(v.Damaged) == 0 }
+
+// Err returns nil, or an ErrDamaged of one line that tells the first damage.
+func (v Verification) Err() error {
+	if v.OK() {
+		return nil
+	}
+	d, more := v.Damaged[0], ""
+	if n := len(v.Damaged) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Errorf("%w: %s%s: %s%s: %s", ErrDamaged, d.Key, d.File, d.Problem, more, d.Remedy)
+}
+
+// A Damage is one finding, about a key or a file.
+type Damage struct {
+	Key     string `json:"key,omitempty"`
+	File    string `json:"file,omitempty"`
+	Problem string `json:"problem"`
+	Remedy  string `json:"remedy"`
+}
+
+// maxDamages bounds what a Verification lists.
+const maxDamages = 100
+
+// tableNames are what people call the tables.
+var tableNames = [tableCount]string{
+	"identity and position", "models", "open panes", "closed panes", "hours", "edges", "dictionaries",
+	"baselines", "alerts", "ledger", "deliveries", "dead letters", "ids seen", "learning samples",
+}
+
+// Verify reads every record, checks its checksum and compares what is there with
+// the directory, so that it also finds what is missing. It reads one snapshot and
+// may run beside everything else. at is told now and then how many records of
+// about total are done. The error is ctx's, or Badger's; damage is no error.
+func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Verification, err error) {
+	err = s.view(func(t *badger.Txn) error {
+		want, err := readDirectory(t)
+		switch {
+		case errors.Is(err, ErrDamaged), errors.Is(err, ErrNotFound):
+			v.damaged([]byte(keyDirectory), err.Error())
+		case err != nil:
+			return err
+		}
+		found := directory{generation: want.generation}
+		err = scanItems(t, nil, func(item *badger.Item) error {
+			if v.Records%1024 == 0 {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				at(v.Records, want.records())
+			}
+			return v.item(item, &found)
+		})
+		if err == nil {
+			v.compare(&want, &found)
+			at(v.Records, want.records())
+		}
+		return err
+	})
+	return v, wrap(err, "verify store %s", s.dir)
+}
+
+func (v *Verification) item(item *badger.Item, found *directory) error {
+	key := item.Key()
+	if string(key) == keyDirectory {
+		return nil
+	}
+	v.Records++
+	table := tableOf(key)
+	if table < 0 {
+		v.damaged(key, "it is in no table")
+		return nil
+	}
+	err := item.Value(func(value []byte) error {
+		if _, err := unseal(key, value); err != nil {
+			v.damaged(key, strings.TrimPrefix(err.Error(), ErrDamaged.Error()+": "))
+		}
+		found.add(table, recordHash(xxhash.Sum64(key), value))
+		return nil
+	})
+	if err != nil {
+		v.damaged(key, err.Error())
+	}
+	return nil
+}
+
+// compare tells in which tables the directory and what was found differ.
+func (v *Verification) compare(want, found *directory) {
+	for i := range tables {
+		switch w, f := want.tables[i], found.tables[i]; {
+		case w.records != f.records:
+			v.damaged([]byte(tables[i]), fmt.Sprintf("the table of %s has %d records, the directory of commit %d counts %d", tableNames[i], f.records, want.generation, w.records))
+		case w.sum != f.sum:
+			v.damaged([]byte(tables[i]), fmt.Sprintf("a record of the table of %s is not the one that commit %d knows", tableNames[i], want.generation))
+		}
+	}
+}
+
+func (v *Verification) damaged(key []byte, problem string) {
+	if len(v.Damaged) < maxDamages {
+		v.Damaged = append(v.Damaged, Damage{Key: fmt.Sprintf("%.200q", key), Problem: oneLine(problem), Remedy: remedy})
+	}
+}
+
+// checkFiles refuses a directory from which Badger would make an empty store or
+// which it would make worse: without its MANIFEST it deletes every table.
+func checkFiles(data string, sidecar *Identity) error {
+	_, err := os.Stat(filepath.Join(data, badger.ManifestFilename))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	tables, err := filepath.Glob(filepath.Join(data, "*.sst"))
+	if err != nil {
+		return err
+	}
+	if sidecar != nil || len(tables) > 0 {
+		return fmt.Errorf("%w: %s is missing: %s", ErrDamaged, filepath.Join(data, badger.ManifestFilename), remedy)
+	}
+	return nil
+}
+
+// openBadger opens Badger's files. What it makes of damage is an error, or a
+// panic; only those of its own goroutines get past us.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(fmt.Sprint(r)), remedy)
+		}
+	}()
+	db, err = badger.Open(o)
+	return db, openFault(err)
+}
+
+// openFault tells damage, which is all that can be wrong with the content of
+// files that we wrote, from what the operating system refuses.
+func openFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, refusal := range []error{fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EROFS, syscall.EIO} {
+		if errors.Is(err, refusal) {
+			return err
+		}
+	}
+	for _, refusal := range []string{"permission denied", "no space left", "too many open files", "cannot allocate memory", "read-only file system", "directory lock"} {
+		if strings.Contains(strings.ToLower(err.Error()), refusal) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(err.Error()), remedy)
+}
+
+// oneLine joins the lines of a text.
+func oneLine(text string) string { return string(bytes.Join(bytes.Fields([]byte(text)), []byte(" "))) }

@@ -1,0 +1,155 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"driftd.dev/driftd/pkg/store"
+)
+
+func verify(t *testing.T, s *store.Store) store.Verification {
+	t.Helper()
+	v, err := s.Verify(t.Context(), func(_, _ uint64) {})
+	must(t, err)
+	return v
+}
+
+// Whatever writes keeps the directory: commits that put, replace, close and drop,
+// settling, sweeping, and the same after a restart.
+func TestDirectoryFollowsEveryWriter(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	var records uint64
+	check := func(what string) {
+		t.Helper()
+		v := verify(t, s)
+		if !v.OK() || v.Records == records {
+			t.Errorf("after %s: %d records, before %d, damaged %+v", what, v.Records, records, v.Damaged)
+		}
+		records = v.Records
+	}
+	check("the first open")
+	everything(t, s)
+	check("commit, settle and sweep")
+	src := newSource(3)
+	w := src.window(fraud, epoch.Add(time.Hour), time.Minute, 40)
+	commit(t, s, func(b *store.Batch) { b.PutOpen(w); b.PutOpen(w); b.PutLearning("fraud", 259, []byte("more")) })
+	check("an open pane")
+	must(t, s.Close())
+	s = open(t, dir, small())
+	commit(t, s, func(b *store.Batch) { b.PutPane(w); b.DeleteLearning("fraud"); b.PutDedup(3, nil) })
+	check("closing and dropping")
+	commit(t, s, func(b *store.Batch) {
+		b.PutPane(w)
+		b.PutPane(src.window(fraud, epoch.Add(2*time.Hour), time.Minute, 3))
+	})
+	check("a closed pane again") // the daemon does not, but nothing may go wrong
+	_, err := s.Sweep(t.Context(), store.Retention{Panes: time.Minute}, map[string]time.Time{"fraud": epoch.Add(24 * time.Hour)}, epoch)
+	must(t, err)
+	check("sweeping")
+}
+
+// What nobody could see without the directory: the store opens, every value fits
+// its checksum, and something is missing or old.
+func TestVerifyFindsWhatIsMissing(t *testing.T) {
+	var old []byte // m/progress of the first commit
+	tests := []struct {
+		name  string
+		spoil func(*badger.Txn) error
+		want  string
+	}{
+		{"nothing", func(*badger.Txn) error { return nil }, ""},
+		{"a closed pane vanished", func(txn *badger.Txn) error { return remove(txn, "p/") }, "closed panes has 1 records, the directory of commit 3 counts 2"},
+		{"the ledger vanished", func(txn *badger.Txn) error { return remove(txn, "l/") }, "ledger has 0 records"},
+		{"an older record is back", func(txn *badger.Txn) error { return txn.Set([]byte("m/progress"), old) }, "identity and position is not the one"},
+		{"a record too many", func(txn *badger.Txn) error {
+			key := []byte("u/\x00\x00\x00\x09")
+			return txn.Set(key, seal(key, []byte("12345678")))
+		}, "ids seen has 2 records"},
+		{"a record of no table", func(txn *badger.Txn) error { return txn.Set([]byte("z/1"), seal([]byte("z/1"), nil)) }, "no table"},
+		{"a flipped bit", func(txn *badger.Txn) error {
+			key := []byte("r/fraud\x00\x01\x00\x00\x00\x00\x00\x00\x01\x02")
+			return txn.Set(key, append(seal(key, []byte("rows"))[:8], 'x'))
+		}, "checksum"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, small())
+			everything(t, s)
+			must(t, s.Close())
+			raw(t, dir, func(txn *badger.Txn) error {
+				old = seal([]byte("m/progress"), []byte(`{"seq":1}`))
+				return test.spoil(txn)
+			})
+			v := verify(t, open(t, dir, small()))
+			err := v.Err()
+			if test.want == "" {
+				must(t, err)
+				return
+			}
+			if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("verified as %v, want %q in one line", err, test.want)
+			}
+		})
+	}
+}
+
+func remove(txn *badger.Txn, prefix string) error {
+	it := txn.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	it.Seek([]byte(prefix))
+	return txn.Delete(it.Item().KeyCopy(nil))
+}
+
+func TestVerifyCanBeStopped(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Verify(ctx, func(_, _ uint64) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("verify: %v, want canceled", err)
+	}
+}
+
+// A store of schema 1 has no directory. It gets one that describes what is there,
+// once; a store of schema 2 without one is damaged.
+func TestMigrationFromSchema1(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	everything(t, s)
+	want := verify(t, s)
+	must(t, s.Close())
+	older := func(id store.Identity) []byte {
+		id.Schema = 1
+		body, err := json.Marshal(id)
+		must(t, err)
+		return body
+	}
+	raw(t, dir, func(txn *badger.Txn) error {
+		must(t, txn.Delete([]byte("m/directory")))
+		return txn.Set([]byte("m/store"), seal([]byte("m/store"), older(s.Identity())))
+	})
+	must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), older(s.Identity()), 0o600))
+	s = open(t, dir, small())
+	if got := verify(t, s); !got.OK() || got.Records != want.Records || s.Identity().Schema != 2 {
+		t.Errorf("migrated to schema %d with %d records, want 2 with %d; damaged %+v", s.Identity().Schema, got.Records, want.Records, got.Damaged)
+	}
+	must(t, s.Close())
+	sidecar(t, dir, func(id *store.Identity) {
+		if id.Schema != 2 {
+			t.Errorf("STORE.json says schema %d", id.Schema)
+		}
+	})
+	raw(t, dir, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) })
+	if _, err := store.Open(dir, small()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "directory is missing") {
+		t.Errorf("open without a directory: %v, want ErrDamaged", err)
+	}
+}
