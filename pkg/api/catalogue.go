@@ -308,6 +308,10 @@ func storeFamilies() []Family {
 			series: single(func(s *scrape) float64 { return float64(s.Disk.Free) }),
 		},
 		{
+			Name: "driftd_disk_paused", Type: "gauge", Help: "Whether committing and reading wait for room on the store's disk (1) or not (0).",
+			series: single(func(s *scrape) float64 { return flag(s.Disk.State == "paused") }),
+		},
+		{
 			Name: "driftd_config_last_reload_successful", Type: "gauge", Help: "Whether the last configuration read was accepted (1) or not (0).",
 			series: single(func(s *scrape) float64 { return flag(s.Config.LastReloadOK) }),
 		},

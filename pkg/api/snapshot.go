@@ -19,7 +19,7 @@ type Snapshot struct {
 	StoreID  string
 	Role     string // "active"
 	Epoch    uint64
-	NotReady []string // reasons: "nats", "nats_auth", "nats_permission", "disk", "replay", "store", "config"; empty when ready
+	NotReady []string // reasons: "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
 
 	Stream     Stream
 	Disk       Disk
@@ -63,7 +63,7 @@ type Gap struct {
 // Disk is the room left for the store.
 type Disk struct {
 	Free  uint64
-	State string // "ok", "low"
+	State string // "ok", "low", "paused": nothing is committed or read, or "unknown"
 }
 
 // Config says which configuration runs.

@@ -128,7 +128,7 @@ func (s *Snapshot) counters() map[string]uint64 {
 
 // ready is the answer of /-/ready.
 type ready struct {
-	Reasons []string `json:"reasons"` // "nats", "nats_auth", "nats_permission", "disk", "replay", "store", "config"; empty when ready
+	Reasons []string `json:"reasons"` // "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
 }
 
 func (s *Server) getReady(w http.ResponseWriter, _ *request) error {

@@ -199,10 +199,10 @@ func (l *loop) halves() []byte {
 }
 
 // write is the committer: one checkpoint after the other becomes durable.
-func (d *Daemon) write(commits <-chan *commit) {
+func (d *Daemon) write(ctx context.Context, commits <-chan *commit) {
 	for c := range commits {
 		start := time.Now()
-		err := d.Store.Commit(c.batch)
+		err := d.put(ctx, c.batch)
 		d.checkpoints.Update((c.encoded + time.Since(start)).Seconds())
 		if err == nil {
 			err = d.probe(PointCommitted)

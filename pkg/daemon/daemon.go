@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,6 +32,8 @@ type Daemon struct {
 	checkpoints *api.Histogram
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
+	verified    chan struct{} // closed when Options.Verify has found nothing
+	paused      atomic.Bool   // for want of room on the disk
 	started     time.Time
 	passed      atomic.Int64 // when the loop last came round, Unix time in ns
 	loop        *loop
@@ -48,7 +51,7 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{
 		Options: o, commands: make(chan command),
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
-		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), started: time.Now(),
+		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
 	}
 	var err error
 	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
@@ -208,8 +211,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.loop.commits = commits
 	from := d.loop.anchor() // read before the loop runs: it is the loop's
 	spawn("stream", func() error { return d.Source.Run(ctx, from, in) })
-	spawn("committer", func() error { d.write(commits); return nil })
-	spawn("notifier", func() error { return d.dispatcher.Run(paying) })
+	spawn("committer", func() error { d.write(ctx, commits); return nil })
+	spawn("verification", func() error { return d.verify(ctx) })
+	spawn("notifier", func() error { return d.pay(paying) })
 	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("loop", func() error {
@@ -217,7 +221,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		defer close(d.stopped)
 		defer close(commits)
 		err := d.loop.run(ctx, in, d.commands)
-		if err == nil {
+		if ctx.Err() != nil && errors.Is(err, store.ErrNoSpace) {
+			d.Log.Warn().Err(err).Msg("stopped without room for a last checkpoint; what it held will be read again after the next start")
+			err = nil
+		}
+		if err == nil && d.trusted() {
 			d.drain()
 		}
 		return err
@@ -267,7 +275,8 @@ func (d *Daemon) sweep(ctx context.Context) error {
 		for _, m := range d.Snapshot().Models {
 			marks[m.Model] = m.Watermark
 		}
-		if _, err := d.Store.Sweep(ctx, d.Retention, marks, time.Now()); err != nil && ctx.Err() == nil {
+		_, err := d.Store.Sweep(ctx, d.Retention, marks, time.Now())
+		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNoSpace) {
 			return err
 		}
 	}

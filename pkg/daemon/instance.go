@@ -55,8 +55,11 @@ type Extras struct {
 	Client *http.Client
 	// Pages are served beside the API, by path prefix.
 	Pages map[string]http.Handler
-	// Store overrides how the store is opened, but for its log.
+	// Store overrides how the store is opened, but for its log. Without a
+	// ReserveBytes it gets the reserve of production; a negative one means none.
 	Store store.Options
+	// Verify is Options.Verify.
+	Verify bool
 	// Checkpoint overrides the policy; zero: DefaultCheckpoint.
 	Checkpoint Checkpoint
 }
@@ -90,8 +93,17 @@ func (i *Instance) onClose(name string, undo func() error) {
 	i.cleanups = append(i.cleanups, cleanup{name, undo})
 }
 
+// The reserve of production: max(256 MiB, 25 % of the store). reliability.md D5.
+const (
+	ReserveBytes   = 256 << 20
+	ReservePercent = 25
+)
+
 func (i *Instance) open(c *config.Config, x Extras) error {
 	o := x.Store
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes, o.ReservePercent = ReserveBytes, ReservePercent
+	}
 	o.Log = func(level, message string) {
 		l, err := zerolog.ParseLevel(level)
 		if err != nil || l == zerolog.InfoLevel {
@@ -197,6 +209,7 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 		Owner: func(model string) string { return c.Model(model).Owner },
 		Store: i.Store, Source: reader, Status: reader.Status, Link: i.Conn.Status, DeadLetters: publisher, Receivers: receivers,
 		Checkpoint: x.Checkpoint, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(), Version: x.Version, Log: x.Log,
+		Verify: x.Verify,
 	}
 	if o.Checkpoint == (Checkpoint{}) {
 		o.Checkpoint = DefaultCheckpoint()

@@ -61,6 +61,9 @@ type Options struct {
 	Status func() stream.ReaderStatus
 	// Link tells how the connection to NATS does; nil: unknown.
 	Link func() stream.Status
+	// Verify reads the whole store beside everything else before anybody is told
+	// anything; until it has ended the daemon is not ready, and damage stops it.
+	Verify bool
 	// Probe is called at named points; an error stops the daemon there and
 	// then. For crash tests; nil otherwise.
 	Probe func(point string) error

@@ -93,7 +93,7 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 	if n, err := d.Store.SizeOnDisk(); err == nil {
 		s.StoreBytes = n
 	}
-	s.Disk = d.disk()
+	s.Disk, _ = d.disk()
 	s.Notifier = d.notifier()
 	return &s
 }
@@ -105,8 +105,11 @@ func (d *Daemon) notReady(*api.Snapshot) []string {
 		reasons = append(reasons, "nats")
 	}
 	reasons = append(reasons, d.notLinked(time.Now())...)
-	if d.disk().State != "ok" {
+	if _, full := d.disk(); full {
 		reasons = append(reasons, "disk")
+	}
+	if !d.trusted() {
+		reasons = append(reasons, "verify")
 	}
 	return reasons
 }
