@@ -55,11 +55,15 @@ func loadConfig(file string) (*config.Config, error) {
 
 func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
 	ctx, log := cmd.Context(), e.logger()
+	verified, err := tryStore(ctx, c.Store.Dir)
+	if err != nil {
+		return err
+	}
 	m, err := newManager(e.lookup)
 	if err != nil {
 		return err
 	}
-	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log})
+	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log, Verify: !verified})
 	if err != nil {
 		return errors.Join(err, m.close())
 	}

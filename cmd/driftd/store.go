@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// A verdict is the JSON of store verify, by the contract.
+type verdict struct {
+	OK       bool           `json:"ok"`
+	Complete bool           `json:"complete"` // every record was read
+	Records  uint64         `json:"records"`  // read
+	Damaged  []store.Damage `json:"damaged"`
+}
+
+func newStoreCmd(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "store",
+		Short:   "Look after the store of a stopped daemon",
+		Long:    "The store holds what driftd has counted and decided. Its commands need it for themselves: stop the daemon first.",
+		Example: "  driftd store verify --store ./data",
+	}
+	cmd.AddCommand(newStoreVerifyCmd(e))
+	return cmd
+}
+
+func newStoreVerifyCmd(e *env) *cobra.Command {
+	var b backend
+	var forStart bool
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that nothing in the store is damaged or missing",
+		Long: `Read every record, check its checksum, and compare what is there with what the last
+commit counted: so a record that has vanished is found too. The exit code is 3 when
+something is damaged; there is no repair that would not guess numbers. A running
+daemon has verified its store when it started.`,
+		Example: "  driftd store verify --store ./data\n  driftd store verify -c driftd.yaml -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(b.config)
+			if err != nil {
+				return err
+			}
+			if b.dir != "" {
+				c.Store.Dir = b.dir
+			}
+			if _, err := os.Stat(filepath.Join(c.Store.Dir, "badger")); err != nil {
+				return fmt.Errorf("no store in %s: %w", c.Store.Dir, err)
+			}
+			if forStart {
+				return e.verifyForStart(cmd.Context(), c.Store.Dir)
+			}
+			return e.verifyStore(cmd.Context(), c.Store.Dir)
+		},
+	}
+	b.flags(cmd)
+	cmd.Flags().BoolVar(&forStart, "for-start", false, "stop reading after 10 s and leave the rest to the daemon")
+	return cmd
+}
+
+// verifyStore verifies a store and prints what was found. Badger panics in its own
+// goroutines on some damage, so a process of its own looks first whether the store
+// can be opened at all.
+func (e *env) verifyStore(ctx context.Context, dir string) error {
+	if _, err := tryStore(ctx, dir); err != nil {
+		if !errors.Is(err, store.ErrDamaged) {
+			return err
+		}
+		problem := strings.TrimPrefix(err.Error(), store.ErrDamaged.Error()+": ")
+		return e.verdict(verdict{Damaged: []store.Damage{{File: dir, Problem: problem, Remedy: "restore the directory from a backup or remove it to start again"}}}, err)
+	}
+	v, err := e.scanStore(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return e.verdict(verdict{OK: v.OK(), Complete: true, Records: v.Records, Damaged: v.Damaged}, v.Err())
+}
+
+// scanStore opens and verifies a store in this process.
+func (e *env) scanStore(ctx context.Context, dir string) (v store.Verification, err error) {
+	s, err := store.Open(dir, store.Options{Compactors: -1, ReserveBytes: daemon.ReserveBytes}) // a full disk would look like damage
+	if err != nil {
+		return v, err
+	}
+	p := e.newProgress("verify", "records", 0)
+	v, err = s.Verify(ctx, func(done, total uint64) {
+		p.total = int64(total)
+		p.at(int64(done))
+	})
+	p.end()
+	return v, errors.Join(err, s.Close())
+}
+
+// verdict prints what a verification found; damage is also the command's error.
+func (e *env) verdict(v verdict, damage error) error {
+	if v.Damaged == nil {
+		v.Damaged = []store.Damage{}
+	}
+	r := result{value: v, items: []any{v}, sheet: sheet{head: []string{"key", "file", "problem", "remedy"}}}
+	for _, d := range v.Damaged {
+		r.rows = append(r.rows, []any{d.Key, d.File, d.Problem, d.Remedy})
+	}
+	if v.OK {
+		r.sheet = sheet{head: []string{"ok", "records"}, rows: [][]any{{v.OK, v.Records}}}
+	}
+	if err := e.print(r); err != nil {
+		return err
+	}
+	return damage
+}
+
+// scanWithin bounds the verification for which a start waits. What a larger store
+// has beyond that is read in the background.
+const scanWithin = 10 * time.Second
+
+// verifyForStart is what the child of a start runs: the store is opened, and read as
+// far as the time goes.
+func (e *env) verifyForStart(ctx context.Context, dir string) error {
+	bounded, cancel := context.WithTimeout(ctx, scanWithin)
+	defer cancel()
+	e.progress = "none"
+	v, err := e.scanStore(bounded, dir)
+	complete := !errors.Is(err, context.DeadlineExceeded)
+	if err == nil || !complete {
+		err = v.Err()
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(e.out, verdict{OK: true, Complete: complete, Records: v.Records, Damaged: []store.Damage{}}, "")
+}
+
+// tryStore opens and verifies a store in a child process and reports whether all of
+// it was read. Damage, also damage on which the child dies, is ErrDamaged in one
+// line. What else keeps the child from opening the store, this process will be told
+// better when it opens it itself.
+func tryStore(ctx context.Context, dir string) (complete bool, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "badger")); err != nil {
+		return true, nil // a new store
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return false, fmt.Errorf("verify store %s: %w", dir, err)
+	}
+	var out, problem bytes.Buffer
+	child := exec.CommandContext(ctx, self, "store", "verify", "--for-start", "--store", dir)
+	child.Stdout, child.Stderr = &out, &problem
+	err = child.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err == nil:
+		var v verdict
+		err := json.Unmarshal(out.Bytes(), &v)
+		return err == nil && v.Complete, err
+	case !errors.As(err, &exit):
+		return false, fmt.Errorf("verify store %s: %w", dir, err)
+	case code(exit.ExitCode()) == codeRefused:
+		return false, childFault{strings.TrimPrefix(lastLine(problem.String()), "driftd: ")}
+	case died(exit, problem.String()):
+		return false, fmt.Errorf("%w: store %s cannot be opened: %s: restore the directory from a backup or remove it to start again", store.ErrDamaged, dir, firstLine(problem.String(), exit))
+	}
+	return false, nil
+}
+
+// A childFault is the complaint of a child, already in one line.
+type childFault struct{ text string }
+
+func (f childFault) Error() string { return f.text }
+
+func (f childFault) Unwrap() error { return store.ErrDamaged }
+
+// died reports whether a child ended by a signal or a panic, not by its own word.
+func died(exit *exec.ExitError, problem string) bool {
+	return exit.ExitCode() < 0 || strings.Contains(problem, "\ngoroutine ")
+}
+
+func firstLine(text string, exit *exec.ExitError) string {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return exit.Error()
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
