@@ -50,6 +50,9 @@ func (d *Daemon) refresh(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if !d.trusted() {
+			continue
+		}
 		for _, r := range d.Receivers {
 			sink, ok := r.Sink.(refresher)
 			if !ok {
