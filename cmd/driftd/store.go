@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,7 +149,7 @@ func (e *env) verifyForStart(ctx context.Context, dir string) error {
 // line. What else keeps the child from opening the store, this process will be told
 // better when it opens it itself.
 func tryStore(ctx context.Context, dir string) (complete bool, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "badger")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "badger")); errors.Is(err, fs.ErrNotExist) {
 		return true, nil // a new store
 	}
 	self, err := os.Executable()

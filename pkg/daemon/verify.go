@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,11 +15,11 @@ func (d *Daemon) verify(ctx context.Context) error {
 	}
 	start := time.Now()
 	v, err := d.Store.Verify(ctx, func(uint64, uint64) {})
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err == nil {
 		err = v.Err()
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("verify the store: %w", err)
