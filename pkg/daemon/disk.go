@@ -53,6 +53,7 @@ func (d *Daemon) room(ctx context.Context) bool {
 			return false
 		case <-tick.C:
 		}
+		d.alive() // the loop waits for us: it does not hang
 		free, reserve, err := d.Store.Room()
 		if err == nil && float64(free) >= enoughRoom*float64(reserve) {
 			return true
