@@ -80,7 +80,10 @@ func (d *Decoder) parseTime(t string) (ns int64, problem string) {
 		return 0, "time has no such hour, minute or second" + timeHelp
 	}
 	frac, i := fraction(t, 19)
-	offset, ok := zone(t[i:])
+	offset, ok := int64(0), t[i:] == "Z"
+	if !ok {
+		offset, ok = zone(t[i:])
+	}
 	if !ok {
 		return 0, "time does not end with Z or an offset such as +01:00" + timeHelp
 	}
@@ -97,12 +100,14 @@ func fraction(t string, i int) (ns int64, end int) {
 	if i+1 >= len(t) || t[i] != '.' || t[i+1]-'0' > 9 {
 		return 0, i
 	}
-	unit := int64(1e8)
+	digits := 0
 	for i++; i < len(t) && t[i]-'0' < 10; i++ {
-		ns += int64(t[i]-'0') * unit
-		unit /= 10
+		if digits < 9 {
+			ns = ns*10 + int64(t[i]-'0')
+			digits++
+		}
 	}
-	return ns, i
+	return ns * int64(pow10[9-digits]), i
 }
 
 // zone reads Z or ±hh:mm, which must be all there is, in seconds east.

@@ -1,6 +1,9 @@
 package event
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // featuresField reads the features if the model is known, and with it the
 // rules; else it notes where they are, for finish to read them.
@@ -72,6 +75,9 @@ func (d *Decoder) nameKey(t *nameTable, prev int32, i int) (id int32, predicted 
 	return id, id == next, after
 }
 
+// twice refuses a name which its object has already.
+//
+//go:noinline
 func (d *Decoder) twice(name string, i int) int {
 	return d.fail(Decode, i, "key %q occurs twice; parsers disagree on which one counts", shorten(name))
 }
@@ -86,9 +92,10 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 	if i < len(s) && s[i] == '}' {
 		i++
 	} else {
+		n := &t.names[0]
 		for prev := int32(0); ; {
-			id, after := t.names[prev].next, 0
-			n := &t.names[id]
+			id, after := n.next, 0
+			n = &t.names[id]
 			if n.token.at(s, i) && n.gen != t.gen { // as nameKey, without the call
 				n.gen, after = t.gen, skipSpace(s, i+n.token.n)
 			} else {
@@ -102,7 +109,7 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 				return d.fail(Limit, i, "more than %d features", d.limits.Features)
 			}
 			prev, seq = id, append(seq, id)
-			if n.plain && after < len(s) && (s[after]-'0' < 10 || s[after] == '-') { // most features, without a call more
+			if n.plain && after < len(s) && opensNumber[s[after]] { // most features, without a call more
 				var x float64
 				if x, i = parseNumber(s, after); i < 0 {
 					d.badNumber(after)
@@ -115,6 +122,9 @@ func (d *Decoder) featureObject(f *frame, t *nameTable) int {
 					return d.in(n.text)
 				}
 				b.values = append(b.values, v)
+			} else if n.plain && strings.HasPrefix(s[after:], "null") {
+				b.values = append(b.values, Value{})
+				i = after + len("null")
 			} else if i = d.feature(n, after); i < 0 {
 				return d.in(n.text)
 			}
@@ -152,7 +162,7 @@ func (d *Decoder) feature(n *name, i int) int {
 	if n.rule.action == Drop {
 		return d.skip(i, 2)
 	}
-	v, end := d.value(i, n.rule, 2)
+	v, end := d.value(i, &n.rule, 2)
 	if end < 0 {
 		return -1
 	}
@@ -165,14 +175,14 @@ func (d *Decoder) feature(n *name, i int) int {
 
 // value reads any value as a rule allows. Components of a Vector are left in
 // d.vector, which is nil for all others. depth is that of the object around it.
-func (d *Decoder) value(i int, r rule, depth int) (Value, int) {
+func (d *Decoder) value(i int, r *rule, depth int) (Value, int) {
 	s := d.s
 	d.vector = nil
 	if i >= len(s) {
 		return Value{}, d.badValue(i)
 	}
 	switch c := s[i]; {
-	case c == '-' || c-'0' < 10:
+	case opensNumber[c]:
 		return d.numberValue(i, r)
 	case c == '"':
 		t, end := d.text(i)
@@ -192,9 +202,16 @@ func (d *Decoder) value(i int, r rule, depth int) (Value, int) {
 	return Value{Kind: Invalid}, d.skip(i, depth) // objects, and what is no value
 }
 
+// The rules of values which no policy names. Rules go by pointer: to copy one
+// costs more than to read a bool.
+var (
+	counted     = rule{action: Count}
+	categorical = rule{action: Count, typ: CategoricalType}
+)
+
 // numberValue reads a number. As a category or a pseudonym its text counts,
 // not the nearest float64.
-func (d *Decoder) numberValue(i int, r rule) (Value, int) {
+func (d *Decoder) numberValue(i int, r *rule) (Value, int) {
 	s := d.s
 	x, end := parseNumber(s, i)
 	if end < 0 {
@@ -218,7 +235,7 @@ func (d *Decoder) numberValue(i int, r rule) (Value, int) {
 }
 
 // typed is a text as a rule allows it.
-func (d *Decoder) typed(t string, r rule) Value {
+func (d *Decoder) typed(t string, r *rule) Value {
 	if r.typ == NumericType || r.action == Bucket {
 		return Value{Kind: Invalid}
 	}
@@ -229,7 +246,7 @@ func (d *Decoder) typed(t string, r rule) Value {
 }
 
 // vectorValue reads an array of numbers; with anything else in it, it is Invalid.
-func (d *Decoder) vectorValue(i int, r rule, depth int) (Value, int) {
+func (d *Decoder) vectorValue(i int, r *rule, depth int) (Value, int) {
 	s, b := d.s, d.b
 	start, first := i, len(b.floats)
 	i = skipSpace(s, i+1)
@@ -238,7 +255,7 @@ func (d *Decoder) vectorValue(i int, r rule, depth int) (Value, int) {
 		return Value{Kind: Vector}, i + 1
 	}
 	for {
-		if i >= len(s) || s[i] != '-' && s[i]-'0' > 9 {
+		if i >= len(s) || !opensNumber[s[i]] {
 			b.floats = b.floats[:first]
 			return Value{Kind: Invalid}, d.skip(start, depth)
 		}
@@ -292,18 +309,25 @@ func (d *Decoder) scoreObject(ev *Event, t *nameTable, i int) int {
 	if i < len(s) && s[i] == '}' {
 		i++
 	} else {
+		n := &t.names[0]
 		for prev := int32(0); ; {
-			id, predicted, after := d.nameKey(t, prev, i)
-			if after < 0 {
-				return after
+			id, after := n.next, 0
+			n = &t.names[id]
+			if n.token.at(s, i) && n.gen != t.gen { // as nameKey, without the call
+				n.gen, after = t.gen, skipSpace(s, i+n.token.n)
+			} else {
+				predicted := false
+				if id, predicted, after = d.nameKey(t, prev, i); after < 0 {
+					return after
+				}
+				n, allPredicted = &t.names[id], allPredicted && predicted
 			}
 			if len(seq) >= d.limits.Features {
 				return d.fail(Limit, i, "more than %d scores", d.limits.Features)
 			}
-			prev, allPredicted = id, allPredicted && predicted
-			seq = append(seq, id)
+			prev, seq = id, append(seq, id)
 			if i = d.score(after); i < 0 {
-				return d.in(t.names[id].text)
+				return d.in(n.text)
 			}
 			i = skipSpace(s, i)
 			if i < len(s) && s[i] == ',' {
@@ -327,7 +351,7 @@ func (d *Decoder) scoreObject(ev *Event, t *nameTable, i int) int {
 func (d *Decoder) score(i int) int {
 	s := d.s
 	x, end := math.NaN(), 0
-	if i < len(s) && (s[i]-'0' < 10 || s[i] == '-') {
+	if i < len(s) && opensNumber[s[i]] {
 		if x, end = parseNumber(s, i); end < 0 {
 			return d.badNumber(i)
 		}
@@ -392,7 +416,7 @@ func (d *Decoder) segment(i int) (string, int) {
 	if i < len(d.s) && d.s[i] == '"' {
 		return d.short(i)
 	}
-	v, end := d.value(i, rule{action: Count, typ: CategoricalType}, 2)
+	v, end := d.value(i, &categorical, 2)
 	if end >= 0 && v.Kind == Invalid {
 		return "", d.fail(Schema, i, "must be a string, a number or a bool")
 	}

@@ -177,7 +177,7 @@ func (d *Decoder) field(f *frame, fd field, i int) int {
 	case fieldFeatures:
 		i = d.featuresField(f, i)
 	case fieldPrediction:
-		ev.Prediction, i = d.value(i, rule{action: Count}, 1)
+		ev.Prediction, i = d.value(i, &counted, 1)
 		f.prediction = d.vector
 	case fieldScores:
 		i = d.scores(f, i)
@@ -211,7 +211,7 @@ func (d *Decoder) labelField(ev *Event, fd field, i int) int {
 	case fieldName:
 		ev.Name, i = d.short(i)
 	case fieldLabel:
-		ev.Label, i = d.value(i, rule{action: Count}, 1)
+		ev.Label, i = d.value(i, &counted, 1)
 		if ev.Label.Kind == Vector {
 			ev.Label = Value{Kind: Invalid} // a label is one thing
 		}
@@ -271,11 +271,10 @@ func cut(t string, n int) string {
 
 // identifier reads a string or an integer, which is taken digit for digit.
 func (d *Decoder) identifier(i int) (string, int) {
-	s := d.s
-	if i >= len(s) || s[i] != '-' && s[i]-'0' > 9 {
-		if i < len(s) && s[i] == '"' {
-			return d.short(i)
-		}
+	if i < len(d.s) && d.s[i] == '"' {
+		return d.short(i)
+	}
+	if i >= len(d.s) || !opensNumber[d.s[i]] {
 		return "", d.wrongType(i, "a string or an integer")
 	}
 	t, end := d.version(i)
@@ -307,7 +306,7 @@ func (d *Decoder) version(i int) (string, int) {
 // float reads a number.
 func (d *Decoder) float(i int) (float64, int) {
 	s := d.s
-	if i >= len(s) || s[i] != '-' && s[i]-'0' > 9 {
+	if i >= len(s) || !opensNumber[s[i]] {
 		return 0, d.wrongType(i, "a number or null")
 	}
 	x, end := parseNumber(s, i)
@@ -337,7 +336,7 @@ func (d *Decoder) errorField(ev *Event, i int) int {
 		ev.Error, ev.Failed = t, t != ""
 		return end
 	}
-	v, end := d.value(i, rule{action: Count}, 1)
+	v, end := d.value(i, &counted, 1)
 	ev.Error = ""
 	ev.Failed = v.Kind == Invalid || v.Num != 0 || v.Str == "true"
 	return end

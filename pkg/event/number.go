@@ -60,6 +60,15 @@ func parseNumber(s string, i int) (x float64, end int) {
 	return x, j
 }
 
+// opensNumber marks the bytes with which a number begins. It is a table so that
+// the one branch on it does not depend on the sign, which is as random as data.
+var opensNumber = func() (t [256]bool) {
+	for _, c := range "-0123456789" {
+		t[c] = true
+	}
+	return t
+}()
+
 // shift8 holds the powers of ten by which up to eight digits move a number.
 var shift8 = [9]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
 

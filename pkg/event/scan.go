@@ -32,20 +32,24 @@ const (
 )
 
 // notPlain is 0 if all eight bytes of w are plain; else its lowest bit is the
-// highest of the first byte which is not. (The tests for less-than and equal
-// borrow from later bytes alone; Hacker's Delight, 6-1.)
+// highest of the first byte which is not: the subtractions borrow from later
+// bytes alone. Flipping bit 1 swaps quote (0x22) with the space below it, so that
+// one test for less than 0x21 finds quotes and control characters.
 func notPlain(w uint64) uint64 {
-	quote, slash := w^(ones*'"'), w^(ones*'\\')
-	return (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & highs
+	return (w | ((w ^ ones*2) - ones*0x21) | ((w ^ ones*'\\') - ones)) & highs
 }
 
 // plainEnd returns the index of the first byte from j on which is not plain.
 func plainEnd(s string, j int) int {
-	for j+8 <= len(s) {
-		if m := notPlain(load8(s, j)); m != 0 {
+	for j+16 <= len(s) { // two words a turn, for long texts such as trace ids
+		m, next := notPlain(load8(s, j)), notPlain(load8(s, j+8))
+		if m|next != 0 {
+			if m == 0 {
+				m, j = next, j+8
+			}
 			return j + bits.TrailingZeros64(m)/8
 		}
-		j += 8
+		j += 16
 	}
 	for j < len(s) && plainByte[s[j]] {
 		j++
@@ -264,8 +268,8 @@ func (d *Decoder) keep(buf []byte) string {
 
 // literal reads true, false or null at i.
 func (d *Decoder) literal(i int, word string) int {
-	if strings.HasPrefix(d.s[i:], word) {
-		return i + len(word)
+	if end := i + len(word); end <= len(d.s) && d.s[i:end] == word {
+		return end
 	}
 	return d.badValue(i)
 }

@@ -72,6 +72,9 @@ type order struct {
 	shape *Shape
 }
 
+// reset forgets every name.
+//
+//go:noinline
 func (t *nameTable) reset() {
 	t.names = append(t.names[:0], name{token: noToken})
 	t.index = map[string]int32{}
