@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -221,9 +222,7 @@ func read(t *testing.T, dir string) files {
 
 func (f files) clone() files {
 	out := files{}
-	for name, file := range f {
-		out[name] = file
-	}
+	maps.Copy(out, f)
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"os"
@@ -361,9 +362,7 @@ func cloneHeader(h map[string][]string) map[string][]string {
 		return nil
 	}
 	out := make(map[string][]string, len(h)+1)
-	for name, values := range h {
-		out[name] = values
-	}
+	maps.Copy(out, h)
 	return out
 }
 

@@ -104,9 +104,6 @@ type KPI struct {
 	Currency string    `json:"currency,omitempty"`
 }
 
-// Float is a number for the fields that may be absent.
-func Float(x float64) *float64 { return &x }
-
 func (p Prediction) head() event.Event {
 	e := event.New(event.Prediction)
 	e.ID, e.Model, e.Version = p.ID, p.Model, p.Version

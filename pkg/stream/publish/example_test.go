@@ -28,7 +28,7 @@ func Example() {
 	ack, err := client.Publish(ctx, publish.Prediction{
 		ID: "01JD7", Model: "fraud", Version: "42",
 		Features: map[string]any{"amount": 73.1, "country": "DE", "vip": false},
-		Answer:   "fraud", Scores: map[string]float64{"fraud": .87, "ok": .13}, LatencyMS: publish.Float(12.4),
+		Answer:   "fraud", Scores: map[string]float64{"fraud": .87, "ok": .13}, LatencyMS: new(12.4),
 	})
 	if err != nil {
 		log.Print(err)

@@ -59,7 +59,7 @@ func TestPublish(t *testing.T) {
 			`{"id":"a","time":"2026-01-01T00:00:00.000000005Z","model":"fraud","model_version":"1.10","variant":"canary","features":{"x":null,"y":2,"z":0.5},"prediction":1.5,"error":"slow","segments":{"channel":"app"}}`,
 		},
 		{
-			publish.Outcome{ID: "o", EntityID: "user", Name: "thumbs", Value: publish.Float(0)},
+			publish.Outcome{ID: "o", EntityID: "user", Name: "thumbs", Value: new(float64(0))},
 			"ml.outcomes._", "outcome:o",
 			`{"id":"o","name":"thumbs","value":0,"entity_id":"user"}`,
 		},
