@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/store"
 )
 
 // lowDisk is the free space below which the daemon is not ready.
-const lowDisk = 256 << 20
+const lowDisk = daemon.ReserveBytes
 
 // size writes bytes for people.
 func size(n uint64) string {
