@@ -167,6 +167,40 @@ func TestDedupAndLearning(t *testing.T) {
 	}
 }
 
+// Blocks longer than a value come back whole, also after one became shorter.
+func TestDetection(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	long := bytes.Repeat([]byte("0123456789"), 20_000)
+	commit(t, s, func(b *store.Batch) {
+		b.PutDetection("fraud", long)
+		b.PutDetection("fraud2", []byte("other"))
+		b.PutRows("fraud", 0, long)
+		b.PutRows("fraud", 1, []byte("one"))
+		b.PutRows("fraud2", 0, []byte("other"))
+	})
+	commit(t, s, func(b *store.Batch) {
+		b.PutDetection("fraud", []byte("short"))
+		b.PutRows("fraud", 0, long[:70_000])
+	})
+	check := func(model, state string, want map[int][]byte) {
+		t.Helper()
+		r, err := s.Resume()
+		must(t, err)
+		if got := string(r.Detection[model]); got != state {
+			t.Errorf("detection of %s: %.20q, want %q", model, got, state)
+		}
+		got, err := s.Rows(model)
+		must(t, err)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("rows of %s: %d blocks, want %d", model, len(got), len(want))
+		}
+	}
+	check("fraud", "short", map[int][]byte{0: long[:70_000], 1: []byte("one")})
+	commit(t, s, func(b *store.Batch) { b.DeleteDetection("fraud"); b.PutRows("fraud", 2, []byte("new")) })
+	check("fraud", "", map[int][]byte{2: []byte("new")})
+	check("fraud2", "other", map[int][]byte{0: []byte("other")})
+}
+
 func TestAlerts(t *testing.T) {
 	s := open(t, t.TempDir(), small())
 	a := alert.Series{Rule: "A", Key: drift.Key{Group: fraud, Signal: "amount"}}

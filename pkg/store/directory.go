@@ -35,10 +35,12 @@ type tally struct{ records, sum uint64 }
 var tables = [tableCount]string{
 	tableMeta, tableModel, tableOpen, tablePane, tableHour, tableEdges, tableDictionary,
 	tableBaseline, tableAlert, tableLedger, tableOwed, tableDead, tableDedup, tableLearning,
+	tableDetection, tableRows,
 }
 
 const (
-	tableCount     = 14
+	tableCount     = 16
+	tableCount2    = 14 // of schema 2: the tables after these were empty
 	directoryLen   = 8 + 16*tableCount
 	directoryBytes = int64(len(keyDirectory)) + envelopeLen + directoryLen + opOverhead // of a transaction
 )
@@ -112,11 +114,12 @@ func (d *directory) append(b []byte) []byte {
 // readDirectory reads the directory as a transaction sees it.
 func readDirectory(t *badger.Txn) (d directory, err error) {
 	err = read(t, []byte(keyDirectory), func(key, payload []byte) error {
-		if len(payload) != directoryLen {
+		known := (len(payload) - 8) / 16
+		if len(payload) != 8+16*known || known != tableCount && known != tableCount2 {
 			return fmt.Errorf("%w: the directory has %d bytes, want %d", ErrDamaged, len(payload), directoryLen)
 		}
 		d.generation = binary.BigEndian.Uint64(payload)
-		for i := range d.tables {
+		for i := range known {
 			d.tables[i] = tally{binary.BigEndian.Uint64(payload[8+16*i:]), binary.BigEndian.Uint64(payload[16+16*i:])}
 		}
 		return nil
@@ -245,12 +248,12 @@ func (s *Store) fault() error {
 }
 
 // enroll reads the directory and the hashes of what is rewritten. A store of
-// schema 1 has no directory: it gets one that describes what is there, in the
-// transaction that makes it schema 2.
+// schema 1 has no directory: it gets one that describes what is there. That of
+// schema 2 knows fewer tables. Both end in the transaction that raises the schema.
 func (s *Store) enroll() error {
-	found, migrate := directory{}, s.id.Schema < Schema
+	found, bare := directory{}, s.id.Schema < 2
 	err := s.db.View(func(t *badger.Txn) (err error) {
-		if !migrate {
+		if !bare {
 			if s.directory, err = readDirectory(t); errors.Is(err, ErrNotFound) {
 				return fmt.Errorf("%w: the directory is missing: %s", ErrDamaged, remedy)
 			} else if err != nil {
@@ -258,7 +261,7 @@ func (s *Store) enroll() error {
 			}
 		}
 		for i, table := range tables {
-			if migrate || rewritten(i) {
+			if bare || rewritten(i) {
 				if err := s.enrollTable(t, i, []byte(table), &found); err != nil {
 					return err
 				}
@@ -266,10 +269,13 @@ func (s *Store) enroll() error {
 		}
 		return nil
 	})
-	if err != nil || !migrate {
+	if err != nil || s.id.Schema == Schema {
 		return err
 	}
-	s.directory, s.id.Schema = found, Schema
+	if bare {
+		s.directory = found
+	}
+	s.id.Schema = Schema
 	raw, err := json.Marshal(s.id)
 	if err != nil {
 		return fmt.Errorf("encode identity: %w", err)

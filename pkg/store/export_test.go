@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/json"
+
 	badger "github.com/dgraph-io/badger/v4"
 
 	"driftd.dev/driftd/pkg/drift"
@@ -9,6 +11,11 @@ import (
 
 // Break closes Badger under the store, so that the next commit fails half way.
 func (s *Store) Break() error { return s.db.Close() }
+
+// SetIdentity writes the identity inside the store; body is its JSON.
+func (s *Store) SetIdentity(body json.RawMessage) error {
+	return s.write(func(w *writer) error { return w.set([]byte(keyStore), sealed([]byte(keyStore), body)) })
+}
 
 // DecodeWindow, DecodeBaseline and DecodeEntry read a record that passed its
 // checksum, as it would be found under the key.

@@ -68,6 +68,8 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutProgress(store.Progress{Stream: "ML", Seq: 9, Chain: chain})
 		b.PutDedup(3, []uint64{1, 0xfedcba9876543210})
 		b.PutLearning("fraud", 258, []byte("rows"))
+		b.PutDetection("fraud", []byte("detectors"))
+		b.PutRows("fraud", 7, []byte("scores"))
 	})
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))
 	_, err = s.Sweep(t.Context(), store.Retention{Ledger: time.Hour}, map[string]time.Time{"": epoch.Add(48 * time.Hour)}, epoch)
@@ -109,13 +111,13 @@ func TestKeyMapIsGolden(t *testing.T) {
 		}
 		return nil
 	})
-	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/"} {
+	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/"} {
 		if !tables[table] {
 			t.Errorf("nothing is in table %s", table)
 		}
 	}
-	if len(tables) != 14 {
-		t.Errorf("%d tables, the key map names 14", len(tables))
+	if len(tables) != 16 {
+		t.Errorf("%d tables, the key map names 16", len(tables))
 	}
 	golden := filepath.Join("testdata", "keys.golden")
 	if *update {

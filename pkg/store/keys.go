@@ -11,7 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 2. Every key is two bytes of table, then
+// The whole map of the store, schema 3. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
 //	field    bytes
@@ -40,6 +40,9 @@ import (
 //	x/ name(receiver) u64(seq)          JSON: DeadLetter
 //	u/ u32(slot)                        ids seen, 8 bytes each, big-endian
 //	r/ name(model) u64(n)               bytes: learning chunk n of the model
+//	f/ name(model) u16(chunk)           bytes: what detection knows of the model
+//	k/ name(model) u32(block) u16(chunk)
+//	                                    bytes: rows of the model's calibration list
 //
 // Every value is an envelope, so that a flipped bit, a value under a foreign
 // key and a truncated value are told apart from data:
@@ -67,6 +70,8 @@ const (
 	tableDead       = "x/"
 	tableDedup      = "u/"
 	tableLearning   = "r/"
+	tableDetection  = "f/"
+	tableRows       = "k/"
 
 	keyStore     = tableMeta + "store"
 	keyProgress  = tableMeta + "progress"

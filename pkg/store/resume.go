@@ -20,6 +20,7 @@ type Resume struct {
 	Alerts    []Alert            // ascending by series
 	Dedup     []DedupSlot        // ascending by slot
 	Learning  []LearningChunk    // ascending by model and number
+	Detection map[string][]byte  // by model, as PutDetection kept it
 }
 
 // A DedupSlot is one chunk of the ids seen.
@@ -56,6 +57,9 @@ func (s *Store) Resume() (*Resume, error) {
 			return err
 		}
 		if r.Dedup, err = dedup(t); err != nil {
+			return err
+		}
+		if r.Detection, err = detection(t); err != nil {
 			return err
 		}
 		r.Learning, err = learning(t)

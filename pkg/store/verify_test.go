@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,37 +120,58 @@ func TestVerifyCanBeStopped(t *testing.T) {
 	}
 }
 
-// A store of schema 1 has no directory. It gets one that describes what is there,
-// once; a store of schema 2 without one is damaged.
-func TestMigrationFromSchema1(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, small())
-	everything(t, s)
-	want := verify(t, s)
-	must(t, s.Close())
-	older := func(id store.Identity) []byte {
-		id.Schema = 1
-		body, err := json.Marshal(id)
-		must(t, err)
-		return body
+// A store of schema 1 has no directory: it gets one that describes what is there.
+// That of schema 2 knows no detection. Both are migrated once; a store of today's
+// schema without a directory is damaged.
+func TestMigration(t *testing.T) {
+	tests := []struct {
+		schema int
+		undo   func(*badger.Txn) error // what later schemas brought
+	}{
+		{1, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) }},
+		{2, func(txn *badger.Txn) error {
+			item, err := txn.Get([]byte("m/directory"))
+			must(t, err)
+			value, err := item.ValueCopy(nil)
+			must(t, err)
+			return txn.Set([]byte("m/directory"), seal([]byte("m/directory"), value[5:5+8+14*16]))
+		}},
 	}
-	raw(t, dir, func(txn *badger.Txn) error {
-		must(t, txn.Delete([]byte("m/directory")))
-		return txn.Set([]byte("m/store"), seal([]byte("m/store"), older(s.Identity())))
-	})
-	must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), older(s.Identity()), 0o600))
-	s = open(t, dir, small())
-	if got := verify(t, s); !got.OK() || got.Records != want.Records || s.Identity().Schema != 2 {
-		t.Errorf("migrated to schema %d with %d records, want 2 with %d; damaged %+v", s.Identity().Schema, got.Records, want.Records, got.Damaged)
-	}
-	must(t, s.Close())
-	sidecar(t, dir, func(id *store.Identity) {
-		if id.Schema != 2 {
-			t.Errorf("STORE.json says schema %d", id.Schema)
-		}
-	})
-	raw(t, dir, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) })
-	if _, err := store.Open(dir, small()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "directory is missing") {
-		t.Errorf("open without a directory: %v, want ErrDamaged", err)
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("from %d", test.schema), func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, small())
+			everything(t, s)
+			commit(t, s, func(b *store.Batch) { b.DeleteDetection("fraud") })
+			want := verify(t, s)
+			older := s.Identity()
+			older.Schema = test.schema
+			body, err := json.Marshal(older)
+			must(t, err)
+			must(t, s.SetIdentity(body))
+			must(t, s.Close())
+			raw(t, dir, test.undo)
+			must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), body, 0o600))
+			s = open(t, dir, small())
+			if got := verify(t, s); !got.OK() || got.Records != want.Records || s.Identity().Schema != store.Schema {
+				t.Errorf("migrated to schema %d with %d records, want %d with %d; damaged %+v", s.Identity().Schema, got.Records, store.Schema, want.Records, got.Damaged)
+			}
+			commit(t, s, func(b *store.Batch) { b.PutDetection("fraud", []byte("new")) })
+			must(t, s.Close())
+			sidecar(t, dir, func(id *store.Identity) {
+				if id.Schema != store.Schema {
+					t.Errorf("STORE.json says schema %d", id.Schema)
+				}
+			})
+			s = open(t, dir, small())
+			if got := verify(t, s); !got.OK() || got.Records != want.Records+1 {
+				t.Errorf("%d records after one more, want %d; damaged %+v", got.Records, want.Records+1, got.Damaged)
+			}
+			must(t, s.Close())
+			raw(t, dir, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) })
+			if _, err := store.Open(dir, small()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "directory is missing") {
+				t.Errorf("open without a directory: %v, want ErrDamaged", err)
+			}
+		})
 	}
 }

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+// PutDetection keeps what detection knows of a model, over what was put before.
+func (b *Batch) PutDetection(model string, state []byte) { b.long(detectionKey(model), state) }
+
+// DeleteDetection forgets what detection knows of a model, its rows too.
+func (b *Batch) DeleteDetection(model string) {
+	b.drop(detectionKey(model))
+	b.DeleteRows(model)
+}
+
+// PutRows keeps a block of a model's calibration list, over what the block held.
+func (b *Batch) PutRows(model string, block int, rows []byte) {
+	b.long(binary.BigEndian.AppendUint32(rowsKey(model), uint32(block)), rows)
+}
+
+// DeleteRows forgets a model's calibration list.
+func (b *Batch) DeleteRows(model string) { b.drop(rowsKey(model)) }
+
+func detectionKey(model string) []byte { return appendName([]byte(tableDetection), model) }
+
+func rowsKey(model string) []byte { return appendName([]byte(tableRows), model) }
+
+// Rows returns the blocks of a model's calibration list by their number.
+func (s *Store) Rows(model string) (map[int][]byte, error) {
+	blocks := map[int][]byte{}
+	err := s.view(func(t *badger.Txn) error {
+		return scanLong(t, rowsKey(model), nil, func(key, record []byte) error {
+			k := readKey(key)
+			k.name()
+			blocks[int(k.u32())] = bytes.Clone(record)
+			return k.end(key)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the calibration list of model %s: %w", model, err)
+	}
+	return blocks, nil
+}
+
+func detection(t *badger.Txn) (all map[string][]byte, err error) {
+	all = map[string][]byte{}
+	err = scanLong(t, []byte(tableDetection), nil, func(key, record []byte) error {
+		k := readKey(key)
+		all[k.name()] = bytes.Clone(record)
+		return k.end(key)
+	})
+	return all, err
+}
