@@ -125,7 +125,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"newer sidecar", func(t *testing.T, dir string) { sidecar(t, dir, func(id *store.Identity) { id.Schema++ }) }, store.ErrNewerSchema},
 		{"newer inside", func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "STORE.json")))
-			raw(t, dir, func(txn *badger.Txn) error { return txn.Set([]byte(meta), seal([]byte(meta), fmt.Appendf(nil, `{"schema":%d}`, store.Schema+1))) })
+			raw(t, dir, func(txn *badger.Txn) error {
+				return txn.Set([]byte(meta), seal([]byte(meta), fmt.Appendf(nil, `{"schema":%d}`, store.Schema+1)))
+			})
 		}, store.ErrNewerSchema},
 		{"schema 0", func(t *testing.T, dir string) {
 			raw(t, dir, func(txn *badger.Txn) error { return txn.Set([]byte(meta), seal([]byte(meta), []byte(`{}`))) })
