@@ -31,6 +31,7 @@ type Options struct {
 	// MetricsPublic lets MetricsHandler answer everybody, whatever Access says.
 	MetricsPublic bool
 	Pane          time.Duration           // windows are sums of panes of this length; 0: 1 minute
+	Sizes         []time.Duration         // of the windows that rules see
 	SeriesLimit   int                     // most series on /metrics; 0: 100,000
 	Extra         map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
 	Now           func() time.Time        // wall clock, for "-24h"; nil: time.Now

@@ -162,8 +162,9 @@ func (r *request) groups(model string) (Query, error) {
 // size reads a window's length.
 func (r *request) size(name string) (time.Duration, error) {
 	size, err := r.span(name, time.Hour)
-	if err == nil && (size%r.server.Pane != 0 || size > drift.RollupSize && size%drift.RollupSize != 0 || size > 366*24*time.Hour) {
-		err = badParameter(name, r.text(name), fmt.Sprintf("must be a multiple of %s, above 1h of whole hours, and at most 366d", formatDuration(r.server.Pane)))
+	whole := size <= drift.RollupSize || size%drift.RollupSize == 0 // what is older than the panes can be added up
+	if err == nil && (size%r.server.Pane != 0 || !whole && !slices.Contains(r.server.Sizes, size) || size > 366*24*time.Hour) {
+		err = badParameter(name, r.text(name), fmt.Sprintf("must be a multiple of %s, above 1h of whole hours or one of windows.sizes, and at most 366d", formatDuration(r.server.Pane)))
 	}
 	return size, err
 }

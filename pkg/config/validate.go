@@ -218,8 +218,6 @@ func (v *validator) windows(c *Config) {
 		switch {
 		case size <= 0 || w.Pane > 0 && size%w.Pane != 0:
 			v.fault(path, "%s is no multiple of windows.pane (%s)", size, w.Pane)
-		case size > hour && size%hour != 0:
-			v.fault(path, "%s is longer than an hour and no multiple of it: it is summed from hourly rollups", size)
 		case size > 31*day:
 			v.fault(path, "%s is too long: 31d at most", size)
 		case i > 0 && size <= w.Sizes[i-1]:

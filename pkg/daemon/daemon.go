@@ -128,33 +128,16 @@ func (l *loop) restoreBooks() error {
 	return nil
 }
 
-// closed is drift.Snapshot.Closed: the sum of a group's closed panes, from the
-// rollups as far as these go.
-func (d *Daemon) closed(g drift.Group, from, to time.Time) (*drift.Window, error) {
-	whole := to.Truncate(drift.RollupSize)
-	if whole.Before(from) {
-		whole = from
+// closed is drift.Snapshot.Closed: the sum of a group's panes or rollups.
+func (d *Daemon) closed(g drift.Group, from, to time.Time, unit time.Duration) (*drift.Window, error) {
+	windows, err := d.Store.Windows(store.Query{
+		Model: g.Model, Version: g.Version, Variants: []event.Variant{g.Variant}, Segment: g.Segment, From: from, To: to, Size: unit,
+	})
+	if err != nil {
+		return nil, err
 	}
-	var parts []*drift.Window
-	for _, q := range []store.Query{
-		{From: from, To: whole, Size: drift.RollupSize},
-		{From: whole, To: to, Size: d.Spec.Pane},
-	} {
-		if !q.From.Before(q.To) {
-			continue
-		}
-		q.Model, q.Version, q.Variants, q.Segment = g.Model, g.Version, []event.Variant{g.Variant}, g.Segment
-		windows, err := d.Store.Windows(q)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range windows {
-			if w.Group == g { // a query for version "" gives every version
-				parts = append(parts, w)
-			}
-		}
-	}
-	return drift.Sum(parts)
+	// A query for version "" gives every version.
+	return drift.Sum(slices.DeleteFunc(windows, func(w *drift.Window) bool { return w.Group != g }))
 }
 
 // restoreReports computes the last reports again, so that a restart leaves no

@@ -86,7 +86,7 @@ func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err er
 	if i.Daemon, err = New(o); err != nil {
 		return nil, err
 	}
-	return i, i.listen(ctx, c, x)
+	return i, i.listen(ctx, c, x, o)
 }
 
 func (i *Instance) onClose(name string, undo func() error) {
@@ -302,7 +302,7 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 }
 
 // listen opens the HTTP addresses.
-func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error {
+func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Options) error {
 	in, err := i.ingest(c)
 	if err != nil {
 		return err
@@ -313,7 +313,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras) error
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
 		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
-		ExternalURL: c.HTTP.ExternalURL, Pane: c.Windows.Pane.Std(), SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
+		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
 	}

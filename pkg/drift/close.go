@@ -11,6 +11,7 @@ import (
 // A span is one length of windows: seen by rules, kept as rollup, or both.
 type span struct {
 	length int64
+	unit   int64 // what they are sums of: panes or rollups
 	rules  bool
 	rollup bool
 }
@@ -19,10 +20,10 @@ type span struct {
 func (s *Spec) spans() []span {
 	var out []span
 	for _, d := range s.Sizes {
-		out = append(out, span{length: int64(d), rules: true, rollup: d == RollupSize})
+		out = append(out, span{length: int64(d), unit: int64(s.Unit(d)), rules: true, rollup: d == RollupSize})
 	}
 	if !slices.Contains(s.Sizes, RollupSize) {
-		out = append(out, span{length: int64(RollupSize), rollup: true})
+		out = append(out, span{length: int64(RollupSize), unit: int64(s.Pane), rollup: true})
 	}
 	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.length, b.length) })
 	return out
@@ -99,7 +100,7 @@ func (g *Engine) closePanes(m *model, end int64) {
 		grp.panes = slices.Delete(grp.panes, 0, 1)
 		g.panes = append(g.panes, w)
 		for i, s := range g.spans {
-			if s.length <= int64(RollupSize) {
+			if s.unit == int64(g.spec.Pane) {
 				g.sum(m, grp, i, w)
 			}
 		}
@@ -107,8 +108,6 @@ func (g *Engine) closePanes(m *model, end int64) {
 }
 
 // sum adds a closed pane or rollup to the window of span i that closes next.
-// Windows longer than a rollup are sums of rollups: it is less to add, and it
-// is what the store has when a restart adds them up again.
 func (g *Engine) sum(m *model, grp *group, i int, w *Window) {
 	if grp.sums[i] == nil {
 		end := m.next[i]
@@ -139,8 +138,13 @@ func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
 			continue
 		}
 		g.hours = append(g.hours, w)
+		if s.length == int64(g.spec.Pane) {
+			continue // added already, as a pane
+		}
 		for longer := i + 1; longer < len(g.spans); longer++ {
-			g.sum(m, grp, longer, w)
+			if g.spans[longer].unit == s.length {
+				g.sum(m, grp, longer, w)
+			}
 		}
 	}
 	if s.rules && (len(windows) > 0 || end > m.started) {

@@ -32,8 +32,8 @@ type Snapshot struct {
 	Seen      [][]uint64
 	// Closed returns the sum of what is closed of a group in [from, to), nil if
 	// there is nothing: what the windows that are open hold so far. It must add
-	// up in the order of time: rollups for whole hours, panes for the rest.
-	Closed func(g Group, from, to time.Time) (*Window, error)
+	// up windows of length unit, panes or rollups, in the order of time.
+	Closed func(g Group, from, to time.Time, unit time.Duration) (*Window, error)
 }
 
 // Restore fills a new engine with the state of a checkpoint.
@@ -114,13 +114,11 @@ func (g *Engine) restoreGroup(m *model, gs GroupState, s Snapshot) error {
 	grp.lastSeen = nanos(gs.LastSeen)
 	for i, span := range g.spans {
 		from, to := m.next[i]-span.length, m.closed
-		if span.length > int64(RollupSize) {
-			to = floor(to, int64(RollupSize)) // it is a sum of rollups
-		}
+		to = floor(to, span.unit)
 		if from >= to {
 			continue
 		}
-		w, err := s.Closed(gs.Group, time.Unix(0, from).UTC(), time.Unix(0, to).UTC())
+		w, err := s.Closed(gs.Group, time.Unix(0, from).UTC(), time.Unix(0, to).UTC(), time.Duration(span.unit))
 		if err != nil {
 			return err
 		}

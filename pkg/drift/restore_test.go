@@ -193,7 +193,9 @@ func TestRestoreRefusesWhatDoesNotFit(t *testing.T) {
 		return s
 	}
 	failing := good
-	failing.Closed = func(drift.Group, time.Time, time.Time) (*drift.Window, error) { return nil, fmt.Errorf("disk") }
+	failing.Closed = func(drift.Group, time.Time, time.Time, time.Duration) (*drift.Window, error) {
+		return nil, fmt.Errorf("disk")
+	}
 	failing.Models = model(func(m *drift.ModelState) { m.Watermark = m.Watermark.Add(2 * time.Minute) }).Models
 	chunks := model(func(m *drift.ModelState) { s := *m.Sample; s.Chunks = 2; m.Sample = &s })
 	damaged := good

@@ -87,8 +87,6 @@ func (s Spec) Validate() error {
 	fault(len(s.Sizes) == 0, "no window sizes")
 	for i, size := range s.Sizes {
 		fault(size <= 0 || s.Pane > 0 && size%s.Pane != 0, "window size %v is not a multiple of the pane %v", size, s.Pane)
-		fault(size > RollupSize && size%RollupSize != 0, "window size %v is longer than %v and not a multiple of it", size, RollupSize)
-		fault(size > 0 && size < RollupSize && RollupSize%size != 0, "window size %v does not divide %v", size, RollupSize)
 		fault(size > longestWindow, "window size %v is longer than %v", size, longestWindow)
 		fault(slices.Contains(s.Sizes[:i], size), "window size %v is listed twice", size)
 	}
@@ -98,6 +96,15 @@ func (s Spec) Validate() error {
 	fault(s.Sample.MinSpan < 0 || s.Sample.Bytes < 1, "a sample of %d bytes over %v cannot be taken", s.Sample.Bytes, s.Sample.MinSpan)
 	fault(s.DedupIDs < 0, "dedup ids %d is negative", s.DedupIDs)
 	return errors.Join(faults...)
+}
+
+// Unit returns the length of the windows that those of a size are sums of: of
+// rollups where whole ones fit, for it is less to add, and otherwise of panes.
+func (s *Spec) Unit(size time.Duration) time.Duration {
+	if size > RollupSize && size%RollupSize == 0 {
+		return RollupSize
+	}
+	return s.Pane
 }
 
 // model returns the ModelSpec that applies to a model.

@@ -68,7 +68,7 @@ func value(e *event.Event, x any) event.Value {
 func testSpec() drift.Spec {
 	s := drift.DefaultSpec()
 	s.Lateness = time.Minute
-	s.Sizes = []time.Duration{5 * time.Minute, time.Hour, 3 * time.Hour}
+	s.Sizes = []time.Duration{5 * time.Minute, time.Hour, 100 * time.Minute, 3 * time.Hour}
 	s.DedupIDs = 10_000
 	return s
 }
@@ -222,17 +222,15 @@ func (w *world) snapshot() drift.Snapshot {
 	return s
 }
 
-// closed is the Snapshot's: rollups for whole hours, panes for the rest.
-func (w *world) closed(g drift.Group, from, to time.Time) (*drift.Window, error) {
-	whole := to.Truncate(drift.RollupSize)
-	var parts []*drift.Window
-	for _, h := range w.hours {
-		if h.Group == g && !h.Start.Before(from) && !h.End.After(whole) {
-			parts = append(parts, h)
-		}
+// closed is the Snapshot's.
+func (w *world) closed(g drift.Group, from, to time.Time, unit time.Duration) (*drift.Window, error) {
+	kept := w.panes
+	if unit == drift.RollupSize {
+		kept = w.hours
 	}
-	for _, p := range w.panes {
-		if p.Group == g && !p.Start.Before(from) && !p.End.After(to) && (whole.Before(from) || !p.Start.Before(whole)) {
+	var parts []*drift.Window
+	for _, p := range kept {
+		if p.Group == g && !p.Start.Before(from) && !p.End.After(to) {
 			parts = append(parts, p)
 		}
 	}
