@@ -18,6 +18,7 @@ type Config struct {
 	Features  map[string]Feature `json:"features" jsonschema:"overrides by feature name, for every model; compare reads them too"`
 	Defaults  Defaults           `json:"defaults" jsonschema:"what holds for every model that does not say otherwise"`
 	Models    []Model            `json:"models" jsonschema:"models, by name or glob; the first entry that matches a model is its own"`
+	Detection Detection          `json:"detection" jsonschema:"how drift is found within a budget of false pages"`
 	Budgets   []Budget           `json:"budgets" jsonschema:"how many pages people can bear, shared by the models they own"`
 	Rules     []Rule             `json:"rules" jsonschema:"alerting rules"`
 	Routes    Route              `json:"routes" jsonschema:"which alert goes to which receiver"`
@@ -137,6 +138,7 @@ type Baselines struct {
 // Feature overrides what is otherwise known about a feature.
 type Feature struct {
 	Type    FeatureType  `json:"type" jsonschema:"auto: strings and booleans are categories and numbers are numeric"`
+	Weight  float64      `json:"weight" jsonschema:"share of the model's budget, relative to 1 of the others; 0: its drift never pages"`
 	Privacy *PrivacyRule `json:"privacy,omitempty" jsonschema:"what may be kept of it; overrides privacy.fields"`
 }
 
@@ -166,7 +168,16 @@ type Model struct {
 	Segments       []Segmentation     `json:"segments,omitempty" jsonschema:"ways to cut its traffic; replaces the default ones"`
 	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive"`
 	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
+	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
+}
+
+// Detection says how drift is found within a budget of false pages, in windows
+// of windows.decide.
+type Detection struct {
+	Reference int      `json:"reference" jsonschema:"windows that show what is normal before drift can page, 168 to 2016"`
+	MinEvents int      `json:"min_events" jsonschema:"a window with fewer events waits for the next one"`
+	Interval  Duration `json:"interval" jsonschema:"time between two messages about one incident"`
 }
 
 // Budget is how many pages one group of people can bear.

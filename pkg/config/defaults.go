@@ -46,13 +46,15 @@ func Default() *Config {
 		Privacy:   Privacy{Default: "count"},
 		Baselines: Baselines{MinRows: 10_000, MinSpan: day, MaxRows: 200_000},
 		Discover:  true,
+		Detection: Detection{Reference: 672, MinEvents: 50, Interval: 6 * hour},
 		Defaults:  Defaults{LabelHorizon: 30 * day},
 	}
 }
 
 // What a list's element holds before its keys are read.
 func (r *Rule) setDefaults()      { r.Reference, r.Severity = "baseline", "ticket" }
-func (f *Feature) setDefaults()   { f.Type = "auto" }
+func (f *Feature) setDefaults()   { f.Type, f.Weight = "auto", 1 }
+func (m *Model) setDefaults()     { m.Weight = 1 }
 func (p *PagerDuty) setDefaults() { p.URL = PagerDutyURL }
 
 // complete fills in what depends on other settings.

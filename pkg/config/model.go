@@ -12,6 +12,8 @@ type ModelSettings struct {
 	Segments       []Segmentation
 	LabelHorizon   Duration
 	Capture        Capture
+	Weight         float64            // of the budget, relative to 1
+	Weights        map[string]float64 // of features, where they are not 1
 }
 
 // Model returns what holds for the model of this name.
@@ -23,11 +25,16 @@ func (c *Config) Model(name string) ModelSettings {
 		Segments:      c.Defaults.Segments,
 		LabelHorizon:  c.Defaults.LabelHorizon,
 		Capture:       c.Defaults.Capture,
+		Weight:        1,
+		Weights:       map[string]float64{},
 	}
+	out.weigh(c.Features)
 	m := c.model(name)
 	if m == nil {
 		return out
 	}
+	out.Weight = m.Weight
+	out.weigh(m.Features)
 	out.Listed, out.PrimaryMetrics = true, m.PrimaryMetrics
 	if m.Owner != "" {
 		out.Owner = m.Owner
@@ -48,6 +55,16 @@ func (c *Config) Model(name string) ModelSettings {
 		out.Capture = *m.Capture
 	}
 	return out
+}
+
+func (s *ModelSettings) weigh(features map[string]Feature) {
+	for name, f := range features {
+		if f.Weight != 1 {
+			s.Weights[name] = f.Weight
+		} else {
+			delete(s.Weights, name)
+		}
+	}
 }
 
 // Admits reports whether events of a model are counted: it is listed, or models

@@ -43,6 +43,7 @@ func (c *Config) faults() Faults {
 	v.privacy(c)
 	v.models(c)
 	v.budgets(c)
+	v.detection(c)
 	v.rules(c, true)
 	v.route("routes", c.Routes, c, true)
 	v.receivers(c)
@@ -289,6 +290,7 @@ func (v *validator) privacyRule(path string, r PrivacyRule) {
 
 func (v *validator) features(path string, features map[string]Feature) {
 	for name, f := range features {
+		v.weight(join(path, name)+".weight", f.Weight)
 		if f.Privacy != nil {
 			v.privacyRule(join(path, name)+".privacy", *f.Privacy)
 		}
@@ -308,6 +310,7 @@ func (v *validator) models(c *Config) {
 		v.budget(path+".budget", m.Budget, c)
 		v.segments(path+".segments", m.Segments)
 		v.features(path+".features", m.Features)
+		v.weight(path+".weight", m.Weight)
 		if m.Capture != nil {
 			v.share(path+".capture.share", m.Capture.Share)
 		}
@@ -345,6 +348,31 @@ func (v *validator) budgets(c *Config) {
 		}
 	}
 }
+
+// The bounds of detect.Config, which is checked again where it is used.
+const leastReference, mostReference = 168, 2016
+
+func (v *validator) detection(c *Config) {
+	d := c.Detection
+	if d.Reference < leastReference || d.Reference > mostReference {
+		v.fault("detection.reference", "%d windows: what is normal needs %d to %d of them", d.Reference, leastReference, mostReference)
+	}
+	if d.MinEvents < 1 {
+		v.fault("detection.min_events", "a window without events says nothing: 1 at least")
+	}
+	if d.Interval < 0 {
+		v.fault("detection.interval", "%s is negative", d.Interval)
+	}
+}
+
+func (v *validator) weight(path string, weight float64) {
+	if !(weight >= 0 && weight <= maxWeight) {
+		v.fault(path, "expected a weight from 0 to %d, found %v", int(maxWeight), weight)
+	}
+}
+
+// maxWeight is far beyond what a budget can tell apart.
+const maxWeight = 1e6
 
 // named checks that a name is there and new.
 func (v *validator) named(path, name, what string, first map[string]bool) {
