@@ -9,11 +9,11 @@ type Window struct {
 }
 
 // An Alert is the body of a KindAlert entry: a rule started or stopped firing
-// on one series. It is the JSON of driftd.alerts.<model> less what a Delivery
+// on one series, or drift was found within a budget. It is the JSON of driftd.alerts.<model> less what a Delivery
 // adds (id, ledger_seq, ledger_hash).
 type Alert struct {
 	Type         string             `json:"type"`   // "alert"
-	Status       string             `json:"status"` // "firing" or "resolved"
+	Status       string             `json:"status"` // "firing" or "resolved"; "noted" of a KindNote
 	Rule         string             `json:"rule"`
 	Model        string             `json:"model"`
 	ModelVersion string             `json:"model_version,omitempty"`
@@ -30,6 +30,35 @@ type Alert struct {
 	Labels       map[string]string  `json:"labels,omitempty"`
 	Annotations  map[string]string  `json:"annotations,omitempty"`
 	DedupKey     string             `json:"dedup_key"` // the id of the entry that started to fire
+
+	// Of drift that was found within a budget, not by a rule.
+	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved" or "noted"
+	Budget   string    `json:"budget,omitempty"`
+	Findings []Finding `json:"findings,omitempty"`
+	// Detectable is the shift, in standard deviations of a signal, that this
+	// window alone would have shown; it could not have seen less. 0: unknown.
+	Detectable float64 `json:"detectable,omitempty"`
+}
+
+// A Finding is what one detector saw: one component of one signal. Effects are
+// measured from Since to the end of the alert's window.
+type Finding struct {
+	Signal    string    `json:"signal"`
+	Component string    `json:"component"` // "location", "spread", "categories", "unseen", "missing", "non_finite" or "failed"
+	Level     string    `json:"level"`     // "page", "ticket" or "record"
+	Lowered   bool      `json:"lowered,omitempty"`
+	Since     time.Time `json:"since"`  // when the change began
+	Reason    string    `json:"reason"` // one clause for people
+	Distance  float64   `json:"distance"`
+	PSI       float64   `json:"psi"` // debiased
+	Share     float64   `json:"share,omitempty"`
+	Baseline  float64   `json:"baseline_share,omitempty"`
+	N         uint64    `json:"n"`
+	Direction int       `json:"direction,omitempty"` // 1 greater, -1 smaller
+	LogR      float64   `json:"log_r"`               // evidence, in nats
+	Threshold float64   `json:"threshold"`           // the log_r from which on it is an alarm
+	EValue    float64   `json:"e_value"`
+	Connected bool      `json:"connected,omitempty"` // no alarm by itself: it moved with the others
 }
 
 // Evidence is what an auditor needs to compute a decision again.

@@ -17,6 +17,7 @@ type Kind string
 // The kinds of entries and the type of their bodies.
 const (
 	KindAlert    Kind = "alert"    // Alert: a rule started or stopped firing
+	KindNote     Kind = "note"     // Alert: a change that is too small to tell anybody
 	KindRetrain  Kind = "retrain"  // Retrain: a model should be trained again
 	KindRollback Kind = "rollback" // Rollback: traffic should return to an earlier version
 	KindPromote  Kind = "promote"  // Rollback: traffic should move to a later version

@@ -36,7 +36,7 @@ func Notifies(e ledger.Entry) bool {
 	switch e.Kind {
 	case ledger.KindAlert, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote:
 		return true
-	case ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch:
+	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch:
 	}
 	return false
 }
@@ -47,7 +47,7 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 	m := Message{Kind: e.Kind, Severity: "info", Seq: e.Seq, Link: entryLink(externalURL, e.Seq)}
 	var err error
 	switch e.Kind {
-	case ledger.KindAlert:
+	case ledger.KindAlert, ledger.KindNote:
 		err = describe(e, &m, describeAlert)
 	case ledger.KindRetrain:
 		err = describe(e, &m, describeRetrain)
@@ -82,6 +82,10 @@ func decode[B any](e ledger.Entry) (body B, err error) {
 
 func describeAlert(a ledger.Alert, m *Message) {
 	m.Status, m.Severity, m.Window = a.Status, a.Severity, a.Window
+	if a.Change != "" {
+		describeDrift(a, m)
+		return
+	}
 	where := modelPhrase(a.Model, a.ModelVersion, a.Variant, a.Segment)
 	subject, verb := "Model "+where, "breaks rule "+a.Rule
 	what := a.Model

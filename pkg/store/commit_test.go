@@ -173,6 +173,7 @@ func TestDetection(t *testing.T) {
 	long := bytes.Repeat([]byte("0123456789"), 20_000)
 	commit(t, s, func(b *store.Batch) {
 		b.PutDetection("fraud", long)
+		b.PutFit("fraud", []byte("season"))
 		b.PutDetection("fraud2", []byte("other"))
 		b.PutRows("fraud", 0, long)
 		b.PutRows("fraud", 1, []byte("one"))
@@ -182,12 +183,12 @@ func TestDetection(t *testing.T) {
 		b.PutDetection("fraud", []byte("short"))
 		b.PutRows("fraud", 0, long[:70_000])
 	})
-	check := func(model, state string, want map[int][]byte) {
+	check := func(model, state, fit string, want map[int][]byte) {
 		t.Helper()
 		r, err := s.Resume()
 		must(t, err)
-		if got := string(r.Detection[model]); got != state {
-			t.Errorf("detection of %s: %.20q, want %q", model, got, state)
+		if got := r.Detection[model]; string(got.State) != state || string(got.Fit) != fit {
+			t.Errorf("detection of %s: %.20q and %q, want %q and %q", model, got.State, got.Fit, state, fit)
 		}
 		got, err := s.Rows(model)
 		must(t, err)
@@ -195,10 +196,10 @@ func TestDetection(t *testing.T) {
 			t.Errorf("rows of %s: %d blocks, want %d", model, len(got), len(want))
 		}
 	}
-	check("fraud", "short", map[int][]byte{0: long[:70_000], 1: []byte("one")})
+	check("fraud", "short", "season", map[int][]byte{0: long[:70_000], 1: []byte("one")})
 	commit(t, s, func(b *store.Batch) { b.DeleteDetection("fraud"); b.PutRows("fraud", 2, []byte("new")) })
-	check("fraud", "", map[int][]byte{2: []byte("new")})
-	check("fraud2", "other", map[int][]byte{0: []byte("other")})
+	check("fraud", "", "", map[int][]byte{2: []byte("new")})
+	check("fraud2", "other", "", map[int][]byte{0: []byte("other")})
 }
 
 func TestAlerts(t *testing.T) {

@@ -8,8 +8,25 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// PutDetection keeps what detection knows of a model, over what was put before.
-func (b *Batch) PutDetection(model string, state []byte) { b.long(detectionKey(model), state) }
+// A Detection is what detection knows of a model besides its calibration list:
+// what changes with each window, and what a reference period taught.
+type Detection struct{ State, Fit []byte }
+
+// The parts of a Detection, as keys name them.
+const (
+	partState byte = iota
+	partFit
+)
+
+// PutDetection keeps the state of a model's detection, over what was put before.
+func (b *Batch) PutDetection(model string, state []byte) {
+	b.long(append(detectionKey(model), partState), state)
+}
+
+// PutFit keeps the fit of a model's detection, over what was put before.
+func (b *Batch) PutFit(model string, fit []byte) {
+	b.long(append(detectionKey(model), partFit), fit)
+}
 
 // DeleteDetection forgets what detection knows of a model, its rows too.
 func (b *Batch) DeleteDetection(model string) {
@@ -46,11 +63,21 @@ func (s *Store) Rows(model string) (map[int][]byte, error) {
 	return blocks, nil
 }
 
-func detection(t *badger.Txn) (all map[string][]byte, err error) {
-	all = map[string][]byte{}
+func detections(t *badger.Txn) (all map[string]Detection, err error) {
+	all = map[string]Detection{}
 	err = scanLong(t, []byte(tableDetection), nil, func(key, record []byte) error {
 		k := readKey(key)
-		all[k.name()] = bytes.Clone(record)
+		model := k.name()
+		d := all[model]
+		switch k.take(1)[0] {
+		case partState:
+			d.State = bytes.Clone(record)
+		case partFit:
+			d.Fit = bytes.Clone(record)
+		default:
+			k.err = errKey
+		}
+		all[model] = d
 		return k.end(key)
 	})
 	return all, err

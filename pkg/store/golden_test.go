@@ -69,6 +69,7 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutDedup(3, []uint64{1, 0xfedcba9876543210})
 		b.PutLearning("fraud", 258, []byte("rows"))
 		b.PutDetection("fraud", []byte("detectors"))
+		b.PutFit("fraud", []byte("season"))
 		b.PutRows("fraud", 7, []byte("scores"))
 	})
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))

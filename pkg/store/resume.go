@@ -14,13 +14,13 @@ import (
 type Resume struct {
 	Fresh     bool // nothing has been committed yet
 	Progress  Progress
-	Models    []drift.ModelState // ascending by name
-	Open      []*drift.Window    // open panes, ascending by group and start
-	Baselines []*drift.Baseline  // ascending by id
-	Alerts    []Alert            // ascending by series
-	Dedup     []DedupSlot        // ascending by slot
-	Learning  []LearningChunk    // ascending by model and number
-	Detection map[string][]byte  // by model, as PutDetection kept it
+	Models    []drift.ModelState   // ascending by name
+	Open      []*drift.Window      // open panes, ascending by group and start
+	Baselines []*drift.Baseline    // ascending by id
+	Alerts    []Alert              // ascending by series
+	Dedup     []DedupSlot          // ascending by slot
+	Learning  []LearningChunk      // ascending by model and number
+	Detection map[string]Detection // by model
 }
 
 // A DedupSlot is one chunk of the ids seen.
@@ -59,7 +59,7 @@ func (s *Store) Resume() (*Resume, error) {
 		if r.Dedup, err = dedup(t); err != nil {
 			return err
 		}
-		if r.Detection, err = detection(t); err != nil {
+		if r.Detection, err = detections(t); err != nil {
 			return err
 		}
 		r.Learning, err = learning(t)
