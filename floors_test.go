@@ -22,7 +22,7 @@ import (
 const module = "driftd.dev/driftd/"
 
 var (
-	core  = []string{"event", "stats", "drift", "alert", "lifecycle", "label", "ledger", "sim"}
+	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "lifecycle", "label", "ledger", "sim"}
 	edges = []string{"store", "stream", "notify", "api", "dataset"}
 )
 
@@ -30,14 +30,16 @@ var (
 // or an import that is not listed, fails the test. Tests may import anything.
 var floors = map[string][]string{
 	// core: pure; no I/O, no goroutine, no clock, no chance
-	"event":     {},
-	"stats":     {},
-	"ledger":    {},
-	"drift":     {"event", "stats"},
-	"sim":       {"event"},
-	"label":     {"event", "stats"},
-	"alert":     {"drift", "stats"},
-	"lifecycle": {"drift", "alert", "label", "stats"},
+	"event":        {},
+	"stats":        {},
+	"ledger":       {},
+	"drift":        {"event", "stats"},
+	"sim":          {"event"},
+	"label":        {"event", "stats"},
+	"detect":       {"drift", "stats"},
+	"alert":        {"drift", "stats"},
+	"lifecycle":    {"drift", "alert", "label", "stats"},
+	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench
 	// edges: one technology each, and none knows another
 	"store":          core,
 	"stream":         {"event"},

@@ -97,23 +97,34 @@ func compareSignal(p *Part, ref *Reference, s *Signal, w *Window) SignalReport {
 	return out
 }
 
-// compareNumeric compares on the window's edges, which the reference's contain
-// unless an unrelated baseline has come since.
+// compareNumeric compares on the edges that both sides have.
 func compareNumeric(ref *Reference, cur *stats.Numeric) stats.Shift {
-	base := ref.Numeric
+	base, aligned, ok := ref.Align(cur)
+	if !ok {
+		return stats.UndefinedShift(cur.N, ref.Numeric.N)
+	}
+	return stats.CompareNumeric(base, aligned, within(ref.PSI, cur.Edges), ref.Ties)
+}
+
+// Align returns a numeric reference and a window's values on the same edges:
+// the window's, which the reference's contain unless an unrelated baseline has
+// come since, or else those that both have. ok is false where one side was never
+// counted.
+func (r *Reference) Align(cur *stats.Numeric) (base, aligned *stats.Numeric, ok bool) {
+	base = r.Numeric
 	if cur.Edges == nil || base.Edges == nil {
-		return stats.UndefinedShift(cur.N, base.N)
+		return nil, nil, false
 	}
-	if !base.Edges.Same(cur.Edges) {
-		common := intersect(base.Edges, cur.Edges)
-		coarseBase, err1 := base.Coarsen(common)
-		coarseCur, err2 := cur.Coarsen(common)
-		if err1 != nil || err2 != nil {
-			return stats.UndefinedShift(cur.N, base.N)
-		}
-		base, cur = coarseBase, coarseCur
+	if base.Edges.Same(cur.Edges) {
+		return base, cur, true
 	}
-	return stats.CompareNumeric(base, cur, within(ref.PSI, cur.Edges), ref.Ties)
+	common := intersect(base.Edges, cur.Edges)
+	base, err := base.Coarsen(common)
+	if err != nil {
+		return nil, nil, false
+	}
+	aligned, err = cur.Coarsen(common)
+	return base, aligned, err == nil
 }
 
 func percent(x float64) string { return fmt.Sprintf("%.3g %%", 100*x) }

@@ -1,0 +1,122 @@
+package detect
+
+import (
+	"fmt"
+	"math"
+
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/stats"
+)
+
+// effectOf measures how far a detector's component moved in a report's window.
+func effectOf(p *drift.Part, r *drift.Report, d Detector) Effect {
+	m := newMeter(p, r.Window, d.Signal)
+	if m.ref == nil || m.cur != nil && m.cur.Type != m.ref.Type {
+		return Effect{}
+	}
+	if d.Component.rate() {
+		return m.rateEffect(d.Component)
+	}
+	got := m.measure(d.Component)
+	if m.cur == nil || got.value != got.value {
+		return Effect{}
+	}
+	e := Effect{N: m.cur.Values()}
+	for i := range r.Signals {
+		if s := &r.Signals[i]; s.Name == d.Signal {
+			e.PSI = finite(s.PSIDebiased)
+		}
+	}
+	if d.Component == Categories {
+		e.Distance = finite(float64(got.gross))
+		return e
+	}
+	e.Distance, e.Sign = finite(m.ks), sign(float64(got.value))
+	return e
+}
+
+// rateEffect compares the share in the window with that in the baseline.
+func (m *meter) rateEffect(c Component) Effect {
+	k, n, p0, ok := m.rate(c)
+	if !ok || n == 0 {
+		return Effect{}
+	}
+	e := Effect{N: n, Share: float64(k) / float64(n), Baseline: p0}
+	e.Distance, e.Sign = math.Abs(e.Share-p0), sign(e.Share-p0)
+	of := m.part.Rows
+	if c == Unseen {
+		of = m.ref.Values()
+	}
+	hits := min(of, uint64(math.Round(p0*float64(of))))
+	e.PSI = finite(stats.NewPSI([]uint64{hits, of - hits}, []uint64{k, n - k}).Debiased)
+	return e
+}
+
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return x
+}
+
+func sign(x float64) int {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}
+
+// level says what an effect of a component is worth.
+func (g *Gates) level(e Effect, c Component) Level {
+	switch {
+	case g.Page.passed(e, c):
+		return Page
+	case g.Ticket.passed(e, c):
+		return Ticket
+	}
+	return Record
+}
+
+func (g Gate) passed(e Effect, c Component) bool {
+	return e.Distance >= g.Distance || e.PSI >= g.PSI && (!c.rate() || e.Distance >= g.Rate)
+}
+
+// reason is the finding in one clause.
+func (f *Finding) reason() string {
+	e, text := &f.Effect, f.Signal
+	switch f.Component {
+	case Location:
+		text += direction(e.Sign, " moved up", " moved down", " moved")
+	case Spread:
+		text += direction(e.Sign, " spread out", " drew together", " changed its spread")
+	case Categories:
+		text += " changed its mix"
+	case Unseen:
+		text += ": values unknown to the baseline"
+	case Missing:
+		text += " is missing"
+	case NonFinite:
+		text += " is not finite"
+	case Failed:
+		text += " rate"
+	}
+	if f.Component.rate() {
+		text += fmt.Sprintf(" in %.3g %% of events (%.3g %% in the baseline)", 100*e.Share, 100*e.Baseline)
+	} else {
+		text += fmt.Sprintf(" by a distance of %.3g (psi_debiased %.3g)", e.Distance, e.PSI)
+	}
+	return text + fmt.Sprintf(" since %s, n %d", f.Since.UTC().Format("2006-01-02 15:04"), e.N)
+}
+
+func direction(sign int, up, down, neither string) string {
+	switch sign {
+	case 1:
+		return up
+	case -1:
+		return down
+	}
+	return neither
+}

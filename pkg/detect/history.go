@@ -1,0 +1,156 @@
+package detect
+
+import (
+	"fmt"
+	"math"
+
+	"driftd.dev/driftd/pkg/drift"
+)
+
+// Learn returns the state of a model whose past is known: windows of the whole
+// model before now, ascending, counted on the edges of the baseline that p is the
+// whole of. With MinReference of them and more the reference period is over at
+// once, and all that fit are used, beyond Config.Reference too; with fewer the
+// state goes on learning. Windows that Step would not look at are left out, and
+// small ones are added up, as Step does. The Rows are to be stored beside the
+// state.
+//
+// The error is a defect: windows that do not fit together.
+func Learn(c *Config, baseline string, p *drift.Part, windows []*drift.Window) (*State, *Rows, error) {
+	s := NewState(c, baseline, p)
+	raw := &Rows{Width: rawWidth(len(s.live))}
+	var small *drift.Window
+	for _, w := range windows {
+		if small != nil {
+			sum, err := drift.Sum([]*drift.Window{small, w})
+			if err != nil {
+				return nil, nil, fmt.Errorf("history of model %s: %w", c.Model, err)
+			}
+			w = sum
+		}
+		small = nil
+		if o := s.look(c, nil, p, w); o.Skip == "" {
+			for j, m := range o.measures {
+				s.live[j].gross = max(s.live[j].gross, finite32(m.gross))
+			}
+			raw.Put(int(s.rows), rawRow(o.middle(), o.measures))
+			s.rows++
+		} else if !s.carry.IsZero() {
+			small = w
+		}
+	}
+	most := min(MaxRows, max(MinReference, MaxReferenceBytes/4/max(1, len(s.live))))
+	if drop := raw.Len() - most; drop > 0 {
+		raw.Data = raw.Data[drop*raw.Width:]
+		s.rows = uint32(most)
+	}
+	if raw.Len() < MinReference {
+		return s, raw, nil
+	}
+	return s, s.freeze(c, raw), nil
+}
+
+func finite32(x float32) float32 { return float32(finite(float64(x))) }
+
+// Inherit returns the state of a model that changes its baseline, or of a version
+// that takes over from another, so that it is watched at once: detectors that
+// both know keep their season, scale, memory and calibration list, but not their
+// level, which is the new baseline's; others take the typical scale of their
+// component and begin their list. Its alarms keep the budget as far as the new
+// traffic varies as the old did, which nobody has measured: Status.Inherited says
+// so until a reference period of its own, which Learn can give it. A state that
+// has judged nothing yet has nothing to give: the new one begins to learn.
+//
+// The incident of old is not taken over; see [State.Close].
+func Inherit(old *State, rows *Rows, c *Config, baseline string, p *drift.Part) (*State, *Rows) {
+	s := NewState(c, baseline, p)
+	if !old.fit.Frozen || old.fit.Window != c.Window {
+		return s, &Rows{Width: rawWidth(len(s.live))}
+	}
+	from := make([]int, len(s.live)) // index in old, -1 for none
+	k := 0
+	for j, d := range s.fit.Detectors {
+		for k < len(old.fit.Detectors) && old.fit.Detectors[k].Compare(d) < 0 {
+			k++
+		}
+		from[j] = -1
+		if k < len(old.fit.Detectors) && old.fit.Detectors[k] == d {
+			from[j] = k
+		}
+	}
+	typical := old.fit.typical()
+	s.fit.Frozen, s.fit.Inherited, s.fit.params = true, true, make([]param, len(from))
+	list := &Rows{Width: len(from), Data: make([]float32, len(from)*rows.Len())}
+	for j, k := range from {
+		if k < 0 {
+			s.fit.params[j] = typical[s.fit.Detectors[j].Component]
+		} else {
+			s.fit.params[j] = old.fit.params[k]
+			s.fit.params[j].season[0] -= s.fit.params[j].meanSeason()
+		}
+		for i := range rows.Len() {
+			list.Row(i)[j] = unmeasured.value
+			if k >= 0 {
+				list.Row(i)[j] = rows.Row(i)[k]
+			}
+		}
+	}
+	s.law, s.rows, s.calibrated = old.law, old.rows, old.calibrated
+	s.last, s.carry = old.last, old.carry
+	return s, list
+}
+
+// meanSeason returns what the season adds over a week.
+func (p *param) meanSeason() float32 { return p.season[0] + p.season[1]*2/7 }
+
+// typical returns, by component, the mean scale and memory of the detectors.
+func (f *Fit) typical() (out [components]param) {
+	var count [components]float32
+	for j, d := range f.Detectors {
+		count[d.Component]++
+		out[d.Component].tau2 += f.params[j].tau2
+		out[d.Component].gross = max(out[d.Component].gross, f.params[j].gross)
+		for k, phi := range f.params[j].phi {
+			out[d.Component].phi[k] += phi
+		}
+	}
+	for c := range out {
+		n := max(1, count[c])
+		out[c].tau2 /= n
+		for k := range out[c].phi {
+			out[c].phi[k] /= n
+		}
+	}
+	return out
+}
+
+// A Standing is how near a detector is to an alarm.
+type Standing struct {
+	Detector
+	LogR      float64 `json:"log_r"` // evidence, in nats; 0 for none
+	Threshold float64 `json:"threshold"`
+	Level     Level   `json:"level"`
+	Known     bool    `json:"known,omitempty"` // acknowledged
+}
+
+// Standings returns every detector's evidence, ascending by signal and component.
+func (s *State) Standings(c *Config) []Standing {
+	out := make([]Standing, len(s.live))
+	for j, w := range c.weights(s.fit.Detectors) {
+		l := &s.live[j]
+		out[j] = Standing{
+			Detector: s.fit.Detectors[j], LogR: math.Log(max(1, l.mean())), Level: l.level, Known: l.known,
+			Threshold: s.law.threshold(math.Log(c.level()) - math.Log(max(w, math.SmallestNonzeroFloat64))),
+		}
+	}
+	return out
+}
+
+// Explain returns what a window could not have seen, in words: "" if nothing was
+// looked at.
+func (o *Outcome) Explain() string {
+	if o.Skip != "" {
+		return ""
+	}
+	return fmt.Sprintf("this window could not have seen less than %.2g sd", o.Detectable)
+}

@@ -1,0 +1,247 @@
+package detect
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/stats"
+)
+
+const (
+	calmZ       = 1.5 // a detector within it is quiet
+	calmWindows = 3   // in a row that let an incident end
+	maxFindings = 50
+	connected   = 0.05 // false discovery rate of what is listed beside alarms
+)
+
+// Settle decides what the alarms of a window are worth. reports are parallel to
+// o.Spans: the comparison with p, the whole of the baseline, of the sum of the
+// panes from there to o.End; nil where there are none any more. It must be called
+// for every Outcome, and its Row stored.
+func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Report) Decision {
+	if o.Skip != "" {
+		return Decision{}
+	}
+	findings := s.findings(c, o, p, reports)
+	risen := s.raise(findings)
+	var d Decision
+	if len(risen) > 0 {
+		if report := reports[risen[0].span]; report != nil {
+			risen = append(risen, s.connections(c, p, report, findings)...)
+		}
+		d.Changes = append(d.Changes, s.tell(c, o, risen)...)
+	} else if s.incident != nil && s.incident.Untold > 0 && o.End.Sub(s.incident.Told) >= c.Interval {
+		d.Changes = append(d.Changes, s.told(o, Extended, nil))
+	}
+	s.calm(o)
+	if change, over := s.resolve(o); over {
+		d.Changes = append(d.Changes, change)
+	}
+	s.keep(c, o, &d)
+	return d
+}
+
+// findings measures the effect of every alarm, the heaviest first.
+func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.Report) []Finding {
+	var out []Finding
+	for _, a := range o.Alarms {
+		f := Finding{Alarm: a, Level: Record}
+		if r := reports[a.span]; r != nil {
+			f.Effect = effectOf(p, r, a.Detector)
+			f.Level = c.Gates.level(f.Effect, a.Component)
+			if a.Gross {
+				f.Level = Page
+			}
+			if f.Level == Page && !r.Approved {
+				f.Level, f.Lowered = Ticket, true
+			}
+		}
+		f.Reason = f.reason()
+		out = append(out, f)
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
+	return out
+}
+
+// raise sets the level of every detector with a finding, and returns the
+// findings that are heavier than what was known before.
+func (s *State) raise(findings []Finding) []Finding {
+	var risen []Finding
+	for _, f := range findings {
+		l := &s.live[f.index]
+		if f.Level <= l.level {
+			continue
+		}
+		l.level, l.known, l.calm = f.Level, false, 0
+		risen = append(risen, f)
+	}
+	return risen
+}
+
+// connections lists the detectors that moved too, though they are no alarms: by
+// e-BH over the evidence of all (Wang & Ramdas 2022), an incident's false
+// discoveries are a twentieth. An effect of ticket size is asked for as well.
+func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings []Finding) []Finding {
+	e := make([]float64, len(s.live))
+	for j := range s.live {
+		e[j] = s.live[j].eValue()
+	}
+	var out []Finding
+	for j, level := range stats.EBH(e) {
+		found := slices.ContainsFunc(findings, func(f Finding) bool { return f.index == j })
+		if level > connected || found || s.live[j].held() {
+			continue
+		}
+		d := s.fit.Detectors[j]
+		f := Finding{
+			Alarm:     Alarm{Detector: d, Since: r.Window.Start, LogR: math.Log(max(1, s.live[j].mean())), index: j},
+			Connected: true, Level: Record, Effect: effectOf(p, r, d),
+		}
+		if c.Gates.level(f.Effect, d.Component) < Ticket {
+			continue
+		}
+		f.Reason = f.reason()
+		out = append(out, f)
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.LogR, a.LogR) })
+	return out
+}
+
+// tell puts risen findings into the incident and says what has changed.
+func (s *State) tell(c *Config, o *Outcome, risen []Finding) []Change {
+	level := risen[0].Level // the heaviest
+	if level < Ticket {
+		return []Change{{Kind: Noted, At: o.End, New: risen, Reason: risen[0].Reason}}
+	}
+	// The evidence of a page is spent.
+	for _, f := range risen {
+		if f.Level == Page {
+			l := &s.live[f.index]
+			l.evidence, l.over = evidence{}, 0
+		}
+	}
+	kind := Extended
+	switch {
+	case s.incident == nil:
+		kind = Opened
+		s.incident = &Incident{Opened: o.End, Since: risen[0].Since}
+	case level > s.incident.Level:
+		kind = Raised
+	}
+	s.incident.add(risen)
+	s.incident.Level = max(s.incident.Level, level)
+	if kind == Extended && (s.incident.Untold == 0 || o.End.Sub(s.incident.Told) < c.Interval) {
+		return nil
+	}
+	return []Change{s.told(o, kind, risen)}
+}
+
+// told makes the change; an extension tells what has come since the last note.
+func (s *State) told(o *Outcome, kind ChangeKind, findings []Finding) Change {
+	if kind == Extended {
+		all := s.incident.Findings
+		findings = all[len(all)-min(len(all), s.incident.Untold):]
+	}
+	s.incident.Told, s.incident.Untold = o.End, 0
+	reason := findings[0].Reason
+	if n := len(findings) - 1; n > 0 {
+		reason += fmt.Sprintf("; and %d more", n)
+	}
+	return Change{Kind: kind, At: o.End, Incident: s.incident.clone(), New: slices.Clone(findings), Reason: reason}
+}
+
+// add appends findings; one of a detector that is listed already replaces it.
+func (i *Incident) add(risen []Finding) {
+	for _, f := range risen {
+		i.Since = earlier(i.Since, f.Since)
+		if at := slices.IndexFunc(i.Findings, func(g Finding) bool { return g.Detector == f.Detector }); at >= 0 {
+			if at >= len(i.Findings)-i.Untold {
+				i.Untold--
+			}
+			i.Findings = slices.Delete(i.Findings, at, at+1)
+		}
+		if len(i.Findings) == maxFindings {
+			i.More++
+			continue
+		}
+		i.Findings = append(i.Findings, f)
+		i.Untold++
+	}
+}
+
+func (i *Incident) clone() Incident {
+	out := *i
+	out.Findings = slices.Clone(i.Findings)
+	return out
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// calm counts the quiet windows of detectors that people know of, and releases
+// those that had enough. Each goes by itself: of a hundred detectors that are
+// quiet again, one is beyond 1.5 by chance in nearly every window.
+func (s *State) calm(o *Outcome) {
+	for j := range s.live {
+		l := &s.live[j]
+		if !l.held() {
+			continue
+		}
+		quiet := l.run == 0
+		if s.fit.Frozen && o.z != nil {
+			if math.IsNaN(o.z[j]) {
+				continue
+			}
+			quiet = quiet && math.Abs(o.z[j]) < calmZ
+		}
+		if !quiet {
+			l.calm = 0
+		} else if l.calm++; l.calm == calmWindows {
+			l.release()
+		}
+	}
+}
+
+// resolve ends an incident that no detector holds open.
+func (s *State) resolve(o *Outcome) (Change, bool) {
+	for j := range s.live {
+		if l := &s.live[j]; l.held() && !l.known {
+			return Change{}, false
+		}
+	}
+	return s.Close(o.End, fmt.Sprintf("every detector was quiet for %d windows", calmWindows))
+}
+
+// keep makes the row that the window adds to the list, and ends the reference
+// period when it is long enough.
+func (s *State) keep(c *Config, o *Outcome, d *Decision) {
+	if s.fit.Frozen {
+		d.Slot, d.Row = int(s.rows%MaxRows), slices.Clone(o.residual)
+		for j := range d.Row {
+			if s.live[j].held() || s.live[j].run > 0 {
+				d.Row[j] = unmeasured.value
+			}
+		}
+		s.rows++
+		return
+	}
+	for j := range o.measures {
+		if s.live[j].held() {
+			o.measures[j] = unmeasured
+		}
+	}
+	d.Slot, d.Row = int(s.rows), rawRow(o.middle(), o.measures)
+	s.rows++
+	if int(s.rows) >= c.reference(len(s.live)) {
+		all := Rows{Width: len(d.Row), Data: slices.Concat(o.rows.Data, d.Row)}
+		d.Row, d.Rows = nil, s.freeze(c, &all)
+	}
+}
