@@ -140,6 +140,7 @@ func (v *Vars) signal(n uint64, rep *drift.Report, sr *drift.SignalReport) {
 		return
 	}
 	v.set(varM, float64(sr.M))
+	v.set(varReferenceMissing, sr.ReferenceMissing)
 	v.set(varPSI, sr.PSI)
 	v.set(varPSIRaw, sr.PSIRaw)
 	v.set(varPSIDebiased, sr.PSIDebiased)

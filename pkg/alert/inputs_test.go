@@ -52,7 +52,7 @@ func TestInputsOfAFeature(t *testing.T) {
 	}
 	want := map[string]float64{ // chi2_p, unseen_ratio and latency_p99 are NaN in the report
 		"n": 900, "m": 50_000, "psi": 0.31, "psi_raw": 0.33, "psi_debiased": 0.3, "psi_p": 0.001, "noise_floor": 0.01,
-		"ks_lo": 0.12, "ks_hi": 0.13, "ks_p": 0.002, "js": 0.05, "hellinger": 0.1, "w1_clipped_sd": 0.2, "missing_ratio": 0.1, "mean": 1,
+		"ks_lo": 0.12, "ks_hi": 0.13, "ks_p": 0.002, "js": 0.05, "hellinger": 0.1, "reference_missing_ratio": 0, "w1_clipped_sd": 0.2, "missing_ratio": 0.1, "mean": 1,
 		"drifting_features": 3, "error_ratio": 0.01, "events": 1000, "latency_p50": 10, "latency_p95": 20,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

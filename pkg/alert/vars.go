@@ -25,6 +25,7 @@ const (
 	varHellinger
 	varW1ClippedSD
 	varMissingRatio
+	varReferenceMissing
 	varUnseenRatio
 	varMean
 	varDriftingFeatures
@@ -59,6 +60,7 @@ var catalogue = [variables]struct {
 	varHellinger:        {name: "hellinger", feature: true, reference: true},
 	varW1ClippedSD:      {name: "w1_clipped_sd", feature: true, reference: true},
 	varMissingRatio:     {name: "missing_ratio", feature: true},
+	varReferenceMissing: {name: "reference_missing_ratio", feature: true, reference: true},
 	varUnseenRatio:      {name: "unseen_ratio", feature: true, reference: true},
 	varMean:             {name: "mean", feature: true},
 	varDriftingFeatures: {name: "drifting_features", reference: true},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
@@ -27,8 +28,9 @@ type Snapshot struct {
 	LastCommit time.Time // wall clock, zero before the first
 	Notifier   Notifier
 	Account    *drift.Account
-	Models     []Model // ascending by name
-	Alerts     []Alert // not inactive
+	Models     []Model  // ascending by name
+	Alerts     []Alert  // not inactive
+	Budgets    []Budget // ascending by name
 	Rules      []*alert.Rule
 	Heartbeat  time.Time
 	// LastEvaluated is the wall clock time at which rules were evaluated last.
@@ -96,6 +98,32 @@ type Model struct {
 	Owner    string
 	Baseline *drift.Baseline // nil while learning
 	Reports  []Report
+	Drift    *Drift // nil if the model has no budget
+}
+
+// A Drift is how the drift of a model is judged.
+type Drift struct {
+	Budget string
+	Pages  float64 // that drift of this model may cost in the budget's period
+	Per    time.Duration
+	Status *detect.Status // nil until the model has a baseline
+}
+
+// A Budget is how many false pages some people can bear, and what was drawn from it.
+type Budget struct {
+	Name     string
+	Receiver string
+	Pages    float64
+	Per      time.Duration
+	Models   int
+	Spent    []SpentPage // in the last period of event time, the oldest first
+}
+
+// A SpentPage is one page drawn from a budget, false or not.
+type SpentPage struct {
+	At    time.Time // event time
+	Model string
+	Rule  string
 }
 
 // A Report is the last report of one group and window length. Its Window holds

@@ -198,7 +198,7 @@ type Rule struct {
 	Feature       string            `json:"feature,omitempty" jsonschema:"features, by name or glob"`
 	Reference     Reference         `json:"reference" jsonschema:"what a window is compared with"`
 	Window        Duration          `json:"window" jsonschema:"closed windows of this size are looked at; windows.decide if absent"`
-	Expr          string            `json:"expr" config:"required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
+	Expr          string            `json:"expr" config:"required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio reference_missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
 	For           Hold              `json:"for" jsonschema:"how long the condition must hold before it fires: consecutive windows (2) or event time (10m)"`
 	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves"`
 	Clear         string            `json:"clear,omitempty" jsonschema:"condition under which it is clear; the opposite of expr if absent"`

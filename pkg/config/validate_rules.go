@@ -15,6 +15,9 @@ func (v *validator) rules(c *Config, whole bool) {
 	for i, r := range c.Rules {
 		path := fmt.Sprintf("rules[%d]", i)
 		v.named(path+".alert", r.Alert, "rule", first)
+		if slices.Contains(alert.OwnRules, r.Alert) {
+			v.fault(path+".alert", "%q is the name of one of driftd's own alerts: choose another", r.Alert)
+		}
 		for key, pattern := range map[string]string{
 			"model": r.Model, "version": r.Version, "variant": r.Variant, "segment": r.Segment, "feature": r.Feature,
 		} {

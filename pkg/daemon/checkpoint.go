@@ -41,6 +41,7 @@ func (l *loop) due() bool {
 type commit struct {
 	batch    *store.Batch
 	fresh    int // of loop.fresh, how many it makes durable
+	puts     int // of loop.puts
 	progress store.Progress
 	snapshot *api.Snapshot // of the state that it makes durable
 	firing   []firingAlert // of the same
@@ -113,7 +114,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second, l.halves()})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second, l.halves(), l.spent})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -122,7 +123,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.pending.Err(); err != nil {
 		return nil, err
 	}
-	c := &commit{batch: l.pending, fresh: len(l.fresh), progress: l.progress, snapshot: l.view(), firing: slices.Collect(maps.Values(l.firing)), waiting: l.waiting, done: make(chan error, 1)}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), puts: len(l.puts), progress: l.progress, snapshot: l.view(), firing: slices.Collect(maps.Values(l.firing)), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
 	l.counted = 0
 	return c, nil
@@ -169,7 +170,7 @@ func (l *loop) committed(err error) error {
 	}
 	c.batch.Reset()
 	l.idle, l.lastCommit = c.batch, time.Now()
-	l.fresh = append(l.fresh[:0], l.fresh[c.fresh:]...)
+	l.fresh, l.puts = slices.Delete(l.fresh, 0, c.fresh), slices.Delete(l.puts, 0, c.puts)
 	c.snapshot.LastCommit = l.now
 	l.snapshot.Store(c.snapshot)
 	l.fires.Store(&c.firing)
@@ -188,6 +189,7 @@ type books struct {
 	Firing   map[string]firingAlert     `json:"firing,omitempty"` // by dedup key
 	Second   int64                      `json:"second,omitempty"`
 	Halves   []byte                     `json:"halves,omitempty"` // of predictions, as event.Joiner writes them
+	Spent    map[string][]spentPage     `json:"spent,omitempty"`  // pages, by budget
 }
 
 // halves returns what the joiner holds, nil if it never held anything.

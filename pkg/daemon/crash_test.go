@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"driftd.dev/driftd/pkg/daemon"
@@ -98,6 +100,14 @@ func (w *world) account(st *store.Store) (a account) {
 	}
 	for _, m := range r.Models {
 		line("model", m)
+	}
+	for _, model := range slices.Sorted(maps.Keys(r.Detection)) {
+		d := r.Detection[model]
+		rows, err := st.Rows(model)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		line("detection "+model, []any{xxhash.Sum64(d.State), xxhash.Sum64(d.Fit), string(d.Notes), len(rows), xxhash.Sum64String(fmt.Sprint(rows))})
 	}
 	for _, alert := range r.Alerts {
 		line("alert", alert)

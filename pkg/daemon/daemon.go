@@ -78,6 +78,7 @@ func (d *Daemon) restore() (*loop, error) {
 	l := &loop{
 		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
+		watches: map[string]*watch{}, spent: map[string][]spentPage{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{}, firing: map[string]firingAlert{},
 		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
 	}
@@ -88,6 +89,7 @@ func (d *Daemon) restore() (*loop, error) {
 		l.states[rule] = map[string]map[alert.Series]alert.State{}
 		l.moving = l.moving || rule.Spec().Reference != alert.ReferenceBaseline
 	}
+	l.moving = l.moving || d.Detection.Budget != nil
 	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
 	for _, c := range r.Learning {
 		snapshot.Samples[c.Model] = append(snapshot.Samples[c.Model], c.Data)
@@ -101,6 +103,9 @@ func (d *Daemon) restore() (*loop, error) {
 	if err := l.restoreStates(r.Alerts); err != nil {
 		return nil, err
 	}
+	if err := l.restoreWatches(r.Detection); err != nil {
+		return nil, err
+	}
 	return l, l.restoreReports()
 }
 
@@ -108,7 +113,7 @@ func (l *loop) restoreBooks() error {
 	if l.progress.Seq == 0 && len(l.progress.Counters) == 0 {
 		return nil
 	}
-	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Firing: l.firing}
+	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Firing: l.firing, Spent: l.spent}
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
 		return fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}

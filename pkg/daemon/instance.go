@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/event"
@@ -204,8 +205,11 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 	if err != nil {
 		return o, err
 	}
+	if len(c.Budgets) > 0 {
+		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
+	}
 	o = Options{
-		Spec: c.DriftSpec(), Decoder: decoder, Tick: c.TickSubject(), Rules: rules, Routes: routes,
+		Spec: c.DriftSpec(), Detection: detection(c), Decoder: decoder, Tick: c.TickSubject(), Rules: rules, Routes: routes,
 		Owner: func(model string) string { return c.Model(model).Owner },
 		Store: i.Store, Source: reader, Status: reader.Status, Link: i.Conn.Status, DeadLetters: publisher, Receivers: receivers,
 		Checkpoint: x.Checkpoint, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(), Version: x.Version, Log: x.Log,
@@ -218,6 +222,26 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 		o.Ticker = ticker{publisher, o.Tick}
 	}
 	return o, nil
+}
+
+// detection says how drift is found within the configured budgets.
+func detection(c *config.Config) Detection {
+	d := Detection{
+		Window: c.Windows.Decide.Std(), Reference: c.Detection.Reference, MinEvents: uint64(c.Detection.MinEvents), Interval: c.Detection.Interval.Std(),
+	}
+	if len(c.Budgets) == 0 {
+		return d
+	}
+	d.Budget = func(model string) *Budget {
+		m := c.Model(model)
+		i := slices.IndexFunc(c.Budgets, func(b config.Budget) bool { return b.Name == m.Budget })
+		if i < 0 {
+			return nil
+		}
+		b := c.Budgets[i]
+		return &Budget{Name: b.Name, Receiver: b.Receiver, Pages: float64(b.Pages), Per: b.Per.Std(), Weight: m.Weight, Weights: m.Weights}
+	}
+	return d
 }
 
 func newDecoder(c *config.Config) (*event.Decoder, error) {

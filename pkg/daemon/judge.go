@@ -43,7 +43,7 @@ func (l *loop) judge(c *drift.Closing) error {
 	byReference := map[string]reports{alert.ReferenceBaseline: base}
 	var fired []lifecycle.Trigger
 	for _, r := range l.Rules {
-		if r.Spec().Window != c.Size || !r.Watches(c.Model) {
+		if r.Spec().Window != c.Size || !r.Watches(c.Model) || r.HardLimit() && !l.armed(r, c) {
 			continue
 		}
 		reference := r.Spec().Reference
@@ -59,6 +59,12 @@ func (l *loop) judge(c *drift.Closing) error {
 			return err
 		}
 		fired = append(fired, triggers...)
+	}
+	if err := l.usual(c, base.total.Window.Events); err != nil {
+		return err
+	}
+	if err := l.detect(c, base.total.Window); err != nil {
+		return err
 	}
 	l.evaluated = l.now
 	return l.decide(c, fired)
@@ -216,7 +222,7 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view reports) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	receivers := l.receivers(ch.LabelSet())
+	receivers := union(l.receivers(ch.LabelSet()), l.pager(ch))
 	l.owe(e, ch.DedupKey, receivers)
 	l.noteFiring(body.Status, ch.DedupKey, e, receivers)
 	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).

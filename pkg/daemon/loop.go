@@ -35,10 +35,13 @@ type loop struct {
 	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
 	dead     map[string]uint64
 	firing   map[string]firingAlert // by dedup key
+	watches  map[string]*watch      // by model, of those that have a budget
+	spent    map[string][]spentPage // by budget, of its period
 
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
 	fresh      []past    // closed since the last commit that has ended
+	puts       []rowsPut // since the last commit that has ended
 	counted    int       // events since the last checkpoint
 	now        time.Time // wall clock of this pass
 	lastMsg    time.Time // wall clock
@@ -50,7 +53,8 @@ type loop struct {
 	commits  chan<- *commit
 	saved    store.Progress // of the last checkpoint handed over
 	idle     *store.Batch   // to be used again
-	moving   bool           // some rule compares with earlier windows
+	moving   bool           // somebody looks at earlier windows
+	shares   shares         // of budgets
 }
 
 // run is the loop. It returns after a last checkpoint when ctx ends.

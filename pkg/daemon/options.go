@@ -44,6 +44,8 @@ type Options struct {
 	Routes  *alert.Routes
 	Owner   func(model string) string
 
+	Detection Detection
+
 	Store       *store.Store
 	Source      Source
 	DeadLetters DeadLetters

@@ -35,7 +35,7 @@ func (l *loop) view() *api.Snapshot {
 		s.Triggers[api.Trigger{Kind: part[0], Outcome: part[1], Model: part[2]}] = n
 	}
 	maps.Copy(s.DeadLetters, l.dead)
-	s.Alerts = l.alerts()
+	s.Alerts, s.Budgets = l.alerts(), l.budgets()
 	for _, st := range l.engine.Models() {
 		s.Models = append(s.Models, l.model(st, s.Alerts))
 	}
@@ -48,6 +48,7 @@ func (l *loop) model(st drift.ModelState, alerts []api.Alert) api.Model {
 	if l.Owner != nil {
 		m.Owner = l.Owner(st.Model)
 	}
+	m.Drift = l.drift(st.Model)
 	if m.Baseline == nil {
 		m.Status = string(drift.Learning)
 	} else if slices.ContainsFunc(m.Reports, func(r api.Report) bool { return r.Drifting > 0 }) {
@@ -69,6 +70,7 @@ func (l *loop) alerts() []api.Alert {
 			}
 		}
 	}
+	out = append(out, l.incidents()...)
 	slices.SortFunc(out, func(a, b api.Alert) int {
 		return cmp.Or(cmp.Compare(b.Phase, a.Phase), a.Series.Compare(b.Series))
 	})

@@ -190,6 +190,9 @@ func (g *Engine) model(name string) (*model, Outcome) {
 	return m, Counted
 }
 
+// Names returns the names of the models, ascending. The slice is the engine's.
+func (g *Engine) Names() []string { return g.names }
+
 func (g *Engine) newModel(name string, spec ModelSpec) *model {
 	m := newModel(name, spec, &g.spec.Limits, &g.grown)
 	m.sample = newSample()

@@ -57,8 +57,9 @@ type Finding struct {
 	Direction int       `json:"direction,omitempty"` // 1 greater, -1 smaller
 	LogR      float64   `json:"log_r"`               // evidence, in nats
 	Threshold float64   `json:"threshold"`           // the log_r from which on it is an alarm
-	EValue    float64   `json:"e_value"`
 	Connected bool      `json:"connected,omitempty"` // no alarm by itself: it moved with the others
+	Gross     bool      `json:"gross,omitempty"`     // so far off, twice in a row, that no evidence is needed
+	Dense     bool      `json:"dense,omitempty"`     // too little by itself: many moved a little
 }
 
 // Evidence is what an auditor needs to compute a decision again.

@@ -9,13 +9,15 @@ import (
 )
 
 // A Detection is what detection knows of a model besides its calibration list:
-// what changes with each window, and what a reference period taught.
-type Detection struct{ State, Fit []byte }
+// what changes with each window, what a reference period taught, and what the
+// daemon notes beside both.
+type Detection struct{ State, Fit, Notes []byte }
 
 // The parts of a Detection, as keys name them.
 const (
 	partState byte = iota
 	partFit
+	partNotes
 )
 
 // PutDetection keeps the state of a model's detection, over what was put before.
@@ -26,6 +28,11 @@ func (b *Batch) PutDetection(model string, state []byte) {
 // PutFit keeps the fit of a model's detection, over what was put before.
 func (b *Batch) PutFit(model string, fit []byte) {
 	b.long(append(detectionKey(model), partFit), fit)
+}
+
+// PutNotes keeps the daemon's notes about a model as JSON, over what was put before.
+func (b *Batch) PutNotes(model string, notes any) {
+	b.longJSON(append(detectionKey(model), partNotes), notes)
 }
 
 // DeleteDetection forgets what detection knows of a model, its rows too.
@@ -74,6 +81,8 @@ func detections(t *badger.Txn) (all map[string]Detection, err error) {
 			d.State = bytes.Clone(record)
 		case partFit:
 			d.Fit = bytes.Clone(record)
+		case partNotes:
+			d.Notes = bytes.Clone(record)
 		default:
 			k.err = errKey
 		}

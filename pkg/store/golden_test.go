@@ -70,6 +70,7 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutLearning("fraud", 258, []byte("rows"))
 		b.PutDetection("fraud", []byte("detectors"))
 		b.PutFit("fraud", []byte("season"))
+		b.PutNotes("fraud", "notes")
 		b.PutRows("fraud", 7, []byte("scores"))
 	})
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))

@@ -40,7 +40,7 @@ import (
 //	x/ name(receiver) u64(seq)          JSON: DeadLetter
 //	u/ u32(slot)                        ids seen, 8 bytes each, big-endian
 //	r/ name(model) u64(n)               bytes: learning chunk n of the model
-//	f/ name(model) u8(part) u16(chunk)  bytes: what detection knows of the model; part 0 its state, 1 its fit
+//	f/ name(model) u8(part) u16(chunk)  bytes: what detection knows of the model; part 0 its state, 1 its fit, 2 notes in JSON
 //	k/ name(model) u32(block) u16(chunk)
 //	                                    bytes: rows of the model's calibration list
 //

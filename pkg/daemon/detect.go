@@ -1,0 +1,213 @@
+package daemon
+
+import (
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/detect"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// detect judges the drift of a model by a window of it that has closed, if the
+// model has a budget.
+func (l *loop) detect(c *drift.Closing, total *drift.Window) error {
+	if c.Size != l.Detection.Window {
+		return nil
+	}
+	config, budget := l.detectConfig(c.Model)
+	if config == nil {
+		return l.unwatch(c.Model, c.End, c.Seq)
+	}
+	base := l.engine.Baseline(c.Model)
+	if base == nil {
+		return nil // it learns
+	}
+	w := l.watched(c.Model)
+	if err := l.against(w, config, base, c.End, c.Seq); err != nil {
+		return err
+	}
+	rows, err := l.rows(c.Model)
+	if err != nil {
+		return err
+	}
+	if from := w.state.From(c.Start); from.Before(c.Start) {
+		sum, err := l.since(c, from)
+		if err != nil {
+			return err
+		}
+		if sum != nil {
+			total = sum
+		}
+	}
+	part := base.Part("")
+	outcome := w.state.Step(config, rows, part, total)
+	reports := make([]*drift.Report, len(outcome.Spans))
+	for i, from := range outcome.Spans {
+		sum, err := l.since(c, from)
+		if err != nil {
+			return err
+		}
+		if sum != nil {
+			reports[i] = drift.Compare(part, base.ID, base.State == drift.Approved, sum)
+		}
+	}
+	decision := w.state.Settle(config, outcome, part, reports)
+	d := drifted{Closing: c, budget: budget, outcome: outcome, digest: total.Digest(), baseline: base.ID}
+	for i := range decision.Changes {
+		if err := l.driftChanged(w, &decision.Changes[i], d); err != nil {
+			return err
+		}
+	}
+	return l.learn(c.Model, w, rows, &decision)
+}
+
+// learn keeps what a window has taught.
+func (l *loop) learn(model string, w *watch, rows *detect.Rows, d *detect.Decision) error {
+	if d.Rows != nil {
+		return l.putWatch(model, w, d.Rows)
+	}
+	if d.Row != nil {
+		rows.Put(d.Slot, d.Row)
+		l.putRows(model, rows, d.Slot/detect.ChunkRows)
+	}
+	return l.putState(model, w)
+}
+
+// since sums the whole model's windows of a closing's size from a time to the
+// closing's end: what is stored, and what has closed since the last commit. It is
+// nil if there was no event.
+func (l *loop) since(c *drift.Closing, from time.Time) (*drift.Window, error) {
+	var fresh []*drift.Window
+	stored := c.End
+	for _, p := range l.fresh {
+		if p.whole && p.Group.Model == c.Model && p.End.Sub(p.Start) == c.Size && !p.Start.Before(from) {
+			fresh = append(fresh, p.Window)
+			if p.Start.Before(stored) {
+				stored = p.Start
+			}
+		}
+	}
+	var older []*drift.Window
+	if from.Before(stored) {
+		var err error
+		older, err = l.Store.Windows(store.Query{
+			Model: c.Model, Variants: []event.Variant{event.Primary, event.Canary}, From: from, To: stored, Size: c.Size, Total: true,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return drift.Sum(append(older, fresh...))
+}
+
+// A drifted is what an entry about drift says of the window that caused it.
+type drifted struct {
+	*drift.Closing
+	budget   *Budget
+	outcome  *detect.Outcome
+	digest   string
+	baseline string
+}
+
+// driftChanged records a change of a model's drift, and tells who has to hear of it.
+func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
+	body := driftBody(d.Model, change)
+	body.Window.Start, body.Detectable, body.Budget = d.outcome.Start, d.outcome.Detectable, d.budget.Name
+	body.Evidence = ledger.Evidence{Expr: "budget " + d.budget.Name, ConfigHash: l.ConfigHash, Baseline: d.baseline, Digest: d.digest}
+	if l.Owner != nil && l.Owner(d.Model) != "" {
+		body.Labels = map[string]string{"owner": l.Owner(d.Model)}
+	}
+	draft := ledger.Draft{Time: change.At, StreamSeq: d.Seq, Kind: ledger.KindAlert, Model: d.Model}
+	switch change.Kind {
+	case detect.Noted:
+		body.Status, draft.Kind, draft.Body = "noted", ledger.KindNote, body
+		_, err := l.record(draft)
+		return err
+	case detect.Opened:
+		w.notes.Incident = l.chain.NextID(change.At)
+	case detect.Raised, detect.Extended, detect.Resolved:
+	}
+	if change.Page() {
+		l.spend(d.budget, spentPage{change.At.UTC(), d.Model, body.Rule})
+	}
+	body.DedupKey = w.notes.Incident
+	return l.tellDrift(draft, body, d.budget.Receiver)
+}
+
+// closeIncident ends a model's incident for a reason that lies outside of it.
+func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, reason string) error {
+	if w.state == nil {
+		return nil
+	}
+	change, open := w.state.Close(at, reason)
+	if !open {
+		return nil
+	}
+	told, err := l.told(w.notes.Incident)
+	if err != nil {
+		return err
+	}
+	body := driftBody(model, &change)
+	body.Budget, body.Labels, body.Evidence, body.DedupKey = told.Budget, told.Labels, told.Evidence, w.notes.Incident
+	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, "")
+}
+
+// tellDrift records a change of an incident and owes it to those who were told of
+// it before, to those whom the routes name and, if it is a page, to the budget's
+// receiver.
+func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, pager string) error {
+	draft.Body = body
+	e, err := l.record(draft)
+	if err != nil {
+		return err
+	}
+	labels := map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity, "owner": body.Labels["owner"]}
+	receivers := union(l.receivers(labels), l.firing[body.DedupKey].Receivers)
+	if body.Severity == alert.SeverityPage && pager != "" {
+		receivers = union(receivers, []string{pager})
+	}
+	l.owe(e, body.DedupKey, receivers)
+	l.noteFiring(body.Status, body.DedupKey, e, receivers)
+	l.Log.Info().Str("rule", body.Rule).Str("model", body.Model).Str("status", body.Status).Str("change", body.Change).Str("severity", body.Severity).
+		Time("window_end", body.Window.End).Str("reason", body.Reason).Msg("alert")
+	return nil
+}
+
+// driftBody words a change for the ledger.
+func driftBody(model string, change *detect.Change) ledger.Alert {
+	at := change.At.UTC()
+	body := ledger.Alert{
+		Type: "alert", Status: "firing", Rule: alert.RuleDrift, Model: model, Severity: severityOf(change.Incident.Level), StartsAt: change.Incident.Opened.UTC(),
+		Window: ledger.Window{Start: at, End: at}, Stats: map[string]float64{}, Reason: change.Reason, Change: string(change.Kind),
+	}
+	if change.Kind == detect.Resolved {
+		body.Status, body.EndsAt = "resolved", &at
+	}
+	for i := range change.New {
+		body.Findings = append(body.Findings, findingBody(&change.New[i]))
+	}
+	return body
+}
+
+// severityOf names a level as rules name their severity.
+func severityOf(level detect.Level) string {
+	switch level {
+	case detect.Page:
+		return alert.SeverityPage
+	case detect.Ticket:
+		return alert.SeverityTicket
+	case detect.None, detect.Record:
+	}
+	return alert.SeverityInfo
+}
+
+func findingBody(f *detect.Finding) ledger.Finding {
+	return ledger.Finding{
+		Signal: f.Signal, Component: f.Component.String(), Level: f.Level.String(), Lowered: f.Lowered, Since: f.Since.UTC(), Reason: f.Reason,
+		Distance: f.Effect.Distance, PSI: f.Effect.PSI, Share: f.Effect.Share, Baseline: f.Effect.Baseline, N: f.Effect.N, Direction: f.Effect.Sign,
+		LogR: f.LogR, Threshold: f.Threshold, Connected: f.Connected, Gross: f.Gross, Dense: f.Dense,
+	}
+}

@@ -1,0 +1,175 @@
+package daemon_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/sim"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// calibrated is a model whose reference period is over after 14 hours: 168
+// windows of 5 minutes. Half an hour later its amounts shift by .5 standard
+// deviations, for two hours.
+func calibrated() sim.Scenario {
+	const shifted = 14*time.Hour + 30*time.Minute
+	return sim.Scenario{
+		Name: "calibrated", Start: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), Length: shifted + 5*time.Hour,
+		Models: []sim.Model{{
+			Name: "fraud", Rate: 0.35, Even: true,
+			Versions: []sim.Version{{Name: "1", Share: 1, Latency: sim.Normal{Mean: 12, Sigma: 2}}},
+			Features: []sim.Feature{
+				{Name: "amount", Dist: sim.Normal{Mean: 100, Sigma: 20}},
+				{Name: "age", Dist: sim.Normal{Mean: 40, Sigma: 10}, Missing: 0.02},
+				{Name: "country", Categories: []sim.Category{{Name: "DE", Weight: 5}, {Name: "FR", Weight: 3}, {Name: "US", Weight: 2}}},
+			},
+		}},
+		Injections: []sim.Injection{{Model: "fraud", Feature: "amount", Effect: sim.Shift, Amount: 0.5, From: shifted, To: shifted + 2*time.Hour}},
+	}
+}
+
+// within gives options a budget of two pages in a month.
+func within(o daemon.Options, w *world) daemon.Options {
+	o.Rules = append(o.Rules[:0:0], alert.HardLimits(5*time.Minute)...)
+	o.Receivers = append(o.Receivers, notify.Receiver{Name: "pager", Sink: w.heard})
+	o.Detection = daemon.Detection{
+		Window: 5 * time.Minute, Reference: 168, MinEvents: 50, Interval: 6 * time.Hour,
+		Budget: func(string) *daemon.Budget {
+			return &daemon.Budget{Name: "oncall", Receiver: "pager", Pages: 2, Per: 30 * 24 * time.Hour, Weight: 1}
+		},
+	}
+	return o
+}
+
+// driftOf returns the alerts and notes of a store's ledger.
+func driftOf(t *testing.T, st *store.Store) (out []ledger.Alert) {
+	t.Helper()
+	entries, err := st.Entries(0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Kind != ledger.KindAlert && e.Kind != ledger.KindNote {
+			continue
+		}
+		var a ledger.Alert
+		if err := json.Unmarshal(e.Body, &a); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// A shift of half a deviation is one page to the people of the budget, with the
+// feature that moved and when, and one resolution. Checkpoints, processors and
+// restarts change nothing of it, byte for byte.
+func TestDriftWithinABudget(t *testing.T) {
+	w := newWorld(t, calibrated())
+	var want account
+	for _, c := range []struct {
+		processors, events, batch int
+		restarts                  bool
+	}{{2, 1 << 20, 256, false}, {1, 997, 7, false}, {2, 3, 64, false}, {2, 500, 256, true}} {
+		t.Run(fmt.Sprintf("processors=%d,events=%d,batch=%d,restarts=%v", c.processors, c.events, c.batch, c.restarts), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.processors))
+			w.t = t
+			dir := t.TempDir()
+			w.prepare(dir)
+			run := func(until uint64) account {
+				st := open(t, dir)
+				defer st.Close()
+				o := within(w.options(st), w)
+				o.Checkpoint = daemon.Checkpoint{Every: 20 * time.Millisecond, Events: c.events, Bytes: 4 << 20}
+				r := stream.DefaultReaderOptions("ML")
+				r.BatchMessages = c.batch
+				var err error
+				if o.Source, err = stream.NewReader(w.conn, r); err != nil {
+					t.Fatal(err)
+				}
+				d, stop := w.start(o)
+				w.until(func() bool { return d.Snapshot().Stream.CommittedSeq >= until }, "message %d is committed", until)
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				if until == w.last() {
+					checkBudget(t, d.Snapshot())
+				}
+				return w.account(st)
+			}
+			if c.restarts {
+				for part := range uint64(6) {
+					run(w.last() / 6 * part)
+				}
+			}
+			got := run(w.last())
+			if want == nil {
+				want = got
+				st := open(t, dir)
+				defer st.Close()
+				checkIncident(t, driftOf(t, st))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("another way to read the stream changed the store (-want +got):\n%.3000s", diff)
+			}
+		})
+	}
+}
+
+// checkBudget looks at the budget after the page.
+func checkBudget(t *testing.T, s *api.Snapshot) {
+	t.Helper()
+	if len(s.Budgets) != 1 {
+		t.Fatalf("budgets %+v", s.Budgets)
+	}
+	b := s.Budgets[0]
+	if b.Name != "oncall" || b.Models != 1 || b.Pages != 2 || len(b.Spent) != 1 || b.Spent[0].Model != "fraud" || b.Spent[0].Rule != alert.RuleDrift {
+		t.Errorf("budget %+v", b)
+	}
+	d := s.Models[0].Drift
+	if d == nil || d.Budget != "oncall" || d.Pages != 1 || d.Status == nil || !d.Status.Judging || d.Status.Windows < 168 || d.Status.Incident != nil {
+		t.Errorf("drift %+v", d)
+	}
+}
+
+func checkIncident(t *testing.T, all []ledger.Alert) {
+	t.Helper()
+	var lines []string
+	for _, a := range all {
+		lines = append(lines, a.Rule+" "+a.Change+" "+a.Severity)
+	}
+	if got := strings.Join(lines, ", "); got != "ModelDrift opened page, ModelDrift resolved page" {
+		t.Fatalf("alerts: %s", got)
+	}
+	opened, resolved := all[0], all[1]
+	f := opened.Findings[0]
+	shifted := calibrated().Injections[0]
+	if f.Signal != "amount" || f.Component != "location" || f.Level != "page" || f.Direction != 1 || f.LogR < f.Threshold || f.Distance < 0.08 {
+		t.Errorf("finding %+v", f)
+	}
+	start := calibrated().Start.Add(shifted.From)
+	if late := f.Since.Sub(start); late < -5*time.Minute || late > 10*time.Minute {
+		t.Errorf("the change began at %v by the alert, at %v in truth", f.Since, start)
+	}
+	if delay := opened.Window.End.Sub(start); delay > 8*5*time.Minute {
+		t.Errorf("told after %v", delay)
+	}
+	if opened.Budget != "oncall" || opened.Detectable <= 0 || opened.Evidence.Digest == "" || opened.DedupKey == "" || resolved.DedupKey != opened.DedupKey {
+		t.Errorf("opened %+v", opened)
+	}
+	if end := calibrated().Start.Add(shifted.To); resolved.EndsAt.Before(end) {
+		t.Errorf("resolved at %v, before the end of the shift at %v", resolved.EndsAt, end)
+	}
+}
