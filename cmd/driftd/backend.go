@@ -121,20 +121,13 @@ func (e *env) serveStore(ctx context.Context, c *config.Config, s *store.Store, 
 // idleDaemon restores a daemon that reads no stream and pays no receiver: what
 // it owes stays owed until the real one starts.
 func idleDaemon(c *config.Config, s *store.Store) (*daemon.Daemon, error) {
-	rules, err := c.AlertRules()
+	o, err := daemon.Decisions(c)
 	if err != nil {
 		return nil, err
 	}
-	routes, err := c.AlertRoutes()
-	if err != nil {
-		return nil, err
-	}
-	return daemon.New(daemon.Options{
-		Spec: c.DriftSpec(), Decoder: event.NewDecoder(nil, c.EventLimits()), Rules: rules, Routes: routes,
-		Owner: func(model string) string { return c.Model(model).Owner },
-		Store: s, Source: silence{}, DeadLetters: silence{}, Checkpoint: daemon.DefaultCheckpoint(), Retention: c.StoreRetention(),
-		ConfigHash: c.DecisionHash(), Version: version(),
-	})
+	o.Decoder, o.Store, o.Source, o.DeadLetters = event.NewDecoder(nil, c.EventLimits()), s, silence{}, silence{}
+	o.Checkpoint, o.Version = daemon.DefaultCheckpoint(), version()
+	return daemon.New(o)
 }
 
 // silence is a stream without messages.

@@ -40,7 +40,7 @@ type emitter = func(value float64, labels ...string)
 // series a feature come last but one: when limits.series is reached, they are
 // what is cut; the last one says by how much.
 func Catalogue() []Family {
-	return slices.Concat(streamFamilies(), ingestFamilies(), modelFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
+	return slices.Concat(streamFamilies(), ingestFamilies(), modelFamilies(), budgetFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
 		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.",
 		series: func(s *scrape, emit emitter) { emit(float64(s.server.withheld.Load())) },
 	}})

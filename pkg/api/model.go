@@ -28,6 +28,7 @@ type modelItem struct {
 	LastEvent  *time.Time        `json:"last_event"`
 	LastSeq    uint64            `json:"last_seq"`
 	Overflow   drift.Overflow    `json:"overflow"`
+	Detection  *detectionItem    `json:"detection"`         // null if the model has no budget
 	SignalDefs []signalDef       `json:"signals,omitempty"` // of a single model
 
 	driftingFeatures int
@@ -134,7 +135,7 @@ func (s *Server) getModel(w http.ResponseWriter, r *request) error {
 func newModelItem(s *Snapshot, m *Model) modelItem {
 	item := modelItem{
 		Model: m.Model, State: m.Status, Owner: m.Owner, Versions: m.versions(), Traffic: map[string]uint64{}, Drifting: m.drifting(drift.Material, false), driftingFeatures: len(m.drifting(drift.Material, true)),
-		Started: instant(m.Started), Watermark: instant(m.Watermark), LastEvent: instant(m.MaxTime), LastSeq: m.LastSeq, Overflow: m.Overflow,
+		Started: instant(m.Started), Watermark: instant(m.Watermark), LastEvent: instant(m.MaxTime), LastSeq: m.LastSeq, Overflow: m.Overflow, Detection: newDetectionItem(m.Drift),
 	}
 	for _, d := range m.Signals {
 		if d.Feature {

@@ -53,6 +53,8 @@ func TestGolden(t *testing.T) {
 		"windows_groups":    "/api/v1/models/fraud/windows?feature=prediction&size=2h&group=true&to=2026-01-01T02:00:00Z",
 		"drift":             "/api/v1/models/fraud/drift?at=2026-01-01T02:30:00Z",
 		"alerts":            "/api/v1/alerts",
+		"budgets":           "/api/v1/budgets",
+		"detectors":         "/api/v1/models/fraud/detectors?limit=1",
 		"rules":             "/api/v1/rules",
 		"baselines":         "/api/v1/baselines",
 		"triggers":          "/api/v1/triggers",

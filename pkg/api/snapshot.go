@@ -107,6 +107,8 @@ type Drift struct {
 	Pages  float64 // that drift of this model may cost in the budget's period
 	Per    time.Duration
 	Status *detect.Status // nil until the model has a baseline
+	// Standings are the detectors after the last window, ascending.
+	Standings []detect.Standing
 }
 
 // A Budget is how many false pages some people can bear, and what was drawn from it.

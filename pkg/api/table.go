@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 )
@@ -62,6 +63,11 @@ func (s *Server) table() []route {
 			},
 			handle: s.getDrift,
 		},
+		{
+			method: http.MethodGet, path: "/api/v1/models/{m}/detectors", role: Read, summary: "How near each detector of a model with a budget is to an alarm", answer: list[detect.Standing]{},
+			query: []parameter{limitParam, cursorParam}, handle: s.getDetectors,
+		},
+		{method: http.MethodGet, path: "/api/v1/budgets", role: Read, summary: "Budgets of false pages, and what was drawn from them", answer: list[budgetItem]{}, handle: s.getBudgets},
 		{
 			method: http.MethodGet, path: "/api/v1/alerts", role: Read, summary: "Series of rules that are not inactive, the firing ones first", answer: list[alertItem]{},
 			query: []parameter{

@@ -19,6 +19,7 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
@@ -154,6 +155,7 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		Checkpoint: observed("driftd_checkpoint_duration_seconds", []float64{.01, .1}, .001, .002, .007, .04, .2),
 		EventDelay: observed("driftd_event_delay_seconds", []float64{1}, 3, 4),
 	}
+	s.Budgets = []api.Budget{{Name: "oncall", Receiver: "pager", Pages: 2, Per: 30 * 24 * time.Hour, Models: 1, Spent: []api.SpentPage{{At: start, Model: "fraud", Rule: alert.RuleDrift}}}}
 	minN := uint64(100)
 	rule, err := alert.Compile(alert.Spec{
 		Name: "AmountDrift", Model: "fraud*", Feature: "amount", Window: time.Hour, Expr: "psi_debiased > 0.1 and n >= 100", Clear: "psi_debiased < 0.05",
@@ -180,6 +182,11 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		m := api.Model{ModelState: st, Status: "learning", Owner: "risk"}
 		if st.Model == "fraud" {
 			m.Status, m.Baseline = "alerting", base
+			m.Drift = &api.Drift{
+				Budget: "oncall", Pages: 0.5, Per: 30 * 24 * time.Hour,
+				Status:    &detect.Status{Baseline: base.ID, Windows: 100, Reference: 672, Detectors: 2, Theta: 1},
+				Standings: []detect.Standing{{Detector: detect.Detector{Signal: "amount", Component: detect.Location}, LogR: 2, Threshold: 8}, {Detector: detect.Detector{Signal: hostile, Component: detect.Missing}, Threshold: 8}},
+			}
 			for _, g := range []drift.Group{group, {Model: "fraud", Version: "2", Variant: event.Canary}} {
 				windows, _ := w.Windows(api.Query{Model: "fraud", Version: g.Version, Variants: []event.Variant{g.Variant}, Size: time.Hour})
 				for _, win := range windows {

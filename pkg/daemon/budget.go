@@ -156,7 +156,10 @@ func (l *loop) drift(model string) *api.Drift {
 	out := &api.Drift{Budget: b.Name, Pages: config.Pages, Per: b.Per}
 	if w := l.watches[model]; w != nil && w.state != nil {
 		status := w.state.Status(config)
-		out.Status = &status
+		if w.standings == nil {
+			w.standings = w.state.Standings(config)
+		}
+		out.Status, out.Standings = &status, w.standings
 	}
 	return out
 }

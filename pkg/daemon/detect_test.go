@@ -173,3 +173,57 @@ func checkIncident(t *testing.T, all []ledger.Alert) {
 		t.Errorf("resolved at %v, before the end of the shift at %v", resolved.EndsAt, end)
 	}
 }
+
+// Until it is known what is normal, what is wrong whatever is normal pages: a
+// model that stops or fails, a signal that is gone or another one.
+func TestHardLimitsWhileLearning(t *testing.T) {
+	s := calibrated()
+	s.Length = 6 * time.Hour
+	s.Injections = []sim.Injection{
+		{Model: "fraud", Effect: sim.Silence, From: time.Hour, To: 90 * time.Minute},
+		{Model: "fraud", Effect: sim.Errors, Amount: 0.8, From: 2 * time.Hour, To: 150 * time.Minute},
+		{Model: "fraud", Feature: "age", Effect: sim.Nulls, Amount: 0.9, From: 3 * time.Hour, To: 210 * time.Minute},
+		{Model: "fraud", Feature: "amount", Effect: sim.Shift, Amount: 3, From: 4 * time.Hour, To: 270 * time.Minute},
+	}
+	w := newWorld(t, s)
+	dir := t.TempDir()
+	w.prepare(dir)
+	st := open(t, dir)
+	defer st.Close()
+	if err := w.run(within(w.options(st), w)); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, a := range driftOf(t, st) {
+		key := strings.TrimSpace(a.Rule + " " + a.Feature)
+		got[key] += fmt.Sprintf("%s %s %v; ", a.Status, a.Severity, a.Window.End.Sub(s.Start))
+	}
+	for key, want := range map[string]string{
+		alert.RuleSilent:             "firing page 1h15m0s; resolved page 1h35m0s; ",
+		alert.RuleFails:              "firing page 2h10m0s; resolved page 2h35m0s; ",
+		alert.RuleLost + " age":      "firing page 3h10m0s; resolved page 3h35m0s; ",
+		alert.RuleBroken + " amount": "firing page 4h10m0s; resolved page 4h35m0s; ",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: %s, want %s", key, got[key], want)
+		}
+		delete(got, key)
+	}
+	delete(got, alert.RuleBroken+" error") // most predictions being errors breaks the signal error too
+	delete(got, alert.RuleDrift)           // gross breakage, seen by the detectors as well
+	if len(got) > 0 {
+		t.Errorf("alerts beside these: %v", got)
+	}
+	for key, n := range w.heard.got {
+		if n != 3 { // the signals, the people whom the routes name, and the budget's pager
+			t.Errorf("%s was told %d times", key, n)
+		}
+	}
+	r, err := st.Resume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(r.Progress.Counters), `"spent":{"oncall":[`) {
+		t.Errorf("no page was booked: %s", r.Progress.Counters)
+	}
+}

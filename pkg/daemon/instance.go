@@ -197,24 +197,12 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 	for _, r := range x.Receivers {
 		names = append(names, r.Name)
 	}
-	rules, err := c.AlertRules()
-	if err != nil {
+	if o, err = Decisions(c, names...); err != nil {
 		return o, err
 	}
-	routes, err := c.AlertRoutes(names...)
-	if err != nil {
-		return o, err
-	}
-	if len(c.Budgets) > 0 {
-		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
-	}
-	o = Options{
-		Spec: c.DriftSpec(), Detection: detection(c), Decoder: decoder, Tick: c.TickSubject(), Rules: rules, Routes: routes,
-		Owner: func(model string) string { return c.Model(model).Owner },
-		Store: i.Store, Source: reader, Status: reader.Status, Link: i.Conn.Status, DeadLetters: publisher, Receivers: receivers,
-		Checkpoint: x.Checkpoint, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(), Version: x.Version, Log: x.Log,
-		Verify: x.Verify,
-	}
+	o.Decoder, o.Tick, o.Store, o.Source, o.DeadLetters, o.Receivers = decoder, c.TickSubject(), i.Store, reader, publisher, receivers
+	o.Status, o.Link, o.Verify = reader.Status, i.Conn.Status, x.Verify
+	o.Checkpoint, o.Version, o.Log = x.Checkpoint, x.Version, x.Log
 	if o.Checkpoint == (Checkpoint{}) {
 		o.Checkpoint = DefaultCheckpoint()
 	}
@@ -222,6 +210,26 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 		o.Ticker = ticker{publisher, o.Tick}
 	}
 	return o, nil
+}
+
+// Decisions returns the options that say what is counted and decided, without the
+// edges. receivers exist beside the configured ones.
+func Decisions(c *config.Config, receivers ...string) (o Options, err error) {
+	rules, err := c.AlertRules()
+	if err != nil {
+		return o, err
+	}
+	routes, err := c.AlertRoutes(receivers...)
+	if err != nil {
+		return o, err
+	}
+	if len(c.Budgets) > 0 {
+		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
+	}
+	return Options{
+		Spec: c.DriftSpec(), Detection: detection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
+		Owner: func(model string) string { return c.Model(model).Owner },
+	}, nil
 }
 
 // detection says how drift is found within the configured budgets.

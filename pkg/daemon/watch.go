@@ -16,6 +16,8 @@ import (
 type watch struct {
 	state *detect.State // nil until it has a baseline
 	notes watchNotes
+
+	standings []detect.Standing // after the last window; replaced, never changed
 }
 
 // watchNotes are kept beside the state of detection, as JSON.
@@ -111,6 +113,7 @@ func (l *loop) putState(model string, w *watch) error {
 	if err != nil {
 		return fmt.Errorf("encode detection of model %s: %w", model, err)
 	}
+	w.standings = nil
 	l.pending.PutDetection(model, state)
 	l.pending.PutNotes(model, w.notes)
 	return l.pending.Err()
