@@ -108,7 +108,7 @@ func (f *Finding) reason() string {
 	} else {
 		text += fmt.Sprintf(" by a distance of %.3g (psi_debiased %.3g)", e.Distance, e.PSI)
 	}
-	return text + fmt.Sprintf(" since %s, n %d", f.Since.UTC().Format("2006-01-02 15:04"), e.N)
+	return text + fmt.Sprintf(", n %d", e.N)
 }
 
 func direction(sign int, up, down, neither string) string {

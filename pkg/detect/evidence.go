@@ -61,7 +61,8 @@ func (e *evidence) change(fallback uint32) uint32 {
 	return fallback
 }
 
-// An e-value of the windows since the evidence was 0: E[R] is at most their number.
+// eValue returns an e-value of the windows since the evidence was 0: the mean of
+// R is at most their number.
 func (e *evidence) eValue() float64 {
 	if e.age == 0 {
 		return 0

@@ -66,11 +66,12 @@ type Outcome struct {
 // A Finding is an alarm with its effect.
 type Finding struct {
 	Alarm
-	Level     Level  `json:"level"`
-	Effect    Effect `json:"effect"`
-	Reason    string `json:"reason"`              // one clause for people
-	Lowered   bool   `json:"lowered,omitempty"`   // a page but for the baseline, which nobody approved
-	Connected bool   `json:"connected,omitempty"` // no alarm by itself: listed because it moved too (e-BH at .05)
+	Level     Level   `json:"level"`
+	Effect    Effect  `json:"effect"`
+	EValue    float64 `json:"e_value"`             // evidence over the number of its windows: chance reaches x once in x
+	Reason    string  `json:"reason"`              // one clause for people
+	Lowered   bool    `json:"lowered,omitempty"`   // a page but for the baseline, which nobody approved
+	Connected bool    `json:"connected,omitempty"` // no alarm by itself: listed because it moved too (e-BH at .05)
 }
 
 // An Effect is how far a detector moved over the panes since its change. What a

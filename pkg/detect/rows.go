@@ -100,40 +100,45 @@ func rawRow(middle time.Time, scores []measure) []float32 {
 	return row
 }
 
-// rank counts, for every detector, the rows below its residual and those below
-// or equal. Rows are read in order: a list of 2,000 rows of 800 detectors is
-// 6 MB, which is more than the caches that a column would need.
-//
-// The comparison is one of integers, without a branch: whether a residual is
-// greater is as good as chance, and a mispredicted branch costs ten compares.
-func (r *Rows) rank(residuals []float32) (below, upTo, of []uint16) {
-	counts := make([]uint16, 3*len(residuals))
-	below, upTo, of = counts[:len(residuals)], counts[len(residuals):2*len(residuals)], counts[2*len(residuals):]
-	keys := make([]int64, len(residuals))
-	for j, x := range residuals {
-		keys[j] = order(x)
-	}
-	rows := r.Len()
-	for j := range of {
-		of[j] = uint16(rows)
-	}
-	for i := range rows {
-		row := r.Row(i)[:len(keys)]
-		for j, v := range row {
-			if v != v {
-				of[j]--
-				continue
-			}
-			key := order(v)
-			below[j] += uint16(uint64(key-keys[j]) >> 63)
-			upTo[j] += 1 - uint16(uint64(keys[j]-key)>>63)
-		}
-	}
-	return below, upTo, of
+// A place is where a residual stands in a detector's list.
+type place struct {
+	below, upTo, of uint32 // values below it, at most it, and all
 }
 
-// order maps float32 to integers in the same order; both zeros are equal.
-func order(x float32) int64 {
-	bits := int32(math.Float32bits(x + 0))
-	return int64(bits ^ int32(uint32(bits>>31)>>1))
+// rank finds the place of every residual. Rows are read in order, four at a
+// time: a list of 2,000 rows of 800 detectors is 6 MB, more than the caches that
+// columns need, and so a place is touched once for four values. There is no
+// branch: whether a residual is greater is as good as chance, and a mispredicted
+// branch costs ten compares.
+func (r *Rows) rank(residuals []float32) []place {
+	places := make([]place, len(residuals))
+	n := len(places)
+	i := 0
+	for ; i+4 <= r.Len(); i += 4 {
+		r0, r1, r2, r3 := r.Row(i)[:n], r.Row(i + 1)[:n], r.Row(i + 2)[:n], r.Row(i + 3)[:n]
+		for j, x := range residuals {
+			a, b, c, d := r0[j], r1[j], r2[j], r3[j]
+			p := &places[j]
+			p.below += one(a < x) + one(b < x) + one(c < x) + one(d < x)
+			p.upTo += one(a <= x) + one(b <= x) + one(c <= x) + one(d <= x)
+			p.of += one(a == a) + one(b == b) + one(c == c) + one(d == d)
+		}
+	}
+	for ; i < r.Len(); i++ {
+		for j, v := range r.Row(i)[:n] {
+			p, x := &places[j], residuals[j]
+			p.below += one(v < x)
+			p.upTo += one(v <= x)
+			p.of += one(v == v)
+		}
+	}
+	return places
+}
+
+// one is 1 for true.
+func one(b bool) (n uint32) {
+	if b {
+		n = 1
+	}
+	return n
 }

@@ -49,7 +49,7 @@ func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Re
 func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.Report) []Finding {
 	var out []Finding
 	for _, a := range o.Alarms {
-		f := Finding{Alarm: a, Level: Record}
+		f := Finding{Alarm: a, Level: Record, EValue: s.live[a.index].eValue()}
 		if r := reports[a.span]; r != nil {
 			f.Effect = effectOf(p, r, a.Detector)
 			f.Level = c.Gates.level(f.Effect, a.Component)
@@ -99,7 +99,7 @@ func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings 
 		d := s.fit.Detectors[j]
 		f := Finding{
 			Alarm:     Alarm{Detector: d, Since: r.Window.Start, LogR: math.Log(max(1, s.live[j].mean())), index: j},
-			Connected: true, Level: Record, Effect: effectOf(p, r, d),
+			Connected: true, Level: Record, Effect: effectOf(p, r, d), EValue: e[j],
 		}
 		if c.Gates.level(f.Effect, d.Component) < Ticket {
 			continue
@@ -226,7 +226,7 @@ func (s *State) keep(c *Config, o *Outcome, d *Decision) {
 	if s.fit.Frozen {
 		d.Slot, d.Row = int(s.rows%MaxRows), slices.Clone(o.residual)
 		for j := range d.Row {
-			if s.live[j].held() || s.live[j].run > 0 {
+			if l := &s.live[j]; l.held() || l.run > 0 {
 				d.Row[j] = unmeasured.value
 			}
 		}

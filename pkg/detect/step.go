@@ -116,13 +116,13 @@ func (s *State) judge(c *Config, rows *Rows, o *Outcome, skipped int64) {
 		o.residual[j] = y - float32(l.lags.expect(&prm.phi))
 		l.lags.push(y)
 	}
-	below, upTo, of := rows.rank(o.residual)
+	places := rows.rank(o.residual)
 	first := number(o.Start, c.Window)
 	for j := range s.live {
 		o.z[j] = math.NaN()
 		if e := o.residual[j]; e == e {
-			u := chance(c.Model, s.fit.Detectors[j], o.End)
-			o.z[j] = rankScore(int(below[j]), int(upTo[j]), int(of[j]), u)
+			p := &places[j]
+			o.z[j] = rankScore(int(p.below), int(p.upTo), int(p.of), chance(c.Model, s.fit.Detectors[j], o.End))
 		}
 		if l := &s.live[j]; l.level != Page {
 			l.add(o.z[j], first)

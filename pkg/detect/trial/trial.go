@@ -21,8 +21,9 @@ type Options struct {
 	Replicates int       // of each shift, spread over the windows
 	Patience   int       // windows after which a shift counts as not found
 
-	// Around runs each decision; nil just runs it. It is for who measures time.
-	Around func(decide func())
+	// Around runs each decision of the windows without change; nil just runs it.
+	// It is for who measures time, or wants to stop: an error ends the trial.
+	Around func(decide func()) error
 }
 
 // DefaultOptions returns the trial of docs/alarms.md.
@@ -51,15 +52,20 @@ func Run(w World, o Options) (Result, error) {
 	out := Result{World: w.Name, Opt: o}
 	r := newRun(w, o)
 	for range o.Reference {
-		r.next(nil)
+		if _, _, err := r.next(nil); err != nil {
+			return out, err
+		}
 	}
 	if !r.state.Status(&r.config).Judging {
 		return out, fmt.Errorf("world %s: the reference period of %d windows has not ended", w.Name, o.Reference)
 	}
 	delays := make([][]float64, len(o.Shifts))
 	for i := range o.Windows {
-		o, d := r.next(nil)
-		if evident(o) {
+		o, d, err := r.next(nil)
+		if err != nil {
+			return out, err
+		}
+		if len(o.Alarms) > 0 {
 			out.Alarms++
 		}
 		for _, c := range d.Changes {
@@ -83,9 +89,6 @@ func Run(w World, o Options) (Result, error) {
 	}
 	return out, nil
 }
-
-// evident reports whether a window began an alarm.
-func evident(o *detect.Outcome) bool { return len(o.Alarms) > 0 }
 
 // median returns the middle, NaN if that is +Inf.
 func median(values []float64) float64 {
@@ -128,7 +131,7 @@ func newRun(w World, o Options) *run {
 }
 
 // next draws a window and has it judged.
-func (r *run) next(shift []float64) (*detect.Outcome, detect.Decision) {
+func (r *run) next(shift []float64) (*detect.Outcome, detect.Decision, error) {
 	counts := r.traffic.Next(shift)
 	if len(r.panes) == detect.MaxSpan {
 		r.panes = r.panes[1:]
@@ -143,8 +146,8 @@ func (r *run) next(shift []float64) (*detect.Outcome, detect.Decision) {
 	}
 	if r.opt.Around == nil {
 		decide()
-	} else {
-		r.opt.Around(decide)
+	} else if err := r.opt.Around(decide); err != nil {
+		return nil, decision, err
 	}
 	switch {
 	case decision.Rows != nil:
@@ -152,7 +155,7 @@ func (r *run) next(shift []float64) (*detect.Outcome, detect.Decision) {
 	case decision.Row != nil:
 		r.rows.Put(decision.Slot, decision.Row)
 	}
-	return outcome, decision
+	return outcome, decision, nil
 }
 
 // reports compares the sums of panes that an outcome asks for.
@@ -179,7 +182,10 @@ func (r *run) delay(replicate int, shift float64) (float64, error) {
 	shifts := make([]float64, r.opt.Features)
 	shifts[which] = shift
 	for i := range r.opt.Patience {
-		_, d := f.next(shifts)
+		_, d, err := f.next(shifts)
+		if err != nil {
+			return 0, err
+		}
 		for _, c := range d.Changes {
 			named := slices.ContainsFunc(c.New, func(n detect.Finding) bool { return n.Signal == f.traffic.features[which].name })
 			if c.Page() && named {

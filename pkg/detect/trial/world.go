@@ -15,7 +15,7 @@ import (
 type World struct {
 	Name    string
 	Jitter  float64 // of a window's mean, and of the logarithm of its spread
-	Heavy   bool    // the jitter is Student's t with 3 degrees of freedom, not normal
+	Heavy   bool    // the jitter is Student's t with 3 degrees of freedom, of the same variance, not normal
 	AR      float64 // first autocorrelation of the jitter
 	Cycle   float64 // daily cycle of the mean: amplitude at most this, each feature its own
 	Weekend float64 // shift of the mean at weekends, up or down
@@ -172,15 +172,15 @@ func (t *Traffic) jitter(f *feature, k int) float64 {
 	return t.world.Jitter * (math.Sqrt(shared)*t.common[k] + math.Sqrt(1-shared)*f.own[k])
 }
 
-// noise is a standard normal, or Student's t with 3 degrees of freedom, which
-// is a normal over the root of a third of a chi-square.
+// noise is a standard normal, or Student's t with 3 degrees of freedom scaled to
+// the same variance: a normal over the root of a chi-square.
 func (t *Traffic) noise() float64 {
 	z := t.random.NormFloat64()
 	if !t.world.Heavy {
 		return z
 	}
 	a, b, c := t.random.NormFloat64(), t.random.NormFloat64(), t.random.NormFloat64()
-	return z / math.Sqrt((a*a+b*b+c*c)/3)
+	return z / math.Sqrt(a*a+b*b+c*c)
 }
 
 // draw counts n normal values: four to a random word.
