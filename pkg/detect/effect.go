@@ -3,6 +3,7 @@ package detect
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/stats"
@@ -33,6 +34,45 @@ func effectOf(p *drift.Part, r *drift.Report, d Detector) Effect {
 	}
 	e.Distance, e.Sign = finite(m.ks), sign(float64(got.value))
 	return e
+}
+
+// distanceOfLocation is the distance of a small shift of normal values for each
+// unit of the score of their location: phi(0) / (sqrt 12 phi(0) / sqrt 2).
+const distanceOfLocation = 0.408
+
+// withoutSeason takes out of a location's effect what the season alone would have
+// brought between since and end, so that a shift is not hidden by the hours it
+// fell into, nor made of them. PSI goes with the square of a shift.
+func (s *State) withoutSeason(c *Config, e Effect, j int, since, end time.Time) Effect {
+	if s.fit.params == nil || s.fit.Detectors[j].Component != Location || e.Distance == 0 {
+		return e
+	}
+	e.Season = distanceOfLocation * s.fit.params[j].seasonBetween(since, end, c.Window)
+	if e.Season == 0 {
+		return e
+	}
+	signed := float64(e.Sign)*e.Distance - e.Season
+	ratio := signed / e.Distance
+	e.Distance, e.Sign = math.Abs(signed), sign(signed)
+	e.PSI *= ratio * ratio
+	return e
+}
+
+// seasonBetween returns the mean of what the season adds to a score, relative to
+// its mean over a week.
+func (p *param) seasonBetween(since, end time.Time, window time.Duration) float64 {
+	if p.season == ([terms]float32{p.season[0]}) {
+		return 0
+	}
+	sum, n := 0.0, 0.0
+	for t := since; t.Before(end); t = t.Add(window) {
+		row := rawRow(t.Add(window/2), nil)
+		for k, x := range calendar(row[0], row[1], int(24*time.Hour/window)) {
+			sum += float64(p.season[k]) * x
+		}
+		n++
+	}
+	return sum/max(1, n) - float64(p.meanSeason())
 }
 
 // rateEffect compares the share in the window with that in the baseline.
@@ -107,6 +147,9 @@ func (f *Finding) reason() string {
 		text += fmt.Sprintf(" in %.3g %% of events (%.3g %% in the baseline)", 100*e.Share, 100*e.Baseline)
 	} else {
 		text += fmt.Sprintf(" by a distance of %.3g (psi_debiased %.3g)", e.Distance, e.PSI)
+		if e.Season != 0 {
+			text += " beside the season"
+		}
 	}
 	return text + fmt.Sprintf(", n %d", e.N)
 }

@@ -83,6 +83,9 @@ type Effect struct {
 	Baseline float64 `json:"baseline"`  // the rate's share in the baseline
 	N        uint64  `json:"n"`         // values or events compared
 	Sign     int     `json:"direction"` // of Location, Spread and rates: 1 greater, -1 smaller; otherwise 0
+	// Season is the signed distance that the hour and the weekday explain, of a
+	// Location: Distance and PSI are without it. 0 without a season.
+	Season float64 `json:"season,omitempty"`
 }
 
 // An Incident is what is wrong with a model: one at a time, whatever the number

@@ -53,6 +53,9 @@ func (c *Component) UnmarshalText(text []byte) error {
 // rate reports whether the component is a share of events.
 func (c Component) rate() bool { return c >= Unseen }
 
+// values reports whether the component is about the values that are there.
+func (c Component) values() bool { return c != Missing && c != NonFinite }
+
 // A Detector is the unit of evidence: one component of one signal.
 type Detector struct {
 	Signal    string    `json:"signal"`

@@ -35,7 +35,7 @@ func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Re
 		}
 		d.Changes = append(d.Changes, s.tell(c, o, risen)...)
 	} else if s.incident != nil && s.incident.Untold > 0 && o.End.Sub(s.incident.Told) >= c.Interval {
-		d.Changes = append(d.Changes, s.told(o, Extended, nil))
+		d.Changes = append(d.Changes, s.note(o, Extended, nil))
 	}
 	s.calm(o)
 	if change, over := s.resolve(o); over {
@@ -51,7 +51,7 @@ func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.
 	for _, a := range o.Alarms {
 		f := Finding{Alarm: a, Level: Record, EValue: s.live[a.index].eValue()}
 		if r := reports[a.span]; r != nil {
-			f.Effect = effectOf(p, r, a.Detector)
+			f.Effect = s.withoutSeason(c, effectOf(p, r, a.Detector), a.index, a.Since, o.End)
 			f.Level = c.Gates.level(f.Effect, a.Component)
 			if a.Gross {
 				f.Level = Page
@@ -68,7 +68,8 @@ func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.
 }
 
 // raise sets the level of every detector with a finding, and returns the
-// findings that are heavier than what was known before.
+// findings that are heavier than what was known of their signal before. The
+// evidence of a page is spent.
 func (s *State) raise(findings []Finding) []Finding {
 	var risen []Finding
 	for _, f := range findings {
@@ -76,10 +77,30 @@ func (s *State) raise(findings []Finding) []Finding {
 		if f.Level <= l.level {
 			continue
 		}
-		l.level, l.known, l.calm = f.Level, false, 0
-		risen = append(risen, f)
+		told, known := s.told(f)
+		l.level, l.known, l.calm = f.Level, known, 0
+		if f.Level == Page {
+			l.evidence, l.over = evidence{}, 0
+		}
+		if !told {
+			risen = append(risen, f)
+		}
 	}
 	return risen
+}
+
+// told reports whether people know of another detector that sees the same: a
+// shift is seen by location and by spread, a new category by the mix as well.
+func (s *State) told(f Finding) (told, known bool) {
+	for j := f.index - int(components); j <= f.index+int(components); j++ {
+		if j < 0 || j >= len(s.live) || j == f.index {
+			continue
+		}
+		if d, l := s.fit.Detectors[j], &s.live[j]; d.Signal == f.Signal && d.Component.values() == f.Component.values() && l.level >= f.Level {
+			return true, l.known
+		}
+	}
+	return false, false
 }
 
 // connections lists the detectors that moved too, though they are no alarms: by
@@ -99,7 +120,8 @@ func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings 
 		d := s.fit.Detectors[j]
 		f := Finding{
 			Alarm:     Alarm{Detector: d, Since: r.Window.Start, LogR: math.Log(max(1, s.live[j].mean())), index: j},
-			Connected: true, Level: Record, Effect: effectOf(p, r, d), EValue: e[j],
+			Connected: true, Level: Record, EValue: e[j],
+			Effect: s.withoutSeason(c, effectOf(p, r, d), j, r.Window.Start, r.Window.End),
 		}
 		if c.Gates.level(f.Effect, d.Component) < Ticket {
 			continue
@@ -117,13 +139,6 @@ func (s *State) tell(c *Config, o *Outcome, risen []Finding) []Change {
 	if level < Ticket {
 		return []Change{{Kind: Noted, At: o.End, New: risen, Reason: risen[0].Reason}}
 	}
-	// The evidence of a page is spent.
-	for _, f := range risen {
-		if f.Level == Page {
-			l := &s.live[f.index]
-			l.evidence, l.over = evidence{}, 0
-		}
-	}
 	kind := Extended
 	switch {
 	case s.incident == nil:
@@ -137,11 +152,11 @@ func (s *State) tell(c *Config, o *Outcome, risen []Finding) []Change {
 	if kind == Extended && (s.incident.Untold == 0 || o.End.Sub(s.incident.Told) < c.Interval) {
 		return nil
 	}
-	return []Change{s.told(o, kind, risen)}
+	return []Change{s.note(o, kind, risen)}
 }
 
-// told makes the change; an extension tells what has come since the last note.
-func (s *State) told(o *Outcome, kind ChangeKind, findings []Finding) Change {
+// note makes the change; an extension tells what has come since the last note.
+func (s *State) note(o *Outcome, kind ChangeKind, findings []Finding) Change {
 	if kind == Extended {
 		all := s.incident.Findings
 		findings = all[len(all)-min(len(all), s.incident.Untold):]

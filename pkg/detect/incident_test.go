@@ -1,0 +1,220 @@
+package detect_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/detect"
+)
+
+// found lists the detectors of findings.
+func found(findings []detect.Finding) (out []string) {
+	for _, f := range findings {
+		out = append(out, f.Detector.String())
+	}
+	return out
+}
+
+func TestOneIncidentAModel(t *testing.T) {
+	m := ready(t, 1)
+	m.quiet(24)
+	began := m.at
+	m.traffic.amount = .6
+	opened, windows := m.until(detect.Opened, 8)
+	if windows < 2 || windows > 6 {
+		t.Errorf("a shift of .6 sd was paged after %d windows, want 2 to 6", windows)
+	}
+	first := opened.New[0]
+	if !opened.Page() || opened.Incident.Level != detect.Page || first.Detector.String() != "amount location" {
+		t.Errorf("opened %s by %v, want a page by amount location", opened.Incident.Level, found(opened.New))
+	}
+	if d := first.Since.Sub(began); d < -time.Hour || d > time.Hour {
+		t.Errorf("the change began at %v, want %v", first.Since, began)
+	}
+	// a normal's KS distance of .6 sd is .236, and its PSI about .36
+	if e := first.Effect; e.Distance < .2 || e.Distance > .27 || e.PSI < .25 || e.Sign != 1 || e.N != uint64(windows*m.events) {
+		t.Errorf("effect %+v of a shift of .6 sd", e)
+	}
+	if !strings.HasPrefix(opened.Reason, "amount moved up by a distance of 0.2") {
+		t.Errorf("reason %q", opened.Reason)
+	}
+	m.quiet(30) // the page is told once, however long it lasts
+
+	m.traffic.news = .2
+	extended, _ := m.until(detect.Extended, 8)
+	if got := found(extended.New); len(got) != 1 || !strings.HasPrefix(got[0], "country ") {
+		t.Errorf("extended by %v, want country and nothing that was known", got)
+	}
+	if extended.Page() || len(extended.Incident.Findings) < 2 {
+		t.Errorf("an extension is no page, and the incident has both: %+v", extended)
+	}
+	m.traffic.amount, m.traffic.news = 0, 0
+	resolved, windows := m.until(detect.Resolved, 30)
+	if resolved.Incident.Opened != opened.At || resolved.Reason == "" || windows < 3 {
+		t.Errorf("resolved after %d windows: %+v", windows, resolved)
+	}
+	if m.state.Status(&m.config).Incident != nil {
+		t.Error("the incident is still there")
+	}
+	m.quiet(48)
+	m.traffic.amount = .6 // the list has not learned the shift: it was quarantined
+	if _, windows = m.until(detect.Opened, 8); windows > 6 {
+		t.Errorf("the same shift again was paged after %d windows", windows)
+	}
+}
+
+// Extensions come at most once in Config.Interval, with all that came meanwhile.
+func TestExtensionsWait(t *testing.T) {
+	m := ready(t, 2)
+	m.config.Interval = 20 * time.Hour
+	m.traffic.amount = .6
+	opened, _ := m.until(detect.Opened, 8)
+	m.traffic.news = .2
+	m.traffic.failed = .2
+	extended, _ := m.until(detect.Extended, 30)
+	if waited := extended.At.Sub(opened.At); waited != m.config.Interval {
+		t.Errorf("extended after %v, want %v", waited, m.config.Interval)
+	}
+	got := found(extended.New)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "country ") || !strings.HasPrefix(got[1], "error ") {
+		t.Errorf("extended by %v, want both", got)
+	}
+	if extended.Incident.Untold != 0 {
+		t.Errorf("%d findings are untold after all were", extended.Incident.Untold)
+	}
+}
+
+func TestUnapprovedBaselineIsATicket(t *testing.T) {
+	m := ready(t, 3)
+	m.approved = false
+	m.traffic.amount = .6
+	opened, _ := m.until(detect.Opened, 8)
+	if opened.Page() || opened.Incident.Level != detect.Ticket || !opened.New[0].Lowered {
+		t.Errorf("opened %+v, want a lowered ticket", opened)
+	}
+	m.approved = true
+	raised, windows := m.until(detect.Raised, 12)
+	if !raised.Page() || raised.Incident.Level != detect.Page || raised.Incident.Opened != opened.At {
+		t.Errorf("raised after %d windows: %+v, want the same incident as a page", windows, raised)
+	}
+}
+
+// A shift of .15 sd has a distance of .06 and a PSI of .02: a ticket.
+func TestSmallDriftIsATicket(t *testing.T) {
+	m := ready(t, 4)
+	m.events = 1500
+	m.traffic.amount = .15
+	opened, _ := m.until(detect.Opened, 30)
+	if opened.Page() || opened.Incident.Level != detect.Ticket {
+		t.Errorf("opened %s: %s", opened.Incident.Level, opened.Reason)
+	}
+	m.quiet(12)
+	m.traffic.amount = .6
+	if raised, _ := m.until(detect.Raised, 30); !raised.Page() {
+		t.Errorf("raised %+v", raised)
+	}
+}
+
+// A shift of .04 sd is certain at a million events, and matters to nobody.
+func TestTinyDriftIsNoted(t *testing.T) {
+	m := ready(t, 5)
+	m.events = 12_000
+	m.traffic.amount = .06
+	noted, _ := m.until(detect.Noted, 40)
+	if noted.Incident.Level != detect.None || noted.New[0].Level != detect.Record || noted.Page() {
+		t.Errorf("noted %+v", noted)
+	}
+	if m.state.Status(&m.config).Incident != nil {
+		t.Error("a note is no incident")
+	}
+}
+
+func TestAcknowledge(t *testing.T) {
+	m := ready(t, 6)
+	if _, ok := m.state.Acknowledge(m.at); ok {
+		t.Error("acknowledged nothing")
+	}
+	m.traffic.amount = .6
+	m.until(detect.Opened, 8)
+	closed, ok := m.state.Acknowledge(m.at)
+	if !ok || closed.Kind != detect.Resolved || closed.Reason != "acknowledged" {
+		t.Errorf("acknowledged %v: %+v", ok, closed)
+	}
+	m.quiet(40)         // it is known
+	m.traffic.news = .2 // and this is new
+	m.until(detect.Opened, 8)
+	m.traffic.news = 0
+	m.until(detect.Resolved, 30) // though amount is off still
+	m.traffic.amount = 0
+	m.quiet(12)
+	m.traffic.amount = .6
+	if again, _ := m.until(detect.Opened, 8); !again.Page() {
+		t.Errorf("the same again is %+v, want a page", again)
+	}
+}
+
+func TestClose(t *testing.T) {
+	m := ready(t, 7)
+	m.traffic.amount = .6
+	m.until(detect.Opened, 8)
+	closed, ok := m.state.Close(m.at, "a new baseline")
+	if !ok || closed.Reason != "a new baseline" || closed.At != m.at {
+		t.Errorf("closed %v: %+v", ok, closed)
+	}
+	if _, ok := m.state.Close(m.at, "again"); ok {
+		t.Error("closed twice")
+	}
+}
+
+// Two windows that are grossly off page at once, one does not.
+func TestGross(t *testing.T) {
+	tests := map[string]struct {
+		spoil func(*traffic)
+		want  string
+	}{
+		"location":   {func(tr *traffic) { tr.amount = 1.5 }, "amount location"},
+		"new value":  {func(tr *traffic) { tr.broken = .5 }, "constant location"},
+		"categories": {func(tr *traffic) { tr.news = .6 }, "country unseen"},
+		"missing":    {func(tr *traffic) { tr.absent = .4 }, "amount missing"},
+		"gone":       {func(tr *traffic) { tr.nothing = true }, "amount missing"},
+		"not finite": {func(tr *traffic) { tr.nan = .4 }, "amount non_finite"},
+		"failed":     {func(tr *traffic) { tr.failed = .4 }, "error failed"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := ready(t, 8)
+			well := *m.traffic
+			test.spoil(m.traffic)
+			if changes := m.next(); len(changes) > 0 {
+				t.Errorf("one window: %+v", changes)
+			}
+			*m.traffic = well
+			if changes := m.next(); len(changes) > 0 {
+				t.Errorf("after one window: %+v", changes)
+			}
+			test.spoil(m.traffic)
+			opened, windows := m.until(detect.Opened, 2)
+			if windows != 2 || !opened.Page() || !slices.Contains(found(opened.New), test.want) || !opened.New[0].Gross {
+				t.Errorf("after %d windows opened %s by %v, want a page in 2 by %s", windows, opened.Incident.Level, found(opened.New), test.want)
+			}
+			*m.traffic = well
+			m.until(detect.Resolved, 30)
+		})
+	}
+}
+
+// In the reference period only what is gross is told, from its second day on.
+func TestGrossWhileLearning(t *testing.T) {
+	m := newModel(t, 9)
+	m.quiet(30)
+	m.traffic.amount = .6
+	m.quiet(12)
+	m.traffic.amount = 2
+	if opened, windows := m.until(detect.Opened, 2); windows != 2 || !opened.Page() {
+		t.Errorf("after %d windows: %+v", windows, opened)
+	}
+	m.traffic.amount = 0
+	m.until(detect.Resolved, 3)
+}
