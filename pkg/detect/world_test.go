@@ -120,9 +120,11 @@ func (tr *traffic) window(p *drift.Part, start time.Time, length time.Duration, 
 	}
 	for range events {
 		if tr.event(int(start.Unix()/3600), func(name string, v event.Value) {
-			if s := w.Signal(name); v.Kind == event.Number {
+			switch s := w.Signal(name); {
+			case s == nil: // not part of this test's model
+			case v.Kind == event.Number:
 				s.Numeric.Add(v.Num)
-			} else {
+			default:
 				s.Categorical.Add(v.Str)
 			}
 		}) {
