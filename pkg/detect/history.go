@@ -30,9 +30,7 @@ func Learn(c *Config, baseline string, p *drift.Part, windows []*drift.Window) (
 		}
 		small = nil
 		if o := s.look(c, nil, p, w); o.Skip == "" {
-			for j, m := range o.measures {
-				s.live[j].gross = max(s.live[j].gross, finite32(m.gross))
-			}
+			s.learnGross(o)
 			raw.Put(int(s.rows), rawRow(o.middle(), o.measures))
 			s.rows++
 		} else if !s.carry.IsZero() {
@@ -49,8 +47,6 @@ func Learn(c *Config, baseline string, p *drift.Part, windows []*drift.Window) (
 	}
 	return s, s.freeze(c, raw), nil
 }
-
-func finite32(x float32) float32 { return float32(finite(float64(x))) }
 
 // Inherit returns the state of a model that changes its baseline, or of a version
 // that takes over from another, so that it is watched at once: detectors that

@@ -35,7 +35,7 @@ type Alarm struct {
 	Detector
 	Since     time.Time `json:"since"`           // when the change began: start of a window
 	LogR      float64   `json:"log_r"`           // evidence, in nats; 0 for none
-	Threshold float64   `json:"threshold"`       // the LogR from which on it is an alarm; 0 in the reference period
+	Threshold float64   `json:"threshold"`       // the LogR from which on it is an alarm; 0 if Dense or Gross
 	Dense     bool      `json:"dense,omitempty"` // too little by itself: many detectors moved a little
 	Gross     bool      `json:"gross,omitempty"` // so far off, twice in a row, that no evidence is needed
 

@@ -210,13 +210,10 @@ func (s *State) calm(o *Outcome) {
 		if !l.held() {
 			continue
 		}
-		quiet := l.run == 0
-		if s.fit.Frozen && o.z != nil {
-			if math.IsNaN(o.z[j]) {
-				continue
-			}
-			quiet = quiet && math.Abs(o.z[j]) < calmZ
+		if math.IsNaN(o.z[j]) {
+			continue
 		}
+		quiet := l.run == 0 && math.Abs(o.z[j]) < calmZ
 		if !quiet {
 			l.calm = 0
 		} else if l.calm++; l.calm == calmWindows {
@@ -248,15 +245,18 @@ func (s *State) keep(c *Config, o *Outcome, d *Decision) {
 		s.rows++
 		return
 	}
-	for j := range o.measures {
-		if s.live[j].held() {
-			o.measures[j] = unmeasured
-		}
-	}
+	s.learnGross(o)
 	d.Slot, d.Row = int(s.rows), rawRow(o.middle(), o.measures)
 	s.rows++
 	if int(s.rows) >= c.reference(len(s.live)) {
 		all := Rows{Width: len(d.Row), Data: slices.Concat(o.rows.Data, d.Row)}
 		d.Row, d.Rows = nil, s.freeze(c, &all)
+	}
+}
+
+// learnGross remembers how far off a window of the reference period was.
+func (s *State) learnGross(o *Outcome) {
+	for j, m := range o.measures {
+		s.live[j].gross = max(s.live[j].gross, float32(finite(float64(m.gross))))
 	}
 }

@@ -20,9 +20,6 @@ const (
 	maxSpans = 8
 	// maxDense bounds the detectors that an alarm of many together names.
 	maxDense = 20
-	// grossAfter is the number of reference windows from which on a gross
-	// distance is one.
-	grossAfter = 24
 	// An alarm is looked at in each of its first windows, while its effect takes
 	// shape, and then in every sixth: each look sums up to MaxSpan windows.
 	closeLooks, rareLooks = 12, 6
@@ -44,8 +41,8 @@ func (s *State) Step(c *Config, rows *Rows, p *drift.Part, w *drift.Window) *Out
 	if s.fit.Frozen {
 		s.recalibrate(c, rows)
 		s.judge(c, rows, o, skipped(last, o, c.Window))
+		s.alarm(c, o)
 	}
-	s.alarm(c, o)
 	return o
 }
 
@@ -145,14 +142,11 @@ func chance(model string, d Detector, end time.Time) float64 {
 func (s *State) alarm(c *Config, o *Outcome) {
 	weights := c.weights(s.fit.Detectors)
 	for j := range s.live {
-		l := &s.live[j]
-		if a, ok := s.gross(c, o, j); ok && l.level != Page && weights[j] > 0 {
+		if a, ok := s.gross(c, o, j); ok && s.live[j].level != Page && weights[j] > 0 {
 			o.Alarms = append(o.Alarms, a)
 		}
 	}
-	if s.fit.Frozen {
-		s.evident(c, o, weights)
-	}
+	s.evident(c, o, weights)
 	slices.SortStableFunc(o.Alarms, func(a, b Alarm) int {
 		return cmp.Or(compareBool(b.Gross, a.Gross), cmp.Compare(b.LogR, a.LogR))
 	})
@@ -190,22 +184,11 @@ func (c *Config) weights(watched []Detector) []float64 {
 // gross reports a detector that is far off for the second window in a row.
 func (s *State) gross(c *Config, o *Outcome, j int) (Alarm, bool) {
 	l, m := &s.live[j], o.measures[j]
-	most := l.gross
-	if s.fit.Frozen {
-		most = s.fit.params[j].gross
-	}
-	far := float64(m.gross) > max(c.Gates.Gross, 1.5*float64(most))
-	switch {
+	switch bound := max(c.Gates.Gross, 1.5*float64(s.fit.params[j].gross)); {
 	case m.gross != m.gross:
 		return Alarm{}, false
-	case !far:
+	case float64(m.gross) <= bound:
 		l.run = 0
-		if !s.fit.Frozen {
-			l.gross = max(l.gross, m.gross)
-		}
-		return Alarm{}, false
-	case !s.fit.Frozen && s.rows < grossAfter:
-		l.gross = max(l.gross, m.gross)
 		return Alarm{}, false
 	}
 	l.run = min(l.run+1, 2)
