@@ -19,9 +19,9 @@ var ErrCodec = errors.New("damaged bytes")
 //	fit       version 1, baseline, window (ns), dropped, flags (1 frozen, 2 inherited),
 //	          detectors n, n * (signal, component byte); if frozen n * (8 season, tau2,
 //	          6 memory, gross: float32)
-//	state     version 1, rows, calibrated, together, a, theta (float64), last, carry,
+//	state     version 1, rows, calibrated, together (byte), a, theta (float64), last, carry,
 //	          n, n * (6 R, 6 S: float32; 6 since: 4 bytes; age; 6 lags, gross: float32;
-//	          level, known, calm, run: bytes; over), incident as JSON ("" for none)
+//	          level, known, calm, run, over: bytes), incident as JSON ("" for none)
 //
 // Equal values have equal bytes, and what is decoded goes on bit for bit as the
 // original would have.
@@ -97,7 +97,7 @@ func AppendState(dst []byte, s *State) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, codecVersion)
 	dst = binary.AppendUvarint(dst, uint64(s.rows))
 	dst = binary.AppendUvarint(dst, uint64(s.calibrated))
-	dst = binary.AppendUvarint(dst, uint64(s.together))
+	dst = append(dst, s.together)
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(s.law.a))
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(s.law.theta))
 	dst = appendTime(appendTime(dst, s.last), s.carry)
@@ -116,8 +116,7 @@ func AppendState(dst []byte, s *State) ([]byte, error) {
 		if l.known {
 			known = 1
 		}
-		dst = append(dst, byte(l.level), known, l.calm, l.run)
-		dst = binary.AppendUvarint(dst, uint64(l.over))
+		dst = append(dst, byte(l.level), known, l.calm, l.run, l.over)
 	}
 	if s.incident == nil {
 		return appendText(dst, ""), nil
@@ -135,7 +134,7 @@ func AppendState(dst []byte, s *State) ([]byte, error) {
 func DecodeState(data []byte, f *Fit) (*State, error) {
 	d := decoder{data: data}
 	d.version()
-	s := &State{fit: f, rows: uint32(d.uvarint()), calibrated: uint32(d.uvarint()), together: uint16(d.uvarint())}
+	s := &State{fit: f, rows: uint32(d.uvarint()), calibrated: uint32(d.uvarint()), together: d.byte()}
 	s.law = calibration{a: math.Float64frombits(d.uint64()), theta: math.Float64frombits(d.uint64())}
 	s.last, s.carry = d.time(), d.time()
 	if n := d.length(1); d.err == nil && n != len(f.Detectors) {
@@ -152,8 +151,7 @@ func DecodeState(data []byte, f *Fit) (*State, error) {
 		l.age = uint32(d.uvarint())
 		d.floats(l.lags[:])
 		l.gross = d.float()
-		l.level, l.known, l.calm, l.run = Level(d.byte()), d.byte() == 1, d.byte(), d.byte()
-		l.over = uint16(d.uvarint())
+		l.level, l.known, l.calm, l.run, l.over = Level(d.byte()), d.byte() == 1, d.byte(), d.byte(), d.byte()
 	}
 	text := d.text()
 	if err := d.end("state"); err != nil {

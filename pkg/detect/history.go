@@ -142,6 +142,11 @@ func (s *State) Standings(c *Config) []Standing {
 	return out
 }
 
+// Scores returns what the window said to each detector, parallel to the Fit's:
+// standard normals while nothing changes, NaN where nothing was measured; nil
+// when the window was not judged.
+func (o *Outcome) Scores() []float64 { return o.z }
+
 // Explain returns what a window could not have seen, in words: "" if nothing was
 // looked at.
 func (o *Outcome) Explain() string {

@@ -215,3 +215,32 @@ func TestTheReferencePeriodIsSilent(t *testing.T) {
 		t.Errorf("outcome %+v", m.outcome)
 	}
 }
+
+// A change that is certain and does not matter is noted once, and does not hide
+// when a great one begins.
+func TestSmallChangeHidesNoGreatOne(t *testing.T) {
+	m := ready(t, 10)
+	m.events = 10_000
+	m.traffic.amount = .05 // a distance of .02
+	m.until(detect.Noted, 40)
+	notes := 0
+	for range 60 {
+		for _, c := range m.next() {
+			if c.Kind != detect.Noted {
+				t.Errorf("%s: %s", c.Kind, c.Reason)
+			}
+			if len(c.New) > 0 && c.New[0].Signal == "amount" {
+				notes++
+			}
+		}
+	}
+	if notes > 1 {
+		t.Errorf("the same small change was noted %d times more", notes)
+	}
+	began := m.at
+	m.traffic.amount = .4
+	opened, windows := m.until(detect.Opened, 20)
+	if since := opened.New[0].Since; !opened.Page() || windows > 8 || began.Sub(since) > 24*time.Hour {
+		t.Errorf("after %d windows opened %s, since %v, want a page in 8 and since %v", windows, opened.Incident.Level, since, began)
+	}
+}

@@ -37,6 +37,7 @@ func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Re
 	} else if s.incident != nil && s.incident.Untold > 0 && o.End.Sub(s.incident.Told) >= c.Interval {
 		d.Changes = append(d.Changes, s.note(o, Extended, nil))
 	}
+	s.restart()
 	s.calm(o)
 	if change, over := s.resolve(o); over {
 		d.Changes = append(d.Changes, change)
@@ -199,6 +200,16 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// restart begins the evidence anew of alarms whose effect has been looked at long
+// enough. That is always allowed: it makes alarms rarer.
+func (s *State) restart() {
+	for j := range s.live {
+		if l := &s.live[j]; l.over >= looks {
+			l.evidence, l.over = evidence{}, 0
+		}
+	}
 }
 
 // calm counts the quiet windows of detectors that people know of, and releases

@@ -20,7 +20,7 @@ type State struct {
 	last       time.Time // end of the last window that was looked at
 	carry      time.Time // start of the windows that wait for more events; zero: none
 	live       []live    // parallel to the Fit's detectors
-	together   uint16    // windows in a row in which many detectors were an alarm together
+	together   uint8     // windows in a row in which many detectors were an alarm together
 	incident   *Incident
 }
 
@@ -33,7 +33,7 @@ type live struct {
 	known bool    // somebody acknowledged it
 	calm  uint8   // quiet windows in a row while level is Ticket or Page
 	run   uint8   // windows in a row that were far off
-	over  uint16  // windows in a row as an alarm
+	over  uint8   // windows in a row as an alarm
 }
 
 // held reports whether the detector belongs to something that people know of:

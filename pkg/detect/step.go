@@ -20,9 +20,13 @@ const (
 	maxSpans = 8
 	// maxDense bounds the detectors that an alarm of many together names.
 	maxDense = 20
-	// An alarm is looked at in each of its first windows, while its effect takes
-	// shape, and then in every sixth: each look sums up to MaxSpan windows.
-	closeLooks, rareLooks = 12, 6
+	// looks is how many windows in a row the effect of an alarm is looked at. If it
+	// did not matter by then the evidence begins anew: what has been gathered
+	// against a small change would hide when a great one began.
+	looks = 12
+	// forgotten is how long a change that did not matter is remembered, so that it
+	// is noted once.
+	forgotten = 24
 )
 
 // Step looks at a closed window of the whole model: the sum since From(start) of
@@ -214,7 +218,7 @@ func (s *State) evident(c *Config, o *Outcome, weights []float64) {
 			together += weights[j] * l.mean()
 			continue
 		}
-		if looks(&l.over) && l.run < 2 {
+		if l.over++; l.run < 2 {
 			a := s.newAlarm(c, o, j)
 			a.Threshold = threshold
 			o.Alarms = append(o.Alarms, a)
@@ -224,22 +228,14 @@ func (s *State) evident(c *Config, o *Outcome, weights []float64) {
 	mean := math.Log(float64(max(1, len(s.live))))
 	if math.Log(together) < s.law.threshold(level+mean)-mean {
 		s.together = 0
-	} else if looks(&s.together) {
+	} else if s.together = min(s.together+1, looks+1); s.together <= looks {
 		s.dense(c, o, weights, together)
 	}
 	for j := range s.live {
-		if l := &s.live[j]; l.level == Record && l.over == 0 && s.together == 0 {
+		if l := &s.live[j]; l.level == Record && l.over == 0 && s.together == 0 && l.age >= forgotten {
 			l.level = None
 		}
 	}
-}
-
-// looks counts a window in which an alarm stands, and reports whether it is one
-// in which its effect is looked at.
-func looks(windows *uint16) bool {
-	look := *windows < closeLooks || *windows%rareLooks == 0
-	*windows = min(*windows+1, math.MaxUint16/rareLooks*rareLooks)
-	return look
 }
 
 // dense adds the detectors that make up nine tenths of the evidence of all that

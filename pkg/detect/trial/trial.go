@@ -13,9 +13,10 @@ import (
 // Options say how long a trial is.
 type Options struct {
 	Features   int
-	Events     int // a window
-	Reference  int // windows of the reference period
-	Windows    int // without change, after the reference period
+	Events     int     // a window
+	Reference  int     // windows of the reference period
+	Pages      float64 // the budget in 30 days
+	Windows    int     // without change, after the reference period
 	Seed       uint64
 	Shifts     []float64 // of one feature's mean, in standard deviations: how long until the page?
 	Replicates int       // of each shift, spread over the windows
@@ -28,7 +29,7 @@ type Options struct {
 
 // DefaultOptions returns the trial of docs/alarms.md.
 func DefaultOptions() Options {
-	return Options{Features: 200, Events: 1000, Reference: 672, Windows: 4000, Seed: 1, Shifts: []float64{0.10, 0.25, 0.50}, Replicates: 20, Patience: 48}
+	return Options{Features: 200, Events: 1000, Reference: 672, Pages: 1, Windows: 4000, Seed: 1, Shifts: []float64{0.10, 0.25, 0.50}, Replicates: 20, Patience: 48}
 }
 
 // A Result is how the procedure stood a world.
@@ -36,7 +37,7 @@ type Result struct {
 	World  string
 	Opt    Options
 	Pages  int       // budgeted pages in the windows without change
-	Alarms int       // windows with evidence of a change that is none, whatever its effect
+	Alarms int       // windows with new evidence of a change, whatever its effect: all of it false
 	Theta  float64   // at the end
 	Delays []float64 // by shift: median windows to the page, the first shifted one is 1; NaN: most were not found
 }
@@ -61,17 +62,15 @@ func Run(w World, o Options) (Result, error) {
 	}
 	delays := make([][]float64, len(o.Shifts))
 	for i := range o.Windows {
-		o, d, err := r.next(nil)
+		_, d, err := r.next(nil)
 		if err != nil {
 			return out, err
 		}
-		if len(o.Alarms) > 0 {
+		if slices.ContainsFunc(d.Changes, func(c detect.Change) bool { return c.Kind != detect.Resolved }) {
 			out.Alarms++
 		}
-		for _, c := range d.Changes {
-			if c.Page() {
-				out.Pages++
-			}
+		if slices.ContainsFunc(d.Changes, func(c detect.Change) bool { return c.Page() }) {
+			out.Pages++
 		}
 		if every := max(1, r.opt.Windows/max(1, r.opt.Replicates)); i%every == 0 {
 			for k, shift := range r.opt.Shifts {
@@ -119,7 +118,7 @@ const baselineWindows = 24
 
 func newRun(w World, o Options) *run {
 	r := &run{opt: o, config: detect.DefaultConfig("trial"), traffic: NewTraffic(w, o.Features, o.Events, o.Seed)}
-	r.config.Reference = o.Reference
+	r.config.Reference, r.config.Pages = o.Reference, o.Pages
 	var day []*Counts
 	for range baselineWindows {
 		day = append(day, r.traffic.Next(nil))
