@@ -31,6 +31,8 @@ type importOptions struct {
 	model, version string
 	mapping        string
 	types, ignore  []string
+	timeColumn     string
+	noHistory      bool
 }
 
 func newBaselineImportCmd(e *env) *cobra.Command {
@@ -43,8 +45,14 @@ Parquet), approved at once. Rows pass through the same decoder as live events: w
 -c also the privacy policy, the types and the segments of that configuration.
 
 Without --map every column is a feature, but for ids, times and --ignore. With
---map, written as for driftd send, predictions and scores become references too.`,
+--map, written as for driftd send, predictions and scores become references too.
+
+Rows that have a time (--time-column, or time in --map) also show what is normal for
+the model: how much its windows differ from each other, over the day and the week.
+With enough of them drift is judged within the model's budget at once; otherwise
+driftd has to watch for weeks first. --no-history leaves that out.`,
 		Example: `  driftd baseline import train.csv.gz --model churn --ignore split,weight
+  driftd baseline import flights.csv.gz --model delay --time-column DATE
   driftd baseline import reference.parquet --model churn -c driftd.yaml \
     --map 'id=id,prediction=p,scores.yes=probability,features=*'`,
 		Args: cobra.MinimumNArgs(1),
@@ -58,14 +66,16 @@ Without --map every column is a feature, but for ids, times and --ignore. With
 	f.StringVar(&o.mapping, "map", "", "how rows become events (default: every column is a feature)")
 	f.StringSliceVar(&o.types, "types", nil, "types of columns, as zip=categorical: numeric, categorical, id or time")
 	f.StringSliceVar(&o.ignore, "ignore", nil, "without --map: columns to leave out")
+	f.StringVar(&o.timeColumn, "time-column", "", "without --map: the column that holds the time of a row")
+	f.BoolVar(&o.noHistory, "no-history", false, "do not learn from the rows' times what is normal")
 	require(cmd, "model")
 	o.flags(cmd)
 	return cmd
 }
 
 func (e *env) importBaseline(ctx context.Context, files []string, o importOptions) error {
-	if o.mapping != "" && len(o.ignore) > 0 {
-		return badUsage("--ignore belongs to imports without --map: leave the columns out of features")
+	if o.mapping != "" && (len(o.ignore) > 0 || o.timeColumn != "") {
+		return badUsage("--ignore and --time-column belong to imports without --map: say it there")
 	}
 	im, err := newImporter(o)
 	if err != nil {
@@ -80,16 +90,21 @@ func (e *env) importBaseline(ctx context.Context, files []string, o importOption
 	if err != nil {
 		return err
 	}
-	body, err := api.EncodeBaseline(b)
-	if err != nil {
-		return fmt.Errorf("encode the baseline: %w", err)
-	}
-	if len(body) > api.MaxBaselineBytes {
-		return fmt.Errorf("the baseline takes %d MiB, more than %d: leave columns out with --ignore", len(body)>>20, api.MaxBaselineBytes>>20)
-	}
 	return e.with(ctx, o.backend, true, func(c *client) error {
+		h, err := im.history(ctx, e, c, files, b)
+		if err != nil {
+			return err
+		}
+		body, err := api.EncodeImport(b, h)
+		if err != nil {
+			return fmt.Errorf("encode the baseline: %w", err)
+		}
+		if len(body) > api.MaxBaselineBytes {
+			return fmt.Errorf("the baseline takes %d MiB, more than %d: leave columns out with --ignore", len(body)>>20, api.MaxBaselineBytes>>20)
+		}
 		var raw json.RawMessage
-		err := c.do(ctx, http.MethodPost, baselinesPath, call{body: body, kind: "application/json", key: "import:" + b.ID}, &raw)
+		digest := sha256.Sum256(body)
+		err = c.do(ctx, http.MethodPost, baselinesPath, call{body: body, kind: "application/json", key: "import:" + hex.EncodeToString(digest[:])}, &raw)
 		if err != nil {
 			return err
 		}
@@ -140,6 +155,14 @@ func newImporter(o importOptions) (*importer, error) {
 
 // add counts the rows of one file.
 func (im *importer) add(ctx context.Context, e *env, file string) error {
+	if err := im.read(ctx, e, "import", file, im.count); err != nil {
+		return err
+	}
+	return im.hash(file)
+}
+
+// read hands every row of a file to fn, as an event that fn must not keep.
+func (im *importer) read(ctx context.Context, e *env, what, file string, fn func(*event.Event)) error {
 	table, err := dataset.Open(file, dataset.Limits{})
 	if err != nil {
 		return err
@@ -158,7 +181,7 @@ func (im *importer) add(ctx context.Context, e *env, file string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	_, total := table.Progress()
-	progress := e.newProgress("import "+file, "bytes", total)
+	progress := e.newProgress(what+" "+file, "bytes", total)
 	defer progress.end()
 	decoder := event.NewDecoder(im.policy, im.limits)
 	var batch event.Batch
@@ -182,9 +205,9 @@ func (im *importer) add(ctx context.Context, e *env, file string) error {
 		if reject := decoder.Decode(&batch, event.Prediction, "", event.AppendJSON(nil, &ev)); reject != nil {
 			return &dataset.Error{File: file, Line: row.Line, Rows: table.Format() == "parquet", Err: reject}
 		}
-		im.count(&batch.Events[0])
+		fn(&batch.Events[0])
 	}
-	return im.hash(file)
+	return nil
 }
 
 func (im *importer) count(ev *event.Event) {
@@ -224,16 +247,23 @@ func (im *importer) everything(table *dataset.Table) (string, error) {
 			return "", badUsage("--ignore: no column %q: there are %s", name, names(table))
 		}
 	}
+	at := ""
+	if im.timeColumn != "" {
+		if table.Index(im.timeColumn) < 0 {
+			return "", badUsage("--time-column: no column %q: there are %s", im.timeColumn, names(table))
+		}
+		at = `time="` + im.timeColumn + `",`
+	}
 	var features []string
 	for _, c := range table.Columns() {
-		if c.Type.Compared() && !slices.Contains(im.ignore, c.Name) {
+		if c.Type.Compared() && c.Name != im.timeColumn && !slices.Contains(im.ignore, c.Name) {
 			features = append(features, `"`+c.Name+`"`)
 		}
 	}
 	if len(features) == 0 {
 		return "", errors.New("no column can be a feature: --types NAME=numeric makes one")
 	}
-	return "id='row-'+row,features=" + strings.Join(features, ","), nil
+	return "id='row-'+row," + at + "features=" + strings.Join(features, ","), nil
 }
 
 // hash adds a file to the digest of the origin.

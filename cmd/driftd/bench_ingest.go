@@ -168,7 +168,7 @@ func (b *bench) whole(ctx context.Context, round int) (run benchRun, err error) 
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	if err := d.ImportBaseline(ctx, b.baseline, "bench"); err != nil {
+	if err := d.ImportBaseline(ctx, b.baseline, nil, "bench"); err != nil {
 		stop()
 		return run, errors.Join(err, <-ended)
 	}

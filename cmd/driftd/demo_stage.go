@@ -154,7 +154,7 @@ func (s *stage) baselines(ctx context.Context, seed uint64) error {
 			b.Add(e)
 		}
 		base := b.Build(drift.Approved, drift.Origin{Kind: "import", Source: fmt.Sprintf("sim seed %d", seed), Actor: "demo", To: s.scenario.Start, Rows: b.Rows()})
-		if err := s.instance.ImportBaseline(ctx, base, "demo"); err != nil {
+		if err := s.instance.ImportBaseline(ctx, base, nil, "demo"); err != nil {
 			return fmt.Errorf("baseline of %s: %w", m.Name, err)
 		}
 		s.reference += int(b.Rows())

@@ -150,7 +150,7 @@ func (s *Server) getBaseline(w http.ResponseWriter, r *request) error {
 // importBaseline makes a baseline that a client built the reference of its
 // model. Doing it again changes nothing.
 func (s *Server) importBaseline(r *request, body []byte) (int, any, error) {
-	b, err := DecodeBaseline(body)
+	b, h, err := DecodeImport(body)
 	if err != nil {
 		return 0, nil, problem{Status: http.StatusBadRequest, Detail: err.Error()}
 	}
@@ -159,11 +159,11 @@ func (s *Server) importBaseline(r *request, body []byte) (int, any, error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		if want, err := EncodeBaseline(b); err == nil && bytes.Equal(have, want) {
+		if want, err := EncodeBaseline(b); err == nil && h == nil && bytes.Equal(have, want) {
 			return http.StatusOK, newBaselineItem(b, true), nil
 		}
 	}
-	if err := s.Commander.ImportBaseline(r.Context(), b, r.actor()); err != nil {
+	if err := s.Commander.ImportBaseline(r.Context(), b, h, r.actor()); err != nil {
 		return 0, nil, commandProblem(err)
 	}
 	return http.StatusCreated, newBaselineItem(b, true), nil

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/stats"
 )
@@ -40,6 +41,15 @@ type baselineCode struct {
 	Edges        map[string][]byte `json:"edges"`
 	Dictionaries map[string][]byte `json:"dictionaries"`
 	Parts        []partCode        `json:"parts"`
+	History      *historyCode      `json:"history,omitempty"`
+}
+
+// historyCode is what detection has learned of a reference period, in the binary
+// forms of package detect.
+type historyCode struct {
+	Fit   []byte   `json:"fit"`
+	State []byte   `json:"state"`
+	Rows  [][]byte `json:"rows"` // the chunks of the calibration list
 }
 
 type originCode struct {
@@ -72,7 +82,11 @@ type referenceCode struct {
 
 // EncodeBaseline returns a baseline as JSON, for DecodeBaseline and for POST
 // /api/v1/baselines.
-func EncodeBaseline(b *drift.Baseline) ([]byte, error) {
+func EncodeBaseline(b *drift.Baseline) ([]byte, error) { return EncodeImport(b, nil) }
+
+// EncodeImport returns a baseline as EncodeBaseline does, with what is known of its
+// past; h may be nil.
+func EncodeImport(b *drift.Baseline, h *History) ([]byte, error) {
 	out := baselineCode{
 		Format: baselineFormat, ID: b.ID, Model: b.Model, Version: b.Version, State: string(b.State), Origin: originCode(b.Origin),
 		Edges: map[string][]byte{}, Dictionaries: map[string][]byte{}, Parts: []partCode{},
@@ -83,6 +97,16 @@ func EncodeBaseline(b *drift.Baseline) ([]byte, error) {
 			part.Signals = append(part.Signals, out.reference(&p.Signals[i]))
 		}
 		out.Parts = append(out.Parts, part)
+	}
+	if h != nil {
+		state, err := detect.AppendState(nil, h.State)
+		if err != nil {
+			return nil, err
+		}
+		out.History = &historyCode{Fit: detect.AppendFit(nil, h.State.Fit()), State: state}
+		for chunk := range h.Rows.Chunks() {
+			out.History.Rows = append(out.History.Rows, h.Rows.AppendChunk(nil, chunk))
+		}
 	}
 	return json.Marshal(out)
 }
@@ -122,23 +146,60 @@ var baselineID = regexp.MustCompile(`^b-[0-9a-f]{16}$`)
 // DecodeBaseline reads what EncodeBaseline wrote. Everything is checked, since
 // it may come from anywhere: an error says what is wrong and where.
 func DecodeBaseline(data []byte) (*drift.Baseline, error) {
+	b, _, err := DecodeImport(data)
+	return b, err
+}
+
+// DecodeImport reads what EncodeImport wrote, as DecodeBaseline does.
+func DecodeImport(data []byte) (*drift.Baseline, *History, error) {
 	if len(data) > MaxBaselineBytes {
-		return nil, fmt.Errorf("decode baseline: %d bytes are more than %d", len(data), MaxBaselineBytes)
+		return nil, nil, fmt.Errorf("decode baseline: %d bytes are more than %d", len(data), MaxBaselineBytes)
 	}
 	var c baselineCode
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return nil, fmt.Errorf("decode baseline: %w", err)
+		return nil, nil, fmt.Errorf("decode baseline: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decode baseline: something follows the object")
+		return nil, nil, errors.New("decode baseline: something follows the object")
 	}
 	b, err := c.decode()
 	if err != nil {
-		return nil, fmt.Errorf("decode baseline: %w", err)
+		return nil, nil, fmt.Errorf("decode baseline: %w", err)
 	}
-	return b, nil
+	h, err := c.History.decode(b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decode baseline: history: %w", err)
+	}
+	return b, h, nil
+}
+
+// decode reads the history of a baseline; nil for none.
+func (c *historyCode) decode(b *drift.Baseline) (*History, error) {
+	if c == nil {
+		return nil, nil
+	}
+	fit, err := detect.DecodeFit(c.Fit)
+	if err != nil {
+		return nil, err
+	}
+	if fit.Baseline != b.ID {
+		return nil, fmt.Errorf("it is of baseline %.40q", fit.Baseline)
+	}
+	h := &History{Rows: &detect.Rows{}}
+	if h.State, err = detect.DecodeState(c.State, fit); err != nil {
+		return nil, err
+	}
+	for i, chunk := range c.Rows {
+		if i*detect.ChunkRows >= detect.MaxRows {
+			return nil, fmt.Errorf("more than %d rows", detect.MaxRows)
+		}
+		if err := h.Rows.AddChunk(chunk); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
 }
 
 // A baselineDecoder holds what signals share, and what is left of the bounds.

@@ -25,6 +25,7 @@ type Snapshot struct {
 	Stream     Stream
 	Disk       Disk
 	Config     Config
+	Judges     Judges
 	LastCommit time.Time // wall clock, zero before the first
 	Notifier   Notifier
 	Account    *drift.Account
@@ -73,6 +74,13 @@ type Config struct {
 	Hash         string
 	LoadedAt     time.Time
 	LastReloadOK bool
+}
+
+// Judges says by which windows drift is judged.
+type Judges struct {
+	Window    time.Duration
+	Reference int    // windows that show what is normal
+	MinEvents uint64 // a window with fewer waits for the next
 }
 
 // Notifier says what is owed to receivers.
@@ -172,9 +180,17 @@ type Reader interface {
 // Commander changes what is decided. Each call returns when the change is
 // committed; the actor ends up in the ledger.
 type Commander interface {
-	ImportBaseline(ctx context.Context, b *drift.Baseline, actor string) error
+	// ImportBaseline makes b the reference of its model, and h, unless it is nil, what
+	// its drift is judged by.
+	ImportBaseline(ctx context.Context, b *drift.Baseline, h *History, actor string) error
 	ApproveBaseline(ctx context.Context, id, actor string) error
 	CaptureBaseline(ctx context.Context, c Capture, actor string) (*drift.Baseline, error)
+}
+
+// A History is what detection has learned of the past of a baseline's model.
+type History struct {
+	State *detect.State
+	Rows  *detect.Rows
 }
 
 // A Capture names the part of the stream that a baseline is made of: what was

@@ -19,6 +19,7 @@ type statusJSON struct {
 	Stream     streamJSON        `json:"stream"`
 	Disk       diskJSON          `json:"disk"`
 	Config     configJSON        `json:"config"`
+	Detection  judgesJSON        `json:"detection"`
 	LastCommit *time.Time        `json:"last_commit"`
 	Notifier   notifierJSON      `json:"notifier"`
 	Counters   map[string]uint64 `json:"counters"`
@@ -45,6 +46,12 @@ type diskJSON struct {
 type configJSON struct {
 	Hash     string     `json:"hash"`
 	LoadedAt *time.Time `json:"loaded_at"`
+}
+
+type judgesJSON struct {
+	Window    string `json:"window"`    // length of the windows that drift is judged by
+	Reference int    `json:"reference"` // windows that show what is normal
+	MinEvents uint64 `json:"min_events"`
 }
 
 type notifierJSON struct {
@@ -85,7 +92,8 @@ func newStatus(s *Snapshot) statusJSON {
 			Name: s.Stream.Name, Created: instant(s.Stream.Created), FirstSeq: s.Stream.FirstSeq, LastSeq: s.lastSeq(),
 			CommittedSeq: s.Stream.CommittedSeq, Gaps: nonNil(s.Stream.Gaps), Connected: s.Stream.Connected, Rewinds: s.Stream.Rewinds,
 		},
-		Disk: diskJSON(s.Disk), Config: configJSON{s.Config.Hash, instant(s.Config.LoadedAt)}, LastCommit: instant(s.LastCommit),
+		Disk: diskJSON(s.Disk), Config: configJSON{s.Config.Hash, instant(s.Config.LoadedAt)},
+		Detection: judgesJSON{formatDuration(s.Judges.Window), s.Judges.Reference, s.Judges.MinEvents}, LastCommit: instant(s.LastCommit),
 		Notifier: notifierJSON{Pending: s.Notifier.Pending, Oldest: Num(s.owedFor().Seconds()), Receivers: []receiverJSON{}},
 		Counters: s.counters(), StoreBytes: s.StoreBytes, Balanced: s.Account == nil || s.Account.Balance(s.Stream.CommittedSeq) == nil,
 	}

@@ -144,6 +144,7 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		At: wall, Version: "v1.2.3", Schema: 1, StoreID: "store-1", Role: "active", Epoch: 1,
 		Stream:     api.Stream{Name: "ML", Created: start, FirstSeq: 1, LastSeq: last + 5, CommittedSeq: last, Connected: true, Gaps: []api.Gap{{From: 3, To: 4, Cause: "purged"}}},
 		Disk:       api.Disk{Free: 1 << 30, State: "ok"},
+		Judges:     api.Judges{Window: time.Hour, Reference: 672, MinEvents: 50},
 		Config:     api.Config{Hash: "sha256:00", LoadedAt: start, LastReloadOK: true},
 		LastCommit: wall.Add(-time.Second), Account: account, LastEvaluated: wall,
 		Notifier: api.Notifier{Pending: 1, Oldest: wall.Add(-3 * time.Second), Receivers: []api.Receiver{
@@ -349,7 +350,7 @@ func (w *world) command(name string) error {
 	return nil
 }
 
-func (w *world) ImportBaseline(ctx context.Context, b *drift.Baseline, actor string) error {
+func (w *world) ImportBaseline(ctx context.Context, b *drift.Baseline, _ *api.History, actor string) error {
 	if w.block != nil {
 		w.entered <- struct{}{}
 		select {

@@ -56,9 +56,26 @@ func (l *loop) command(c command) error {
 	return l.pending.Err()
 }
 
-// ImportBaseline makes b the reference of its model.
-func (d *Daemon) ImportBaseline(ctx context.Context, b *drift.Baseline, actor string) error {
-	return d.do(ctx, func(l *loop) error { return l.adopt(b, "imported", actor) })
+// ImportBaseline makes b the reference of its model, and h, unless it is nil, what
+// its drift is judged by from now on.
+func (d *Daemon) ImportBaseline(ctx context.Context, b *drift.Baseline, h *api.History, actor string) error {
+	if h != nil && h.State.Fit().Window != d.Detection.Window {
+		return fmt.Errorf("the history is in windows of %v, drift is judged by windows of %v (windows.decide): import it again", h.State.Fit().Window, d.Detection.Window)
+	}
+	return d.do(ctx, func(l *loop) error {
+		if err := l.adopt(b, "imported", actor); err != nil {
+			return err
+		}
+		if budget, _ := l.budget(b.Model); h == nil || budget == nil {
+			return nil
+		}
+		w := l.watched(b.Model)
+		if err := l.closeIncident(b.Model, w, l.engine.Watermark(b.Model), l.progress.Seq, "the model has a new baseline"); err != nil {
+			return err
+		}
+		w.state = h.State
+		return l.putWatch(b.Model, w, h.Rows)
+	})
 }
 
 // ApproveBaseline lets drift from a frozen baseline page.

@@ -49,7 +49,7 @@ func (w *world) prepare(dir string) {
 	o.Source = nothing{}
 	d, stop := w.start(o)
 	for _, b := range w.baselines() {
-		if err := d.ImportBaseline(w.t.Context(), b, "test"); err != nil {
+		if err := d.ImportBaseline(w.t.Context(), b, nil, "test"); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -346,7 +346,7 @@ func TestCrashInAPaneOfAnOldBaseline(t *testing.T) {
 		d, stop := w.start(w.options(st))
 		w.caughtUp(d)
 		for _, b := range second {
-			if err := d.ImportBaseline(t.Context(), b, "test"); err != nil {
+			if err := d.ImportBaseline(t.Context(), b, nil, "test"); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/detect"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/sim"
@@ -226,4 +230,61 @@ func TestHardLimitsWhileLearning(t *testing.T) {
 	if !strings.Contains(string(r.Progress.Counters), `"spent":{"oncall":[`) {
 		t.Errorf("no page was booked: %s", r.Progress.Counters)
 	}
+}
+
+// A baseline that comes with its past judges drift from the first window on.
+func TestHistoryCalibrates(t *testing.T) {
+	const past = 14*time.Hour + 30*time.Minute
+	w := emptyWorld(t, calibrated())
+	start := w.scenario.Start.UnixNano()
+	before := func(yield func(*event.Event) bool) {
+		w.each(func(e *event.Event) {
+			if time.Duration(e.Time-start) < past {
+				yield(e)
+			}
+		})
+	}
+	builder := drift.NewBuilder(drift.BuilderOptions{Model: "fraud"})
+	for e := range before {
+		builder.Add(e)
+	}
+	base := builder.Build(drift.Approved, drift.Origin{Kind: "import", Rows: builder.Rows()})
+	learn := func(size time.Duration) *api.History {
+		windows, err := base.Part("").History("fraud", size, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := detect.DefaultConfig("fraud")
+		c.Window, c.Reference = size, 168
+		state, rows, err := detect.Learn(&c, base.ID, base.Part(""), windows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As it would come by HTTP.
+		body, err := api.EncodeImport(base, &api.History{State: state, Rows: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, h, err := api.DecodeImport(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	st := open(t, t.TempDir())
+	defer st.Close()
+	d, stop := w.start(within(w.options(st), w))
+	if err := d.ImportBaseline(t.Context(), base, learn(time.Minute), "test"); err == nil || !strings.Contains(err.Error(), "windows of 1m0s") {
+		t.Errorf("a history in windows of another length: %v", err)
+	}
+	if err := d.ImportBaseline(t.Context(), base, learn(5*time.Minute), "test"); err != nil {
+		t.Fatal(err)
+	}
+	w.publishSpan(past, math.MaxInt64)
+	w.caughtUp(d)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	checkBudget(t, d.Snapshot())
+	checkIncident(t, driftOf(t, st))
 }

@@ -26,7 +26,8 @@ func (l *loop) view() *api.Snapshot {
 		Stream: api.Stream{
 			Name: l.progress.Stream, Created: l.progress.Created, CommittedSeq: l.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
 		},
-		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true}, LastCommit: l.lastCommit, Account: l.account.Clone(),
+		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true},
+		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
 		Checkpoint: l.checkpoints, EventDelay: l.delays,
 	}

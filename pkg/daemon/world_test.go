@@ -288,7 +288,7 @@ func (w *world) run(o daemon.Options) error {
 	go func() { ended <- d.Run(ctx) }()
 	if len(d.Snapshot().Models) == 0 && !w.learns {
 		for _, b := range w.baselines() {
-			if err := d.ImportBaseline(ctx, b, "test"); err != nil {
+			if err := d.ImportBaseline(ctx, b, nil, "test"); err != nil {
 				cancel()
 				return fmt.Errorf("%w (import: %w)", <-ended, err)
 			}
