@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -62,6 +65,15 @@ func (e *env) client() (*client, error) {
 		return nil, badUsage("--server %q: write an address such as %s", e.server, defaultServer)
 	}
 	c := &client{base: u.Scheme + "://" + u.Host, http: &http.Client{Timeout: e.timeout}}
+	if u.Scheme == "https" && e.tls != (tlsFiles{}) {
+		config, err := e.tls.config()
+		if err != nil {
+			return nil, err
+		}
+		c.http.Transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, TLSHandshakeTimeout: e.timeout,
+		}
+	}
 	c.token, _ = e.lookup("DRIFTD_TOKEN")
 	if e.tokenFile != "" {
 		text, err := os.ReadFile(e.tokenFile)
@@ -71,6 +83,59 @@ func (e *env) client() (*client, error) {
 		c.token = strings.TrimSpace(string(text))
 	}
 	return c, nil
+}
+
+// tlsFiles are the files, in PEM, that an https --server is reached by; "" for
+// the system's CAs, and for no client certificate.
+type tlsFiles struct{ ca, cert, key string }
+
+func (f tlsFiles) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.ca != "" {
+		text, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--cacert: %w", err)
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--cacert: %s holds no certificate in PEM", f.ca)
+		}
+	}
+	switch {
+	case f.cert == "" && f.key != "":
+		return nil, badUsage("--key needs --cert: the certificate that it belongs to")
+	case f.cert != "":
+		key := f.key
+		if key == "" {
+			key = f.cert
+		}
+		pair, err := tls.LoadX509KeyPair(f.cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert %s with --key %s: %w", f.cert, key, err)
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &pair, nil // also where the daemon names other CAs: it then says that it refuses this one
+		}
+	}
+	return c, nil
+}
+
+// distrust says what to do where the two ends did not come to trust each other;
+// nil where something else is wrong. Somebody answers there, so that it would be
+// wrong to open the store instead.
+func (c *client) distrust(err error) error {
+	var (
+		untrusted *tls.CertificateVerificationError
+		refused   *net.OpError
+	)
+	switch {
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%s: %w: name the CA that signed its certificate with --cacert", c.base, err)
+	case errors.As(err, &refused) && refused.Op == "remote error": // so crypto/tls calls an alert of the other side
+		return fmt.Errorf("%s refuses the TLS handshake: %w: is --cert signed by a CA of http.tls.client_ca_file?", c.base, err)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%s: %w: it speaks no TLS, use an address with http://", c.base, err)
+	}
+	return nil
 }
 
 // get reads a JSON answer into value; a *json.RawMessage takes it as it is.
@@ -133,6 +198,9 @@ func (c *client) away(ctx context.Context, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
+	}
+	if distrust := c.distrust(err); distrust != nil {
+		return distrust
 	}
 	return withCode(codeTemporary, fmt.Errorf("%w at %s: %w: start it with driftd serve, or say where it is with --server", errAway, c.base, err))
 }

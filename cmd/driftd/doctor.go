@@ -152,6 +152,9 @@ type cohort struct {
 func (d *doctor) daemon(ctx context.Context) {
 	if d.server == defaultServer && !strings.HasSuffix(d.config.HTTP.Listen, ":0") {
 		d.server = "http://" + d.config.HTTP.Listen
+		if d.config.HTTP.TLS.CertFile != "" {
+			d.server = "https://" + d.config.HTTP.Listen
+		}
 	}
 	c, err := d.client()
 	if err != nil {

@@ -25,6 +25,7 @@ type env struct {
 	color     string // auto, always, never
 	server    string
 	tokenFile string
+	tls       tlsFiles
 	logFormat string // auto, text, json
 	quiet     bool
 	verbose   int
@@ -91,15 +92,20 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 }
 
 func (e *env) flags(root *cobra.Command) {
-	server, ok := e.lookup("DRIFTD_SERVER")
-	if !ok || server == "" {
-		server = defaultServer
+	fromEnv := func(name, absent string) string {
+		if text, ok := e.lookup(name); ok && text != "" {
+			return text
+		}
+		return absent
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&e.output, "output", "o", "", "format of stdout: table, json, yaml, csv or ndjson (default table)")
 	f.StringVar(&e.color, "color", "auto", "colours: auto, always or never; NO_COLOR means never")
-	f.StringVar(&e.server, "server", server, "address of a running daemon; $DRIFTD_SERVER")
+	f.StringVar(&e.server, "server", fromEnv("DRIFTD_SERVER", defaultServer), "address of a running daemon; $DRIFTD_SERVER")
 	f.StringVar(&e.tokenFile, "token-file", "", "file with the token for --server; $DRIFTD_TOKEN holds the token itself")
+	f.StringVar(&e.tls.ca, "cacert", fromEnv("DRIFTD_CACERT", ""), "CAs in PEM that sign the certificate of an https --server, instead of the system's; $DRIFTD_CACERT")
+	f.StringVar(&e.tls.cert, "cert", fromEnv("DRIFTD_CERT", ""), "client certificate in PEM to show to an https --server; $DRIFTD_CERT")
+	f.StringVar(&e.tls.key, "key", fromEnv("DRIFTD_KEY", ""), "its key, unless that is in the same file; $DRIFTD_KEY")
 	f.StringVar(&e.logFormat, "log-format", "auto", "format of the log on stderr: auto (text on a terminal), text or json")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress, and no log below errors")
 	f.CountVarP(&e.verbose, "verbose", "v", "log more; twice for everything")

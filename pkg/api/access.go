@@ -19,7 +19,7 @@ import (
 // AccessOptions say who may ask for what. At least one of TokensFile and
 // CertFile is given.
 type AccessOptions struct {
-	TokensFile   string // name:role:sha256 a line; "" for no tokens
+	TokensFile   string // name:role:sha256 or name:role:sha256:expires a line; "" for no tokens
 	CertFile     string // certificate chain in PEM; "" for no TLS
 	KeyFile      string
 	ClientCAFile string // CAs of client certificates; "": none is asked for
@@ -40,7 +40,20 @@ type Access struct {
 	attempts attempts
 	failures [failureKinds]atomic.Uint64
 	files    []*watched
+	told     map[[sha256.Size]byte]tokenEnd // of tokens; belongs to Refresh
 }
+
+// A tokenEnd is what the log was told of the end of a token.
+type tokenEnd uint8
+
+const (
+	farOff tokenEnd = iota
+	near
+	past
+)
+
+// tokenWarning is how long before its end a token is warned of.
+const tokenWarning = 7 * 24 * time.Hour
 
 // A watched file, or files that belong together, is applied when its content
 // changes.
@@ -58,7 +71,7 @@ const accessFileBytes = 1 << 20
 
 // OpenAccess reads the files. Here, unlike later, every fault is an error.
 func OpenAccess(o AccessOptions) (*Access, error) {
-	a := &Access{options: o}
+	a := &Access{options: o, told: map[[sha256.Size]byte]tokenEnd{}}
 	a.options.Clients = map[string]Role{}
 	for name, role := range o.Clients {
 		if !strings.ContainsAny(name, ":@") { // a DNS name
@@ -102,13 +115,14 @@ func (a *Access) Watch(ctx context.Context, interval time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.Refresh()
+			a.Refresh(time.Now())
 		}
 	}
 }
 
-// Refresh looks once. One goroutine at a time may call it.
-func (a *Access) Refresh() {
+// Refresh looks once, and warns of tokens that end soon or have ended, once each.
+// One goroutine at a time may call it.
+func (a *Access) Refresh(now time.Time) {
 	for _, f := range a.files {
 		changed, err := f.refresh()
 		switch {
@@ -120,6 +134,46 @@ func (a *Access) Refresh() {
 			a.options.Log.Info().Strs("files", f.names).Msg("the " + f.what + " was read again")
 		}
 	}
+	a.warnOfEnds(now)
+}
+
+func (a *Access) warnOfEnds(now time.Time) {
+	tokens := a.tokens.Load()
+	if tokens == nil {
+		return
+	}
+	told := make(map[[sha256.Size]byte]tokenEnd)
+	for i := range *tokens {
+		t := &(*tokens)[i]
+		end, text := farOff, ""
+		switch {
+		case t.expired(now):
+			end, text = past, "a token has expired: delete its line, or make another"
+		case !t.expires.IsZero() && t.expires.Sub(now) <= tokenWarning:
+			end, text = near, "a token expires soon: make another before (driftd token new)"
+		}
+		if end > a.told[t.hash] {
+			a.options.Log.Warn().Str("name", t.Name).Time("expires", t.expires).Msg(text)
+		}
+		told[t.hash] = end
+	}
+	a.told = told
+}
+
+// nextEnd returns when the next token expires of those that have not; zero when
+// none will.
+func (a *Access) nextEnd(now time.Time) (next time.Time) {
+	tokens := a.tokens.Load()
+	if tokens == nil {
+		return next
+	}
+	for i := range *tokens {
+		t := &(*tokens)[i]
+		if !t.expires.IsZero() && !t.expired(now) && (next.IsZero() || t.expires.Before(next)) {
+			next = t.expires
+		}
+	}
+	return next
 }
 
 // refresh applies the files when their contents are others than last time.

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // accessFamilies tell of tokens and certificates. Without access control they
 // have no series.
 func accessFamilies() []Family {
@@ -20,6 +22,16 @@ func accessFamilies() []Family {
 				if a := s.server.Access; a != nil {
 					for _, f := range a.files {
 						emit(flag(!f.bad.Load()), f.what)
+					}
+				}
+			},
+		},
+		{
+			Name: "driftd_http_token_expiry_timestamp_seconds", Type: "gauge", Help: "Unix time at which the next token expires; no series when none will.",
+			series: func(s *scrape, emit emitter) {
+				if a := s.server.Access; a != nil {
+					if next := a.nextEnd(time.Now()); !next.IsZero() {
+						emit(float64(next.Unix()))
 					}
 				}
 			},

@@ -38,9 +38,9 @@ import (
 // hashInName is what changes with the content of a file that is served.
 var hashInName = regexp.MustCompile(`-[0-9a-f]{12}\.`)
 
-var roles = []api.Role{api.Read, api.Label, api.Operate, api.Admin}
+var roles = []api.Role{api.IngestOnly, api.Read, api.Label, api.Operate, api.Admin}
 
-// keys are the secrets of four tokens, each named as its role.
+// keys are the secrets of five tokens, each named as its role.
 type keys map[api.Role]string
 
 // tokens writes a tokens file with one token a role.
@@ -50,7 +50,7 @@ func tokens(t testing.TB) (path string, secrets keys) {
 	var file strings.Builder
 	file.WriteString("# who may what\n\n")
 	for _, r := range roles {
-		secret, line, err := api.NewToken(r.String(), r)
+		secret, line, err := api.NewToken(r.String(), r, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,12 +95,29 @@ func ask(h http.Handler, method, target, from, authorization string) *http.Respo
 	return rec.Result()
 }
 
-// TestRouteTable walks every operation of OpenAPI with no token, a wrong one and
-// one of each role, and compares with the table in testdata and with what OpenAPI
+// expire adds a token of an administrator to a tokens file that ended some time
+// ago, and returns its secret.
+func expire(t testing.TB, path string, ago time.Duration) (secret string) {
+	t.Helper()
+	secret, line, err := api.NewToken("old", api.Admin, time.Now().Add(-ago))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(file)+line+"\n")
+	return secret
+}
+
+// TestRouteTable walks every operation of OpenAPI with no token, a wrong one, an
+// expired one and one of each role, and compares with the table in testdata and with what OpenAPI
 // says of the operation: below its role 403, from it on an answer that is about
 // something else.
 func TestRouteTable(t *testing.T) {
 	path, secrets := tokens(t)
+	expired := expire(t, path, time.Hour)
 	s := newServer(t, newWorld(t), func(o *api.Options) {
 		o.Access = openAccess(t, api.AccessOptions{TokensFile: path})
 		o.Extra = map[string]http.Handler{"GET /extra": http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
@@ -110,24 +127,26 @@ func TestRouteTable(t *testing.T) {
 	if err := json.Unmarshal([]byte(text(t, ask(h, "GET", "/api/v1/openapi.json", "10.9.9.9", "Bearer "+secrets[api.Read]))), &doc); err != nil {
 		t.Fatal(err)
 	}
-	table := "method path: none wrong read label operate admin\n"
+	table := "method path: none wrong expired ingest read label operate admin\n"
 	n := 0
 	walk := func(method, target, role string) {
 		n++
 		from := fmt.Sprintf("10.0.%d.1", n) // the limit of guesses is of an address
 		row := fmt.Sprintf("%s %s:", method, hashInName.ReplaceAllString(target, "-*."))
-		for i, auth := range []string{"", "Bearer driftd_wrong", secrets[api.Read], secrets[api.Label], secrets[api.Operate], secrets[api.Admin]} {
-			if i > 1 {
+		for i, auth := range []string{"", "driftd_wrong", expired, secrets[api.IngestOnly], secrets[api.Read], secrets[api.Label], secrets[api.Operate], secrets[api.Admin]} {
+			if auth != "" {
 				auth = "Bearer " + auth
 			}
 			r := ask(h, method, target, from, auth)
 			row += fmt.Sprintf(" %d", r.StatusCode)
 			need, _ := api.ParseRole(role)
-			open := role == "public"
-			switch want := r.StatusCode; {
-			case i < 2 && !open && want != 401, i >= 2 && !open && roles[i-2] < need && want != 403,
-				(open || i >= 2 && roles[i-2] >= need) && (want == 401 || want == 403 || want == 405 || want == 500):
-				t.Errorf("%s %s needs %s; credential %d got %d", method, target, role, i, want)
+			may := role == "public" || i >= 3 && (roles[i-3] >= need && roles[i-3] != api.IngestOnly && need != api.IngestOnly)
+			if need == api.IngestOnly { // publishers, and who may label
+				may = i >= 3 && roles[i-3] != api.Read
+			}
+			switch got := r.StatusCode; {
+			case !may && i < 3 && got != 401, !may && i >= 3 && got != 403, may && (got == 401 || got == 403 || got == 405 || got == 500):
+				t.Errorf("%s %s needs %s; credential %d got %d", method, target, role, i, got)
 			}
 			if got := r.Header.Values("WWW-Authenticate"); (r.StatusCode == 401) != (len(got) == 2) {
 				t.Errorf("%s %s: %d with %q", method, target, r.StatusCode, got)
@@ -220,7 +239,7 @@ func hashOf(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := strings.Split(strings.TrimSpace(string(text)), "\n")[2]
+	line := strings.Split(strings.TrimSpace(string(text)), "\n")[3]
 	return line[strings.LastIndexByte(line, ':')+1:]
 }
 
@@ -262,18 +281,18 @@ func TestTokensFileChanges(t *testing.T) {
 	const canary = "c4n4ry"
 	lines := strings.SplitAfter(string(good), "\n")
 	for name, c := range map[string]struct{ text, place string }{
-		"garbage":          {string(good) + canary + "\n", ":7: expected name:role:sha256"},
+		"garbage":          {string(good) + canary + "\n", ":8: expected name:role:sha256"},
 		"no role":          {"x:" + canary + ":" + hashOf(t, path), ":1: expected the role"},
 		"a token, no hash": {"x:read:" + canary, ":1: expected the SHA-256"},
-		"a name twice":     {string(good) + lines[3], ":7: the name is that of line 4"},
+		"a name twice":     {string(good) + lines[3], ":8: the name is that of line 4"},
 		"nothing":          {"# " + canary, ":1: no token"},
 		"too large":        {strings.Repeat("#", 1<<20+1), "larger than 1 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log.Reset()
 			write(t, path, c.text)
-			a.Refresh()
-			a.Refresh() // tells it once
+			a.Refresh(time.Now())
+			a.Refresh(time.Now()) // tells it once
 			if got := log.String(); !strings.Contains(got, c.place) || strings.Contains(got, canary) || strings.Count(got, "\n") != 1 {
 				t.Errorf("log %q, want one line with %q", got, c.place)
 			}
@@ -284,7 +303,7 @@ func TestTokensFileChanges(t *testing.T) {
 				t.Error("the tokens before it are not in force")
 			}
 			write(t, path, string(good))
-			a.Refresh()
+			a.Refresh(time.Now())
 			if got := scrapeAs(t, s, secrets[api.Read]); !strings.Contains(got, `last_reload_successful{file="tokens"} 1`) {
 				t.Error("the metric says that the file is bad")
 			}
@@ -293,12 +312,75 @@ func TestTokensFileChanges(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if a.Refresh(); status(api.Read) != 200 {
+	if a.Refresh(time.Now()); status(api.Read) != 200 {
 		t.Error("without the file the tokens are gone")
 	}
-	write(t, path, lines[2]) // read alone
-	if a.Refresh(); status(api.Read) != 200 || status(api.Admin) != 401 {
+	write(t, path, lines[3]) // read alone
+	if a.Refresh(time.Now()); status(api.Read) != 200 || status(api.Admin) != 401 {
 		t.Errorf("after admin was withdrawn: read %d, admin %d; want 200, 401", status(api.Read), status(api.Admin))
+	}
+}
+
+// A token is good until its end, and what refuses it then says so; the log tells
+// a week before, and at the end, once each, and the metric shows the next end.
+func TestTokenExpires(t *testing.T) {
+	path, secrets := tokens(t)
+	begin := time.Now().Truncate(time.Second)
+	end := begin.Add(30 * 24 * time.Hour)
+	secret, line, err := api.NewToken("ann", api.Read, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := ":" + end.UTC().Format(time.RFC3339); !strings.HasSuffix(line, want) {
+		t.Errorf("line %s, want the end %s", line, want)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(file)+line+"\n")
+	expired := expire(t, path, 0)
+	var log bytes.Buffer
+	a := openAccess(t, api.AccessOptions{TokensFile: path, Log: zerolog.New(&log)})
+	s := newServer(t, newWorld(t), func(o *api.Options) { o.Access = a })
+	if r := ask(s.Handler(), "GET", "/api/v1/status", "10.0.0.1", "Bearer "+secret); r.StatusCode != 200 {
+		t.Errorf("before its end: %d, want 200", r.StatusCode)
+	}
+	for range 30 { // more than guesses of an address
+		r := ask(s.Handler(), "GET", "/api/v1/status", "10.0.0.1", "Bearer "+expired)
+		if body := text(t, r); r.StatusCode != 401 || !strings.Contains(body, "this token of old expired at 20") {
+			t.Fatalf("from its end on: %d %s, want 401 that says why", r.StatusCode, body)
+		}
+	}
+	for _, want := range []string{
+		`driftd_http_access_failures_total{reason="expired"} 30`,
+		fmt.Sprintf("driftd_http_token_expiry_timestamp_seconds %d\n", end.Unix()),
+	} {
+		if got := scrapeAs(t, s, secrets[api.Read]); !strings.Contains(got, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	for _, step := range []struct {
+		before time.Duration
+		want   string // "" = nothing new
+	}{
+		{30 * 24 * time.Hour, `"name":"old"`},
+		{30 * 24 * time.Hour, ""},
+		{7*24*time.Hour + 1, ""},
+		{7 * 24 * time.Hour, `"name":"ann"`},
+		{time.Hour, ""},
+		{0, "a token has expired"},
+		{-time.Hour, ""},
+	} {
+		log.Reset()
+		a.Refresh(end.Add(-step.before))
+		if got := log.String(); strings.Count(got, "\n") > 1 || (got == "") != (step.want == "") || !strings.Contains(got, step.want) {
+			t.Errorf("%s before the end: log %q, want %q", step.before, got, step.want)
+		}
+	}
+	write(t, path, strings.ReplaceAll(string(file)+line, ":20", ":30 of February 20"))
+	if a.Refresh(begin); !strings.Contains(log.String(), "expected the end of the token after the third colon") {
+		t.Errorf("log %q", log.String())
 	}
 }
 
@@ -329,8 +411,8 @@ func TestWithdrawnTokenEndsItsStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.SplitAfter(string(good), "\n")
-	write(t, path, strings.Join(lines[3:], "")) // all but read
-	a.Refresh()
+	write(t, path, strings.Join(lines[4:], "")) // all but those who only send or read
+	a.Refresh(time.Now())
 	if _, err := io.Copy(io.Discard, withdrawn.Body); err != nil {
 		t.Errorf("the stream did not end: %v", err)
 	}
@@ -524,7 +606,7 @@ func TestCertificateSwap(t *testing.T) {
 		serial    int64
 	}{{cert2, key2, 3}, {"garbage", "garbage", 3}, {cert1, key2, 3}, {cert1, key1, 2}} {
 		put(step.cert, step.key)
-		a.Refresh()
+		a.Refresh(time.Now())
 		more()
 		if got := latest.Load(); got != step.serial {
 			t.Errorf("the certificate in force is %d, want %d", got, step.serial)
@@ -642,11 +724,11 @@ func TestOpenAccessRefuses(t *testing.T) {
 
 func TestNewTokenRefuses(t *testing.T) {
 	for _, name := range []string{"", "a:b", "a b", "http:127.0.0.1", "-", strings.Repeat("a", 65), "a\nb"} {
-		if _, _, err := api.NewToken(name, api.Read); err == nil {
+		if _, _, err := api.NewToken(name, api.Read, time.Time{}); err == nil {
 			t.Errorf("%q is a name", name)
 		}
 	}
-	if _, _, err := api.NewToken("a", api.Public); err == nil {
+	if _, _, err := api.NewToken("a", api.Public, time.Time{}); err == nil {
 		t.Error("public is a role of a token")
 	}
 }

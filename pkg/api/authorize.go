@@ -16,12 +16,13 @@ type failure int
 const (
 	noCredential failure = iota
 	wrongCredential
+	expiredCredential
 	tooManyAttempts
 	roleTooLow
 	failureKinds
 )
 
-var failureNames = [failureKinds]string{"missing", "wrong", "limited", "forbidden"}
+var failureNames = [failureKinds]string{"missing", "wrong", "expired", "limited", "forbidden"}
 
 type identityKey struct{}
 
@@ -37,7 +38,7 @@ func (s *Server) authorize(role Role, w http.ResponseWriter, r *http.Request) (*
 	if err != nil {
 		return nil, err
 	}
-	if id.Role < role {
+	if !id.Role.May(role) {
 		a.failures[roleTooLow].Add(1)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="driftd", error="insufficient_scope", scope="`+role.String()+`"`)
 		return nil, problem{Status: http.StatusForbidden, Detail: "this needs the role " + role.String() + "; " + id.Name + " has the role " + id.Role.String()}
@@ -67,30 +68,34 @@ func (a *Access) identify(w http.ResponseWriter, r *http.Request, now time.Time)
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Seconds()))))
 		return Identity{}, problem{Status: http.StatusTooManyRequests, Detail: "too many wrong tokens; wait before trying again"}
 	}
-	var id Identity
-	var right bool
+	var shown *token
 	if tokens := a.tokens.Load(); tokens != nil && secret != "" {
-		id, right = find(*tokens, secret)
+		shown = find(*tokens, secret)
 	}
-	a.attempts.note(addr, now, right)
-	if !right {
+	if shown != nil && shown.expired(now) { // no guess, and no proof either: the limits do not hear of it
+		a.failures[expiredCredential].Add(1)
+		challenge(w, `, error="invalid_token", error_description="expired"`)
+		return Identity{}, problem{Status: http.StatusUnauthorized, Detail: "this token of " + shown.Name + " expired at " + shown.expires.UTC().Format(time.RFC3339) + ": ask for a new one (driftd token new)"}
+	}
+	a.attempts.note(addr, now, shown != nil)
+	if shown == nil {
 		a.failures[wrongCredential].Add(1)
 		challenge(w, `, error="invalid_token"`)
-		return id, problem{Status: http.StatusUnauthorized, Detail: "this token is not known: it was mistyped, or withdrawn"}
+		return Identity{}, problem{Status: http.StatusUnauthorized, Detail: "this token is not known: it was mistyped, or withdrawn"}
 	}
-	return id, nil
+	return shown.Identity, nil
 }
 
 // withdrawn reports that the token of a request which goes on is not what it was
-// when the request began. A certificate is good as long as its connection.
+// when the request began, or has expired. A certificate is good as long as its connection.
 func (r *request) withdrawn() bool {
 	id, known := r.Context().Value(identityKey{}).(Identity)
 	secret, given := credential(r.Request)
 	if !known || !given {
 		return false
 	}
-	now, right := find(*r.server.Access.tokens.Load(), secret)
-	return !right || now != id
+	shown := find(*r.server.Access.tokens.Load(), secret)
+	return shown == nil || shown.Identity != id || shown.expired(time.Now())
 }
 
 // challenge says how to prove who one is; the second is for browsers.

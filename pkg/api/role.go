@@ -2,20 +2,22 @@ package api
 
 import "fmt"
 
-// A Role says what somebody may do. Each includes the ones before it.
+// A Role says what somebody may do. Each includes the ones before it, but for
+// IngestOnly, which stands beside Read: May tells.
 type Role uint8
 
 // The roles. Public is not one that anybody has: it is what a route needs that
 // anybody may ask for.
 const (
-	Public  Role = iota
-	Read         // see everything but the configuration
-	Label        // also answer labelling tasks
-	Operate      // also change what driftd compares with, and see its configuration
-	Admin        // everything
+	Public     Role = iota
+	IngestOnly      // send events, and see nothing: for publishers
+	Read            // see everything but the configuration
+	Label           // also answer labelling tasks, and send events
+	Operate         // also change what driftd compares with, and see its configuration
+	Admin           // everything
 )
 
-var roleNames = [...]string{"public", "read", "label", "operate", "admin"}
+var roleNames = [...]string{"public", "ingest", "read", "label", "operate", "admin"}
 
 // String returns the role as it is written in files.
 func (r Role) String() string {
@@ -25,14 +27,29 @@ func (r Role) String() string {
 	return roleNames[r]
 }
 
-// ParseRole reads read, label, operate or admin.
+// May reports whether who has role r may ask for what needs another. Events are
+// sent by publishers and by who may label: outcomes are what labels are made of,
+// and neither changes how driftd is run.
+func (r Role) May(need Role) bool {
+	switch {
+	case need == Public:
+		return true
+	case r == IngestOnly, r == Public:
+		return need == r
+	case need == IngestOnly:
+		return r >= Label
+	}
+	return r >= need
+}
+
+// ParseRole reads ingest, read, label, operate or admin.
 func ParseRole(text string) (Role, error) {
-	for r := Read; r <= Admin; r++ {
+	for r := IngestOnly; r <= Admin; r++ {
 		if roleNames[r] == text {
 			return r, nil
 		}
 	}
-	return Public, fmt.Errorf("%q is no role: use read, label, operate or admin", text)
+	return Public, fmt.Errorf("%q is no role: use ingest, read, label, operate or admin", text)
 }
 
 // An Identity is who asks, as far as it is proven.

@@ -118,7 +118,7 @@ func (s *Server) table() []route {
 		s.wayIn("kpis", event.KPI, "Store KPIs: one, an array, or one a line"),
 		s.wayIn("cloudevents", 0, "Store CloudEvents and the payload logs of KServe, Seldon, MLServer and BentoML"),
 		{
-			method: http.MethodPost, path: "/v1/logs", role: Label, summary: "Store the logs of BentoML's monitor, as OTLP; 200 when the stream has them",
+			method: http.MethodPost, path: "/v1/logs", role: IngestOnly, summary: "Store the logs of BentoML's monitor, as OTLP; 200 when the stream has them",
 			bodies: []string{jsonType, protobufType}, bodyLimit: defaultIngestLimits().body, answer: logsAnswer{}, handle: s.ingest("logs", 0),
 		},
 		{method: http.MethodGet, path: "/api/v1/config", role: Operate, summary: "The effective configuration, without secrets", media: "application/yaml", handle: s.getConfig},
@@ -127,11 +127,10 @@ func (s *Server) table() []route {
 	}
 }
 
-// wayIn is an operation that takes events. Who may label may: outcomes are what
-// labels are made of, and neither changes how driftd is run.
+// wayIn is an operation that takes events.
 func (s *Server) wayIn(name string, kind event.Kind, summary string) route {
 	return route{
-		method: http.MethodPost, path: "/ingest/v1/" + name, role: Label, summary: summary + "; 202 when the stream has them",
+		method: http.MethodPost, path: "/ingest/v1/" + name, role: IngestOnly, summary: summary + "; 202 when the stream has them",
 		bodies: ingestTypes, bodyLimit: defaultIngestLimits().body, answer: ingestAnswer{}, handle: s.ingest(name, kind),
 	}
 }

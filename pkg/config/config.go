@@ -71,7 +71,7 @@ type HTTP struct {
 	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
 	Hosts         []string `json:"hosts" jsonschema:"names that requests may come by, beside loopback, the listener's address and external_url"`
 	Ingest        bool     `json:"ingest" jsonschema:"take events over HTTP, at /ingest/v1/* and /v1/logs, and store them in nats.stream"`
-	TokensFile    string   `json:"tokens_file" jsonschema:"access tokens, name:role:sha256 a line as driftd token new prints it; read again when it changes"`
+	TokensFile    string   `json:"tokens_file" jsonschema:"access tokens, name:role:sha256 or name:role:sha256:expires a line as driftd token new prints it; read again when it changes"`
 	TLS           TLS      `json:"tls" jsonschema:"TLS of the listeners; files are read again when they change"`
 }
 
@@ -87,7 +87,7 @@ type TLS struct {
 // Client is a name in client certificates and what it may do.
 type Client struct {
 	SAN  string `json:"san" config:"required" jsonschema:"subject alternative name: DNS name, URI, e-mail or IP"`
-	Role Role   `json:"role" config:"required" jsonschema:"read, label, operate or admin; each includes the ones before"`
+	Role Role   `json:"role" config:"required" jsonschema:"ingest, read, label, operate or admin; from read on each includes the ones before, ingest sends events and sees nothing"`
 }
 
 // Windows says how events are cut into windows.

@@ -242,7 +242,7 @@ type (
 
 func (Action) words() []string      { return []string{"count", "drop", "hmac", "bucket"} }
 func (FeatureType) words() []string { return []string{"auto", "numeric", "categorical"} }
-func (Role) words() []string        { return []string{"read", "label", "operate", "admin"} }
+func (Role) words() []string        { return []string{"ingest", "read", "label", "operate", "admin"} }
 func (Severity) words() []string    { return []string{"page", "ticket", "info"} }
 func (Trigger) words() []string     { return []string{"retrain", "rollback"} }
 func (DLQBody) words() []string     { return []string{"full", "hash", "none"} }

@@ -170,7 +170,7 @@ func TestLeastPrivilege(t *testing.T) {
 	at := guardedNATS(t, least)
 	refuses := httptest.NewServer(http.NotFoundHandler())
 	defer refuses.Close()
-	secret, line, err := api.NewToken("root", api.Admin)
+	secret, line, err := api.NewToken("root", api.Admin, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ receivers:
 		shown += text
 	}
 	_, wrong := see(t, i, "/api/v1/status", canary)
-	_, other, err := api.NewToken("other", api.Read)
+	_, other, err := api.NewToken("other", api.Read, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
