@@ -26,6 +26,9 @@ type sendOptions struct {
 	rate       float64
 	skip       uint64
 	shuffle    time.Duration
+	follow     bool
+	fromEnd    bool
+	state      string
 	seed       uint64
 	nats       string
 	streamName string
@@ -40,6 +43,9 @@ type sendReport struct {
 	Failed     uint64 `json:"failed"`
 	Duplicates uint64 `json:"duplicates"` // of acked: the stream had them already
 	Skipped    uint64 `json:"skipped"`
+	// Refused counts the lines that are no events, with --follow alone: without,
+	// the first one ends the command.
+	Refused uint64 `json:"refused,omitempty"`
 }
 
 func newSendCmd(e *env) *cobra.Command {
@@ -61,11 +67,18 @@ columns, or * for all others); those of an outcome are id, time, prediction_id,
 entity_id, name, label, value, source, annotator and explanation.
 
 --shuffle sends the events out of order, each at most that much event time after a
-later one. Interrupted, send says with which --skip it goes on.`,
+later one. Interrupted, send says with which --skip it goes on.
+
+--follow sends what a server appends to its log of JSON lines, as tail -F reads it:
+through renames and cuts, until it is interrupted, which is its normal end. While
+NATS is away it waits and forgets nothing. Lines that are no events are counted and
+told, and do not stop it. With --state it goes on where the last one ended, also in
+a file renamed meanwhile.`,
 		Example: `  driftd send prediction --file events.jsonl
   driftd gen events --scenario demo | grep '"prediction_id"' | driftd send outcome
   driftd send prediction --file rows.parquet --model churn \
-    --map 'id=id,time=2026-01-05T13:20Z+1m*row,prediction=p,scores.yes=probability,features=*'`,
+    --map 'id=id,time=2026-01-05T13:20Z+1m*row,prediction=p,scores.yes=probability,features=*'
+  driftd send prediction --follow --file /var/log/model/predictions.jsonl --state /var/lib/driftd/send.state`,
 		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.kind, _ = event.ParseKind(args[0])
@@ -86,6 +99,9 @@ later one. Interrupted, send says with which --skip it goes on.`,
 	f.Uint64Var(&o.skip, "skip", 0, "events not to send, from the first on")
 	f.DurationVar(&o.shuffle, "shuffle", 0, "mix the events up within so much event time")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of --shuffle")
+	f.BoolVar(&o.follow, "follow", false, "go on with what is appended to the file, through renames and cuts")
+	f.BoolVar(&o.fromEnd, "from-end", false, "with --follow: begin at the end of the file, unless --state knows better")
+	f.StringVar(&o.state, "state", "", "with --follow: file that keeps how far it has come; it is read at the start")
 	f.StringVar(&o.nats, "nats", natsURL, "addresses of NATS; $NATS_URL")
 	f.StringVar(&o.streamName, "stream", "ML", "stream that must hold the events")
 	f.StringVar(&o.creds, "creds", "", "NATS credentials file")
@@ -107,6 +123,10 @@ func (o sendOptions) validate() error {
 		return badUsage("--nats-context and --creds exclude each other: the context says who you are")
 	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
 		return badUsage("--rate %g: use events a second, or 0 for no limit", o.rate)
+	case !o.follow && (o.fromEnd || o.state != ""):
+		return badUsage("--from-end and --state belong to --follow")
+	case o.follow && (o.file == "-" || o.mapping != "" || o.shuffle != 0 || o.skip != 0):
+		return badUsage("--follow needs --file, a log of lines; it excludes --map, --shuffle and --skip")
 	case o.shuffle < 0:
 		return badUsage("--shuffle %s: use more than 0, such as 90s", o.shuffle)
 	}
@@ -118,18 +138,19 @@ func (e *env) send(ctx context.Context, o sendOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
+	if o.follow {
+		return e.follow(ctx, o)
+	}
 	source, err := e.openSource(o)
 	if err != nil {
 		return err
 	}
 	defer source.close()
-	link := stream.Options{URL: o.nats, CredsFile: o.creds}
-	if o.context != "" {
-		if link, err = stream.ContextOptions(o.context); err != nil {
-			return err
-		}
+	link, err := e.link(o)
+	if err != nil {
+		return err
 	}
-	link.Name, link.MustConnect, link.Timeout = "driftd send", true, min(e.timeout, 5*time.Second)
+	link.MustConnect = true
 	conn, err := stream.Connect(link)
 	if err != nil {
 		return withCode(codeTemporary, fmt.Errorf("%w: is NATS running there? (--nats, $NATS_URL, --nats-context)", err))
@@ -144,6 +165,16 @@ func (e *env) send(ctx context.Context, o sendOptions) error {
 	}
 	defer p.Close()
 	return e.publish(ctx, o, source, p)
+}
+
+// link says how send reaches NATS.
+func (e *env) link(o sendOptions) (link stream.Options, err error) {
+	link = stream.Options{URL: o.nats, CredsFile: o.creds}
+	if o.context != "" {
+		link, err = stream.ContextOptions(o.context)
+	}
+	link.Name, link.Timeout = "driftd send", min(e.timeout, 5*time.Second)
+	return link, err
 }
 
 // streamExists refuses to publish into the void: without a stream that takes

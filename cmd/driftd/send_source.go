@@ -131,9 +131,7 @@ func (s *eventSource) events(o sendOptions) iter.Seq2[timedEvent, error] {
 // lines checks every line as the daemon would, and gives it unchanged.
 func (s *eventSource) lines(kind event.Kind) iter.Seq2[timedEvent, error] {
 	return func(yield func(timedEvent, error) bool) {
-		decoder := event.NewDecoder(nil, event.Limits{})
-		decoder.SetSubjects(s.subjects)
-		var batch event.Batch
+		checker := newLineChecker(kind, s.subjects)
 		for line, err := range s.text() {
 			if err != nil {
 				yield(timedEvent{}, err)
@@ -143,21 +141,43 @@ func (s *eventSource) lines(kind event.Kind) iter.Seq2[timedEvent, error] {
 				continue
 			}
 			data := slices.Clone(line)
-			batch.Reset()
-			reject := decoder.Decode(&batch, kind, "", data)
-			if reject == nil && len(batch.Rejects) > 0 {
-				reject = &batch.Rejects[0]
-			}
-			if reject != nil {
-				yield(timedEvent{}, fmt.Errorf("%s:%d: no %s: %w", s.name, s.read, kind, reject))
+			first, err := checker.check(data)
+			if err != nil {
+				yield(timedEvent{}, fmt.Errorf("%s:%d: %w", s.name, s.read, err))
 				return
 			}
-			first := &batch.Events[0]
-			if !yield(s.outgoing(first, data, s.read), nil) {
+			if !yield(outgoing(s.subjects, first, data, s.read), nil) {
 				return
 			}
 		}
 	}
+}
+
+// A lineChecker reads a line as the daemon would.
+type lineChecker struct {
+	kind    event.Kind
+	decoder *event.Decoder
+	batch   event.Batch
+}
+
+func newLineChecker(kind event.Kind, subjects event.SubjectTemplate) *lineChecker {
+	c := &lineChecker{kind: kind, decoder: event.NewDecoder(nil, event.Limits{})}
+	c.decoder.SetSubjects(subjects)
+	return c
+}
+
+// check returns the first event of a line, valid until the next call, or why the
+// daemon would refuse the line or a row of it.
+func (c *lineChecker) check(line []byte) (*event.Event, error) {
+	c.batch.Reset()
+	reject := c.decoder.Decode(&c.batch, c.kind, "", line)
+	if reject == nil && len(c.batch.Rejects) > 0 {
+		reject = &c.batch.Rejects[0]
+	}
+	if reject != nil {
+		return nil, fmt.Errorf("no %s: %w", c.kind, reject)
+	}
+	return &c.batch.Events[0], nil
 }
 
 // text yields the lines of a file or of stdin, gunzipped if need be. A line is
@@ -213,7 +233,7 @@ func (s *eventSource) rows(model string) iter.Seq2[timedEvent, error] {
 				return
 			}
 			ev.Model = model
-			if !yield(s.outgoing(&ev, event.AppendJSON(nil, &ev), row.Line), nil) {
+			if !yield(outgoing(s.subjects, &ev, event.AppendJSON(nil, &ev), row.Line), nil) {
 				return
 			}
 		}
@@ -221,14 +241,14 @@ func (s *eventSource) rows(model string) iter.Seq2[timedEvent, error] {
 }
 
 // outgoing addresses a message whose first event is ev. Events without an id are
-// told apart by where they stand and what they say, so that sending a file again
-// counts them once.
-func (s *eventSource) outgoing(ev *event.Event, data []byte, line int64) timedEvent {
+// told apart by the number of their line, or what else tells where they stand, and
+// by what they say, so that sending a file again counts them once.
+func outgoing(subjects event.SubjectTemplate, ev *event.Event, data []byte, line int64) timedEvent {
 	id := ev.ID
 	if id == "" {
 		id = strconv.FormatInt(line, 10) + "-" + strconv.FormatUint(xxhash.Sum64(data), 16)
 	}
-	return timedEvent{time: ev.Time, OutgoingEvent: stream.OutgoingEvent{Subject: s.subjects.Subject(ev), Kind: ev.Kind.String(), ID: id, Data: data}}
+	return timedEvent{time: ev.Time, OutgoingEvent: stream.OutgoingEvent{Subject: subjects.Subject(ev), Kind: ev.Kind.String(), ID: id, Data: data}}
 }
 
 // shuffled gives events out of order: each is delayed by a random part of bound,
