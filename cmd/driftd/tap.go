@@ -154,6 +154,7 @@ func newTap(o tapOptions, named bool) (*tap, error) {
 	}
 	t.decoder = event.NewDecoder(policy, c.EventLimits())
 	t.decoder.SetSubjects(t.subjects)
+	t.decoder.SetWrapping(c.Wrapping())
 	t.tick = c.TickSubject()
 	if !named {
 		t.streamName = c.NATS.Stream

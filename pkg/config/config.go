@@ -16,6 +16,7 @@ type Config struct {
 	Baselines Baselines          `json:"baselines" jsonschema:"when a model that has no baseline has learned one"`
 	Discover  bool               `json:"discover" jsonschema:"observe models that are not listed under models; false refuses them as unknown_model"`
 	Features  map[string]Feature `json:"features" jsonschema:"overrides by feature name, for every model; compare reads them too"`
+	Payloads  Payloads           `json:"payloads" jsonschema:"how the payload logs of model servers are read, over HTTP and from the stream"`
 	Defaults  Defaults           `json:"defaults" jsonschema:"what holds for every model that does not say otherwise"`
 	Models    []Model            `json:"models" jsonschema:"models, by name or glob; the first entry that matches a model is its own"`
 	Detection Detection          `json:"detection" jsonschema:"how drift is found within a budget of false pages"`
@@ -142,6 +143,21 @@ type Feature struct {
 	Privacy *PrivacyRule `json:"privacy,omitempty" jsonschema:"what may be kept of it; overrides privacy.fields"`
 }
 
+// Payloads say what the payload logs of model servers (KServe, Seldon, MLServer,
+// BentoML) leave open. The templates hold text and {attributes} of the CloudEvent.
+type Payloads struct {
+	Model    string             `json:"model" jsonschema:"template of the model's name, such as {namespace}/{inferenceservicename}; what the server says if empty"`
+	Version  string             `json:"version" jsonschema:"template of the version, such as {annotations.app/version}; driftd.dev/model-version among the annotations, and what the payload says, if empty or missing"`
+	Variant  string             `json:"variant" jsonschema:"template of the variant, or of a key of variants; driftd.dev/variant among the annotations, and the endpoint, if empty or missing"`
+	Variants map[string]Variant `json:"variants" jsonschema:"which variant an endpoint, or the text of variant, stands for"`
+}
+
+// Payload names what the lists of a model's payloads do not.
+type Payload struct {
+	Features []string `json:"features,omitempty" jsonschema:"names of the columns of a row of inputs, in order"`
+	Classes  []string `json:"classes,omitempty" jsonschema:"names of the columns of a row of probabilities, in order; the likeliest is the prediction"`
+}
+
 // Defaults hold for every model.
 type Defaults struct {
 	Owner         string         `json:"owner" jsonschema:"who answers for a model; a label of its alerts"`
@@ -170,6 +186,7 @@ type Model struct {
 	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
 	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
+	Payload        *Payload           `json:"payload,omitempty" jsonschema:"names that the lists in its payloads lack, such as instances: [[1, 2]]"`
 }
 
 // Detection says how drift is found within a budget of false pages, in windows

@@ -230,6 +230,8 @@ type (
 	FeatureType string
 	// A Role says what somebody may ask of the API.
 	Role string
+	// A Variant is the role of a version.
+	Variant string
 	// A Severity says how loud an alert is.
 	Severity string
 	// A Trigger is what a rule sets off beside telling people.
@@ -243,6 +245,7 @@ type (
 func (Action) words() []string      { return []string{"count", "drop", "hmac", "bucket"} }
 func (FeatureType) words() []string { return []string{"auto", "numeric", "categorical"} }
 func (Role) words() []string        { return []string{"ingest", "read", "label", "operate", "admin"} }
+func (Variant) words() []string     { return []string{"primary", "canary", "shadow"} }
 func (Severity) words() []string    { return []string{"page", "ticket", "info"} }
 func (Trigger) words() []string     { return []string{"retrain", "rollback"} }
 func (DLQBody) words() []string     { return []string{"full", "hash", "none"} }

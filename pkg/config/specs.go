@@ -142,6 +142,29 @@ func (c *Config) EventLimits() event.Limits {
 	return l
 }
 
+// Wrapping returns how the payloads of model servers are read.
+func (c *Config) Wrapping() event.Wrapping {
+	w := event.Wrapping{Model: c.Payloads.Model, Version: c.Payloads.Version, Variant: c.Payloads.Variant}
+	for _, m := range c.Models {
+		w.Models = append(w.Models, m.wrapped())
+	}
+	if len(c.Payloads.Variants) > 0 {
+		w.Variants = map[string]event.Variant{}
+	}
+	for text, variant := range c.Payloads.Variants {
+		w.Variants[text], _ = event.ParseVariant(string(variant)) // one of its words
+	}
+	return w
+}
+
+func (m Model) wrapped() event.WrappedModel {
+	w := event.WrappedModel{Glob: m.Name}
+	if m.Payload != nil {
+		w.Features, w.Classes = m.Payload.Features, m.Payload.Classes
+	}
+	return w
+}
+
 // Read returns a secret: the one given, or else the content of its file, read
 // anew.
 func (c *Config) Read(secret Secret, file string) (string, error) { return c.source(secret, file)() }

@@ -41,6 +41,7 @@ func (c *Config) faults() Faults {
 	v.windows(c)
 	v.bounds(c)
 	v.privacy(c)
+	v.payloads(c)
 	v.models(c)
 	v.budgets(c)
 	v.detection(c)
@@ -297,6 +298,15 @@ func (v *validator) features(path string, features map[string]Feature) {
 	}
 }
 
+func (v *validator) payloads(c *Config) {
+	p := c.Payloads
+	for path, template := range map[string]string{"payloads.model": p.Model, "payloads.version": p.Version, "payloads.variant": p.Variant} {
+		if err := event.ValidateTemplate(template); err != nil {
+			v.fault(path, "%v", err)
+		}
+	}
+}
+
 func (v *validator) models(c *Config) {
 	v.positive("defaults.label_horizon", c.Defaults.LabelHorizon)
 	v.share("defaults.capture.share", c.Defaults.Capture.Share)
@@ -311,6 +321,9 @@ func (v *validator) models(c *Config) {
 		v.segments(path+".segments", m.Segments)
 		v.features(path+".features", m.Features)
 		v.weight(path+".weight", m.Weight)
+		if err := m.wrapped().Validate(); err != nil {
+			v.fault(path+".payload", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 		if m.Capture != nil {
 			v.share(path+".capture.share", m.Capture.Share)
 		}

@@ -267,6 +267,7 @@ func newDecoder(c *config.Config) (*event.Decoder, error) {
 	}
 	d := event.NewDecoder(policy, c.EventLimits())
 	d.SetSubjects(subjects)
+	d.SetWrapping(c.Wrapping())
 	return d, nil
 }
 

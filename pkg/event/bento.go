@@ -109,7 +109,7 @@ func (d *Decoder) bentoRecord(rec *logRecord) bentoRecord {
 	}
 	r.model = meta["bento_name"]
 	if strings.Contains(d.wrapping.Model, "{bento_name}") || strings.Contains(d.wrapping.Model, "{monitor_name}") {
-		model, ok := d.expand(meta, r.model)
+		model, ok := d.expandModel(func(name string) string { return meta[name] }, r.model)
 		if !ok {
 			r.problem = d.fault.what
 		}

@@ -18,31 +18,6 @@ type Envelope struct {
 	Headers map[string][]string
 }
 
-// Wrapping is what the operator says about payloads which do not name
-// everything. The zero Wrapping knows nothing and serves most fleets. It is not
-// changed after SetWrapping.
-type Wrapping struct {
-	// Model is a template of the model's name in {attributes} of the CloudEvent,
-	// such as "{namespace}/{inferenceservicename}" or, where several nodes of a
-	// Seldon graph are logged, "{inferenceservicename}.{modelid}". Of BentoML
-	// the attributes are bento_name and monitor_name. "" = the defaults of doc.go.
-	Model string
-	// Models holds the names which lists lack; the first Glob that fits counts.
-	Models []WrappedModel
-	// Variants by endpoint, beside default, primary, canary and shadow.
-	Variants map[string]Variant
-}
-
-// WrappedModel names the columns of models whose payloads are lists.
-type WrappedModel struct {
-	Glob     string
-	Features []string // of a row, in order; must be as many as it has values
-	Classes  []string // of a row of probabilities: the likeliest becomes the prediction
-}
-
-// SetWrapping changes how coats are read.
-func (d *Decoder) SetWrapping(w Wrapping) { d.wrapping = w }
-
 // coat is what DecodeWrapped knows about the JSON it hands to Decode.
 type coat struct {
 	name  string         // how refusals call it

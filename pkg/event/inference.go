@@ -118,18 +118,21 @@ func (d *Decoder) origin(attrs attributes, t *table) (o origin, ok bool) {
 	if !ok1 || !ok2 {
 		return o, false
 	}
+	look := func(name string) string {
+		if key, ok := strings.CutPrefix(name, "annotations."); ok {
+			return notes[key]
+		}
+		if key, ok := strings.CutPrefix(name, "metadata."); ok {
+			return headers[key]
+		}
+		return get(name)
+	}
 	o.version = firstOf(notes[versionAnnotation], headers[versionHeader], t.version)
-	if !d.nameModel(&o, attrs, t.model, get) {
+	if !d.nameModel(&o, attrs, t.model, look) {
 		return o, false
 	}
-	o.variant = notes[variantAnnotation]
-	if o.variant == "" {
-		if v, known := d.wrapping.Variants[attrs["endpoint"]]; known {
-			o.variant = v.String()
-		} else if v, known := ParseVariant(attrs["endpoint"]); known {
-			o.variant = v.String()
-		}
-	}
+	o.version = expandOr(d.wrapping.Version, look, o.version)
+	o.variant = d.nameVariant(expandOr(d.wrapping.Variant, look, ""), notes[variantAnnotation], attrs["endpoint"])
 	for _, w := range d.wrapping.Models {
 		if Match(w.Glob, o.model) {
 			o.wrapped = w
@@ -140,23 +143,44 @@ func (d *Decoder) origin(attrs attributes, t *table) (o origin, ok bool) {
 }
 
 // nameModel finds the model's name, and the version where the name carries it.
-func (d *Decoder) nameModel(o *origin, attrs attributes, inBody string, get func(string) string) (ok bool) {
-	modelID := get("modelid")
+func (d *Decoder) nameModel(o *origin, attrs attributes, inBody string, look func(string) string) (ok bool) {
+	modelID := look("modelid")
 	if strings.HasPrefix(attrs["source"], "io.seldon.serving.deployment.") { // MLServer, also in Seldon Core 2
-		o.model = firstOf(modelID, inBody, get("inferenceservicename"))
+		o.model = firstOf(modelID, inBody, look("inferenceservicename"))
 		if attrs["endpoint"] == o.model || inBody == o.model { // with the generation which Seldon Core 2 appends
 			generation := ""
 			o.model, generation = cutGeneration(o.model)
 			o.version = firstOf(o.version, generation)
 		}
 	} else {
-		o.model = firstOf(get("inferenceservicename"), modelID, inBody)
+		o.model = firstOf(look("inferenceservicename"), modelID, inBody)
 	}
 	if d.wrapping.Model != "" && attrs["type"] != "" {
-		o.model, ok = d.expand(attrs, o.model)
+		o.model, ok = d.expandModel(look, o.model)
 		return ok
 	}
 	return true
+}
+
+// nameVariant finds the variant: what the operator's template says, else the
+// annotation, which is refused when it is none, else the endpoint. A text of the
+// template or an endpoint that means nothing is no variant.
+func (d *Decoder) nameVariant(configured, annotation, endpoint string) string {
+	if variant := d.variantOf(configured); variant != "" {
+		return variant
+	}
+	return firstOf(annotation, d.variantOf(endpoint))
+}
+
+// variantOf is the variant that a text stands for, "" for none.
+func (d *Decoder) variantOf(text string) string {
+	if v, known := d.wrapping.Variants[text]; known {
+		return v.String()
+	}
+	if v, known := ParseVariant(text); known {
+		return v.String()
+	}
+	return ""
 }
 
 func firstOf(texts ...string) string {
@@ -175,31 +199,6 @@ func cutGeneration(model string) (name, generation string) {
 		return model, ""
 	}
 	return model[:i], model[i+1:]
-}
-
-// expand fills the operator's template of the model's name. {model} is what the
-// name would be without it.
-func (d *Decoder) expand(attrs attributes, model string) (string, bool) {
-	var b strings.Builder
-	for rest := d.wrapping.Model; rest != ""; {
-		text, after, found := strings.Cut(rest, "{")
-		b.WriteString(text)
-		if !found {
-			break
-		}
-		name, after, _ := strings.Cut(after, "}")
-		value := attrs[strings.ToLower(name)]
-		if name == "model" {
-			value = model
-		}
-		if value == "" || value == notImplemented {
-			d.fail(Schema, 0, "attribute %q is missing; the model's name %q needs it", shorten(name), d.wrapping.Model)
-			return "", false
-		}
-		b.WriteString(value)
-		rest = after
-	}
-	return b.String(), true
 }
 
 // note reads an attribute which is a JSON object of texts, or of lists of them
