@@ -333,6 +333,21 @@ models: [{name: a*, features: {age: {privacy: drop}}}, {name: b}]
 	}
 }
 
+func TestWrapping(t *testing.T) {
+	c := load(t, `
+payloads: {model: "{namespace}/{model}", version: "{annotations.v}", variant: "{metadata.track}", variants: {green: canary}}
+models: [{name: a, owner: risk}, {name: a*, payload: {features: [x, y], classes: ["no", "yes"]}}]
+`, nil)
+	want := event.Wrapping{
+		Model: "{namespace}/{model}", Version: "{annotations.v}", Variant: "{metadata.track}",
+		Models:   []event.WrappedModel{{Glob: "a"}, {Glob: "a*", Features: []string{"x", "y"}, Classes: []string{"no", "yes"}}},
+		Variants: map[string]event.Variant{"green": event.Canary},
+	}
+	if diff := cmp.Diff(want, c.Wrapping()); diff != "" {
+		t.Errorf("Wrapping (-want +got):\n%s", diff)
+	}
+}
+
 // What the configuration accepts, the packages that run it accept.
 func TestSpecsAreAccepted(t *testing.T) {
 	for _, file := range []string{"testdata/contract.yaml", "../../configs/driftd.yaml"} {

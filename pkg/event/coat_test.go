@@ -102,7 +102,7 @@ func lines(events []event.Event) string {
 // The documented payloads of every server become the right events.
 func TestCoats(t *testing.T) {
 	files, err := filepath.Glob("testdata/coats/*.txtar")
-	if err != nil || len(files) < 11 {
+	if err != nil || len(files) < 13 {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {

@@ -75,7 +75,7 @@ func (d *Decoder) feedbackBody(i int) (*rewarded, int) {
 			}
 			return end
 		case name == "truth" && !null:
-			return d.body(&f.truth, Response, at)
+			return d.feedbackTruth(&f.truth, at)
 		case name == "request" && !null:
 			return d.feedbackSide(f, &f.requestID, Request, at)
 		case name == "response" && !null:
@@ -84,6 +84,20 @@ func (d *Decoder) feedbackBody(i int) (*rewarded, int) {
 		return d.skip(at, 1)
 	})
 	return f, end
+}
+
+// feedbackTruth reads the message at i. Without data, with meta alone, it is no
+// truth: Seldon's examples send that beside a reward.
+func (d *Decoder) feedbackTruth(t *table, i int) int {
+	data := false
+	end := d.members(i, func(name string, at int) int {
+		data = data || name != "meta" && name != "status"
+		return d.skip(at, 2)
+	})
+	if end < 0 || !data {
+		return end
+	}
+	return d.body(t, Response, i)
 }
 
 // feedbackSide takes the puid and the number of rows from the message at i. It
@@ -128,11 +142,31 @@ func (w *writer) outcomes(f *rewarded, r int) {
 	if r < len(f.truth.rows) && len(f.truth.rows[r]) > 0 {
 		open("label")
 		w.key("label")
-		if cells := f.truth.rows[r]; len(cells) == 1 {
-			w.dst = append(w.dst, cells[0]...)
-		} else {
-			w.dst = append(w.dst, "{}"...) // a label is one thing
-		}
+		w.dst = append(w.dst, label(f.truth.names, f.truth.rows[r])...)
 		w.dst = append(w.dst, '}', ',')
 	}
+}
+
+// label is the truth of a row as JSON: its one value, or of a row with one 1 and 0
+// otherwise the name of that column. Anything else is not one thing, and refused
+// as an object is.
+func label(names, cells []string) string {
+	if len(cells) == 1 {
+		return cells[0]
+	}
+	one := -1
+	for i, cell := range cells {
+		switch x, err := strconv.ParseFloat(cell, 64); {
+		case err != nil || x != 0 && x != 1 || x == 1 && one >= 0:
+			return "{}"
+		case x == 1:
+			one = i
+		}
+	}
+	if one < 0 || len(names) != len(cells) {
+		return "{}"
+	}
+	w := writer{}
+	w.str(names[one])
+	return string(w.dst)
 }
