@@ -560,8 +560,9 @@ func shake(addr string, config *tls.Config) (*tls.Conn, error) {
 	return c.(*tls.Conn), nil
 }
 
-// While clients shake hands the pair is swapped for another, for garbage, for a
-// pair that does not fit, and for another good one: nobody fails.
+// While a hundred clients shake hands the pair is swapped for another, for garbage,
+// for a pair that does not fit, and for another good one: nobody fails, and each
+// step lasts until every client has begun and ended a handshake in it.
 func TestCertificateSwap(t *testing.T) {
 	ca, dir := newAuthority(t), t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
@@ -572,11 +573,19 @@ func TestCertificateSwap(t *testing.T) {
 	a := openAccess(t, api.AccessOptions{CertFile: certFile, KeyFile: keyFile})
 	s := newServer(t, newWorld(t), func(o *api.Options) { o.Access = a })
 	addr, end := serve(t, s)
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+	config := &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12}
 
-	var shaken, failed, latest atomic.Int64
+	var step atomic.Int64
+	var served [100]atomic.Int64 // the last step in which a handshake of each began that succeeded
+	var failed atomic.Pointer[error]
 	var clients sync.WaitGroup
 	done := make(chan struct{})
-	for range 8 {
+	for i := range served {
 		clients.Go(func() {
 			for {
 				select {
@@ -584,45 +593,57 @@ func TestCertificateSwap(t *testing.T) {
 					return
 				default:
 				}
-				c, err := shake(addr, &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
+				began := step.Load()
+				c, err := shake(addr, config)
 				if err != nil {
-					failed.Add(1)
-					continue
+					failed.Store(&err)
+					return
 				}
-				latest.Store(c.ConnectionState().PeerCertificates[0].SerialNumber.Int64())
-				shaken.Add(1)
 				_ = c.Close()
+				served[i].Store(began)
 			}
 		})
 	}
-	more := func() { // as many handshakes again as there are clients, and more
-		for want := shaken.Load() + 20; shaken.Load() < want && failed.Load() == 0; {
-			time.Sleep(time.Millisecond)
+	all := func() { // waits until every client is served in this step
+		t.Helper()
+		now, deadline := step.Add(1), time.Now().Add(time.Minute)
+		for i := range served {
+			for served[i].Load() < now {
+				if err := failed.Load(); err != nil {
+					t.Fatalf("step %d: a handshake failed: %v", now, *err)
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("step %d: client %d was not served within a minute", now, i)
+				}
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
-	more()
-	for _, step := range []struct {
+	defer clients.Wait()
+	defer close(done)
+	all()
+	for _, swap := range []struct {
 		cert, key string
 		serial    int64
 	}{{cert2, key2, 3}, {"garbage", "garbage", 3}, {cert1, key2, 3}, {cert1, key1, 2}} {
-		put(step.cert, step.key)
+		put(swap.cert, swap.key)
 		a.Refresh(time.Now())
-		more()
-		if got := latest.Load(); got != step.serial {
-			t.Errorf("the certificate in force is %d, want %d", got, step.serial)
+		all()
+		c, err := shake(addr, config)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	close(done)
-	clients.Wait()
-	if failed.Load() > 0 {
-		t.Errorf("%d of %d handshakes failed", failed.Load(), shaken.Load()+failed.Load())
+		if got := c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); got != swap.serial {
+			t.Errorf("the certificate in force is %d, want %d", got, swap.serial)
+		}
+		_ = c.Close()
 	}
 	if c, err := shake(addr, &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
 		_ = c.Close()
 		t.Error("TLS 1.1 is accepted")
 	}
-	if err := end(); err != nil {
-		t.Error(err)
+	if err := failed.Load(); err != nil {
+		t.Errorf("a handshake failed: %v", *err)
 	}
 }
 
