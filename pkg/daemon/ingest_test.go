@@ -299,6 +299,38 @@ func TestIngestedHalvesAreCounted(t *testing.T) {
 	second.waitFor(`driftd_events_total{model="income",kind="prediction",outcome="counted"} 2`)
 }
 
+// What the configuration says of payloads holds at the way in and in the loop:
+// a list is as long as its names, and the model has the name of the template.
+func TestPayloadsByConfiguration(t *testing.T) {
+	i, _, end := begin(t, `
+nats: {embedded: true, url: "nats://127.0.0.1:0"}
+http: {listen: "127.0.0.1:0"}
+payloads: {model: "{namespace}-{model}"}
+models: [{name: ml-*, payload: {features: [age, job]}}]
+`)
+	defer end()
+	d := &door{t, i}
+	send := func(id, kind, body string) (int, answer) {
+		resp, a, _ := d.post("cloudevents", body, "Ce-Id", id, "Ce-Specversion", "1.0", "Ce-Source", "x",
+			"Ce-Type", "org.kubeflow.serving.inference."+kind, "Ce-Inferenceservicename", "income", "Ce-Namespace", "ml")
+		return resp.StatusCode, a
+	}
+	if code, a := send("k-1", "request", `{"instances":[[34]]}`); code != 400 || !strings.Contains(a.Detail, "1 values for 2 features") {
+		t.Errorf("a list shorter than its names: %d %+v", code, a)
+	}
+	for kind, body := range map[string]string{"request": `{"instances":[[34,"clerk"]]}`, "response": `{"predictions":[1]}`} {
+		if code, a := send("k-2", kind, body); code != 202 {
+			t.Fatalf("%s: %d %+v", kind, code, a)
+		}
+	}
+	d.waitFor(`driftd_events_total{model="ml-income",kind="prediction",outcome="counted"} 1`)
+	for _, m := range d.stored(1) {
+		if m.Subject != "ml.predictions.ml-income" {
+			t.Errorf("stored on %s", m.Subject)
+		}
+	}
+}
+
 // waitFor waits for a line of /metrics.
 func (d *door) waitFor(line string) {
 	d.tb.Helper()
