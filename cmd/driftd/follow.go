@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +23,7 @@ const (
 	followEvery    = 250 * time.Millisecond // between two looks at the file, and at a NATS that is away
 	followLines    = 2000                   // sent before all must be acknowledged
 	followBytes    = 8 << 20                // of them: the most that is held
+	followSpan     = time.Second            // in which they are sent, where --rate makes it long
 	followAttempts = 3                      // of a message, before its batch is read again
 	headerRoom     = 1 << 10                // bytes that a message needs beside its line
 	toldEvery      = time.Minute            // between two warnings of one kind
@@ -82,7 +84,7 @@ func (e *env) follow(ctx context.Context, o sendOptions) error {
 		f.limit = rate.NewLimiter(rate.Limit(o.rate), max(1, int(o.rate/100)))
 	}
 	most := f.await(ctx, o.streamName, e.timeout)
-	found := true
+	var found bool
 	if f.tail, found, err = openTail(o.file, most, from, o.fromEnd); err != nil {
 		return err
 	}
@@ -91,6 +93,11 @@ func (e *env) follow(ctx context.Context, o sendOptions) error {
 		f.log.Warn().Str("file", o.file).Msg("the place that --state keeps is in no file any more; the file is sent from its beginning, and what was sent before counts once by its id")
 	}
 	f.kept = f.tail.at
+	if o.state != "" && f.tail.file != nil { // or a second start from the end would leave out what came between
+		if err := f.kept.keep(o.state); err != nil {
+			return err
+		}
+	}
 	return e.followed(ctx, f)
 }
 
@@ -136,7 +143,7 @@ func (e *env) followed(ctx context.Context, f *follower) error {
 	}
 	if lost != nil {
 		f.report.Sent += f.report.Failed
-		failed = errors.Join(failed, withCode(codeTemporary, fmt.Errorf("%d events were not acknowledged: %w: start again, what has arrived counts once", f.report.Failed, lost)))
+		failed = errors.Join(failed, withCode(codeTemporary, fmt.Errorf("not all of the last %d events were acknowledged: %w: start again, what has arrived counts once", f.report.Failed, lost)))
 	}
 	f.tellRefusals()
 	f.report.Duplicates = f.publisher.Counters().Duplicates
@@ -153,12 +160,13 @@ func (f *follower) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil // the caller waits for what is on its way
 		}
-		if err := f.publisher.Flush(ctx); err != nil {
-			if errors.Is(err, context.Canceled) {
-				return nil
-			}
-			f.warn("events could not be stored; they are sent again", err)
-			if err := f.again(ctx, err); err != nil {
+		lost := f.publisher.Flush(ctx)
+		if errors.Is(lost, context.Canceled) {
+			return nil
+		}
+		if lost != nil {
+			f.warn("events could not be stored; they are sent again", lost)
+			if err := f.again(ctx, lost); err != nil {
 				return err
 			}
 			continue
@@ -185,7 +193,8 @@ func (f *follower) run(ctx context.Context) error {
 
 // send publishes a batch of lines; more is false when the log holds no others.
 func (f *follower) send(ctx context.Context) (more bool, err error) {
-	for held := 0; f.batch.Sent < followLines && held < followBytes; {
+	began := time.Now()
+	for held := 0; ctx.Err() == nil && f.batch.Sent+f.batch.Refused < followLines && held < followBytes && time.Since(began) < followSpan; {
 		before := f.tail.at
 		line, err := f.tail.line()
 		switch {
@@ -259,9 +268,9 @@ func (f *follower) tellRefusals() {
 
 // warn tells of something that may go on for long, once a minute.
 func (f *follower) warn(what string, err error) bool {
-	kind, _, _ := bytes.Cut([]byte(what), []byte(":"))
-	if now := time.Now(); now.Sub(f.told[string(kind)]) >= toldEvery {
-		f.told[string(kind)] = now
+	kind, _, _ := strings.Cut(what, ":")
+	if now := time.Now(); now.Sub(f.told[kind]) >= toldEvery {
+		f.told[kind] = now
 		f.log.Warn().Err(err).Msg(what)
 		return true
 	}

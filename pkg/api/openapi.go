@@ -34,7 +34,7 @@ func describe(routes []route, version string) []byte {
 		"info":    object{"title": "driftd", "version": version, "description": "Times in answers are RFC 3339 in UTC; numbers that are not defined are null."},
 		"paths":   paths,
 		"components": object{"schemas": d.schemas, "securitySchemes": object{
-			"bearer":      object{"type": "http", "scheme": "bearer", "description": "a token of http.tokens_file; the list after it is the role that an operation needs"},
+			"bearer":      object{"type": "http", "scheme": "bearer", "description": "a token of http.tokens_file; the list after it is the least role that an operation needs, of read, label, operate and admin; or ingest, which the last three have too"},
 			"basic":       object{"type": "http", "scheme": "basic", "description": "the token as the password, for browsers"},
 			"certificate": object{"type": "mutualTLS", "description": "a certificate with a name of http.tls.clients"},
 		}},
