@@ -157,12 +157,9 @@ func (f *follower) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil // the caller waits for what is on its way
-		}
 		lost := f.publisher.Flush(ctx)
 		if errors.Is(lost, context.Canceled) {
-			return nil
+			return nil // the caller waits for what is on its way
 		}
 		if lost != nil {
 			f.warn("events could not be stored; they are sent again", lost)

@@ -172,8 +172,11 @@ func (d *Decoder) nameVariant(configured, annotation, endpoint string) string {
 	return firstOf(annotation, d.variantOf(endpoint))
 }
 
-// variantOf is the variant that a text stands for, "" for none.
+// variantOf is the variant that a text stands for, "" for none. No text is none.
 func (d *Decoder) variantOf(text string) string {
+	if text == "" {
+		return ""
+	}
 	if v, known := d.wrapping.Variants[text]; known {
 		return v.String()
 	}
