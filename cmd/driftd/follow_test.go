@@ -235,7 +235,7 @@ func TestFollowThroughEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := stream.EnsureStream(t.Context(), conn.JetStream(), stream.InputStream()); err != nil {
+	if _, err := conn.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "ML", Subjects: []string{"ml.>"}, MaxMsgSize: 8 << 10}); err != nil {
 		t.Fatal(err)
 	}
 	l := serverLog{t, filepath.Join(dir, "server.log")}
@@ -293,7 +293,8 @@ func TestFollowThroughEverything(t *testing.T) {
 	}
 	stop := start()
 	some(10)
-	wait(written) // who starts with no state knows of no file before
+	l.add(`{"id":"large","model":"m","prediction":1,"x":"` + strings.Repeat("x", 9<<10) + `"}` + "\n") // the stream would refuse it for ever
+	wait(written)                                                                                      // who starts with no state knows of no file before
 	for round := range 6 {
 		some(500 + chance.IntN(3000))
 		l.rename("." + strconv.Itoa(round))
@@ -335,15 +336,15 @@ func TestFollowThroughEverything(t *testing.T) {
 	if len(ids) != written || uint64(written) != s.CachedInfo().State.Msgs {
 		t.Errorf("%d ids in %d messages, want %d", len(ids), s.CachedInfo().State.Msgs, written)
 	}
-	var acked, failed uint64
+	var acked, failed, refused uint64
 	for line := range strings.Lines(reports.String()) {
 		var r sendReport
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
 		}
-		acked, failed = acked+r.Acked, failed+r.Failed
+		acked, failed, refused = acked+r.Acked, failed+r.Failed, refused+r.Refused
 	}
-	if acked != uint64(written) || failed != 0 {
-		t.Errorf("reported: %d acked, %d failed, want %d and 0", acked, failed, written)
+	if acked != uint64(written) || failed != 0 || refused != 1 {
+		t.Errorf("reported: %d acked, %d failed, %d refused, want %d, 0 and 1", acked, failed, refused, written)
 	}
 }
