@@ -67,7 +67,6 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 	}
 	e.flags(root)
 	root.AddCommand(
-		newDemoCmd(e),
 		newServeCmd(e),
 		newDemoCmd(e),
 		newCompareCmd(e),
