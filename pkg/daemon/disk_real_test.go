@@ -5,6 +5,7 @@ package daemon_test
 import (
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,16 +19,45 @@ import (
 // TestFullFileSystem fills a file system of 96 MB, on which Badger dies of SIGBUS
 // when it writes, beside a daemon that counts. It needs root, to mount.
 func TestFullFileSystem(t *testing.T) {
-	const reserve = 24 << 20
-	dir := t.TempDir()
+	for name, mount := range map[string]func(t *testing.T, dir string){"tmpfs": mountTmpfs, "ext4": mountExt4} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			mount(t, dir)
+			t.Cleanup(func() {
+				if err := unix.Unmount(dir, 0); err != nil {
+					t.Error(err)
+				}
+			})
+			fullFileSystem(t, dir)
+		})
+	}
+}
+
+func mountTmpfs(t *testing.T, dir string) {
+	t.Helper()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
 		t.Fatalf("mount a tmpfs: %v: run as root", err)
 	}
-	defer func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
+}
+
+// mountExt4 makes a file system in a file. ext4 gives blocks to a sparse file when
+// they are written back, so that a full disk shows later than on tmpfs.
+func mountExt4(t *testing.T, dir string) {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "ext4")
+	for _, command := range [][]string{
+		{"truncate", "-s", "96M", image},
+		{"mkfs.ext4", "-q", "-F", image},
+		{"mount", "-o", "loop", image, dir},
+	} {
+		if out, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: run as root, with loop devices: %s", command, err, out)
 		}
-	}()
+	}
+}
+
+func fullFileSystem(t *testing.T, dir string) {
+	const reserve = 24 << 20
 	w := newWorld(t, hour())
 	st, err := store.Open(filepath.Join(dir, "store"), store.Options{MemTableBytes: 4 << 20, ReserveBytes: reserve, ReservePercent: 25})
 	if err != nil {
