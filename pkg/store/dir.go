@@ -19,6 +19,7 @@ import (
 
 // The files of a store's directory: Badger's in badger/, and these.
 const (
+	dataName    = "badger"
 	sidecarName = "STORE.json" // Identity
 	lockName    = "LOCK"       // locked while open; holds the process id
 )
@@ -114,11 +115,16 @@ func writeSidecar(dir string, id Identity) error {
 	if err := os.Rename(name+".new", name); err != nil {
 		return err
 	}
-	parent, err := os.Open(dir)
+	return syncDir(dir)
+}
+
+// syncDir makes renames in a directory durable.
+func syncDir(dir string) error {
+	file, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return errors.Join(file.Sync(), file.Close())
 }
 
 // sweepEmpty removes the files that a kill between create and first write left

@@ -113,18 +113,23 @@ func (d *directory) append(b []byte) []byte {
 
 // readDirectory reads the directory as a transaction sees it.
 func readDirectory(t *badger.Txn) (d directory, err error) {
-	err = read(t, []byte(keyDirectory), func(key, payload []byte) error {
-		known := (len(payload) - 8) / 16
-		if len(payload) != 8+16*known || known != tableCount && known != tableCount2 {
-			return fmt.Errorf("%w: the directory has %d bytes, want %d", ErrDamaged, len(payload), directoryLen)
-		}
-		d.generation = binary.BigEndian.Uint64(payload)
-		for i := range known {
-			d.tables[i] = tally{binary.BigEndian.Uint64(payload[8+16*i:]), binary.BigEndian.Uint64(payload[16+16*i:])}
-		}
-		return nil
+	err = read(t, []byte(keyDirectory), func(_, payload []byte) error {
+		d, err = parseDirectory(payload)
+		return err
 	})
 	return d, err
+}
+
+func parseDirectory(payload []byte) (d directory, err error) {
+	known := (len(payload) - 8) / 16
+	if len(payload) != 8+16*known || known != tableCount && known != tableCount2 {
+		return d, fmt.Errorf("%w: the directory has %d bytes, want %d", ErrDamaged, len(payload), directoryLen)
+	}
+	d.generation = binary.BigEndian.Uint64(payload)
+	for i := range known {
+		d.tables[i] = tally{binary.BigEndian.Uint64(payload[8+16*i:]), binary.BigEndian.Uint64(payload[16+16*i:])}
+	}
+	return d, nil
 }
 
 // A writer is one transaction that keeps the directory. Only one exists at a time.

@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrLocked says that another process holds the directory.
 	ErrLocked = errors.New("store is in use")
+	// ErrOccupied says that a store is to be made where there is one.
+	ErrOccupied = errors.New("there is a store already")
 	// ErrNewerSchema says that a later version of driftd wrote the store.
 	ErrNewerSchema = errors.New("store was written by a newer driftd")
 )

@@ -51,29 +51,37 @@ func writeForEver(dir string) error {
 	b := s.NewBatch()
 	for n := r.Progress.Seq + 1; ; n++ {
 		b.Reset()
-		for i := range killWindows {
-			b.PutOpen(killWindow(i, n, edges))
-		}
-		b.PutPane(killWindow(killWindows+int(n), n, edges))
-		if n > 1 {
-			b.PutOpen(killWindow(-1, n, edges)) // put and closed within one batch
-			closed := killWindow(-1, n, edges)
-			closed.State = drift.Closed
-			b.PutPane(closed)
-		}
-		e, err := chain.Append(ledger.Draft{Time: epoch, StreamSeq: n, Kind: ledger.KindAlert, Model: "fraud", Body: ledger.Alert{Reason: strings.Repeat("r", 500)}})
-		if err != nil {
+		if err := killRound(b, n, &chain, edges); err != nil {
 			return err
 		}
-		b.Append(e)
-		b.Owe(ledger.Delivery{Receiver: "oncall", Seq: e.Seq})
-		b.PutDedup(0, []uint64{n})
-		b.PutProgress(store.Progress{Seq: n, Chain: chain})
 		if err := s.Commit(b); err != nil {
 			return err
 		}
 		fmt.Println(n)
 	}
+}
+
+// killRound puts checkpoint n into a batch.
+func killRound(b *store.Batch, n uint64, chain *ledger.Chain, edges *stats.Edges) error {
+	for i := range killWindows {
+		b.PutOpen(killWindow(i, n, edges))
+	}
+	b.PutPane(killWindow(killWindows+int(n), n, edges))
+	if n > 1 {
+		b.PutOpen(killWindow(-1, n, edges)) // put and closed within one batch
+		closed := killWindow(-1, n, edges)
+		closed.State = drift.Closed
+		b.PutPane(closed)
+	}
+	e, err := chain.Append(ledger.Draft{Time: epoch, StreamSeq: n, Kind: ledger.KindAlert, Model: "fraud", Body: ledger.Alert{Reason: strings.Repeat("r", 500)}})
+	if err != nil {
+		return err
+	}
+	b.Append(e)
+	b.Owe(ledger.Delivery{Receiver: "oncall", Seq: e.Seq})
+	b.PutDedup(0, []uint64{n})
+	b.PutProgress(store.Progress{Seq: n, Chain: *chain})
+	return nil
 }
 
 func killEdges() *stats.Edges {

@@ -92,26 +92,32 @@ func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Veri
 
 func (v *Verification) item(item *badger.Item, found *directory) error {
 	key := item.Key()
-	if string(key) == keyDirectory {
-		return nil
-	}
-	v.Records++
-	table := tableOf(key)
-	if table < 0 {
-		v.damaged(key, "it is in no table")
-		return nil
-	}
 	err := item.Value(func(value []byte) error {
-		if _, err := unseal(key, value); err != nil {
-			v.damaged(key, strings.TrimPrefix(err.Error(), ErrDamaged.Error()+": "))
-		}
-		found.add(table, recordHash(xxhash.Sum64(key), value))
+		v.record(key, value, found)
 		return nil
 	})
 	if err != nil {
 		v.damaged(key, err.Error())
 	}
 	return nil
+}
+
+// record checks one record and adds it to what was found. The directory is not
+// counted, and checked by who reads it.
+func (v *Verification) record(key, value []byte, found *directory) {
+	if string(key) == keyDirectory {
+		return
+	}
+	v.Records++
+	table := tableOf(key)
+	if table < 0 {
+		v.damaged(key, "it is in no table")
+		return
+	}
+	if _, err := unseal(key, value); err != nil {
+		v.damaged(key, strings.TrimPrefix(err.Error(), ErrDamaged.Error()+": "))
+	}
+	found.add(table, recordHash(xxhash.Sum64(key), value))
 }
 
 // compare tells in which tables the directory and what was found differ.
