@@ -21,13 +21,14 @@ import (
 type Options struct {
 	Reader      Reader
 	Commander   Commander
-	Ingest      *Ingest       // nil: no events over HTTP
-	Version     string        // of driftd
-	Config      func() []byte // the effective configuration as YAML, secrets redacted; nil: 404
-	Schema      []byte        // JSON schema of the configuration; nil: 404
-	ExternalURL string        // its host is one that requests may name; "" for none
-	Hosts       []string      // further names that requests may come by
-	Access      *Access       // who may ask for what; nil: everybody for everything, which is for loopback
+	Ingest      *Ingest                                // nil: no events over HTTP
+	Version     string                                 // of driftd
+	Config      func() []byte                          // the effective configuration as YAML, secrets redacted; nil: 404
+	Schema      []byte                                 // JSON schema of the configuration; nil: 404
+	ExternalURL string                                 // its host is one that requests may name; "" for none
+	Hosts       []string                               // further names that requests may come by
+	Access      *Access                                // who may ask for what; nil: everybody for everything, which is for loopback
+	Backup      func(context.Context, io.Writer) error // of the store as it was last committed; nil: 404
 	// MetricsPublic lets MetricsHandler answer everybody, whatever Access says.
 	MetricsPublic bool
 	Pane          time.Duration           // windows are sums of panes of this length; 0: 1 minute
@@ -52,6 +53,7 @@ type Server struct {
 	pageBytes atomic.Int64  // of the last metrics page
 	heavy     chan struct{} // slots of requests that read many windows
 	streams   chan struct{} // slots of event streams
+	backups   chan struct{} // the slot of a backup: each reads the whole store
 	requests  atomic.Uint64
 	inlet     *inlet // events over HTTP
 	started   string // part of request ids: tells processes apart
@@ -111,6 +113,7 @@ func New(o Options) (*Server, error) {
 		s.Now = time.Now
 	}
 	s.heavy, s.streams = make(chan struct{}, s.limits.heavy), make(chan struct{}, s.limits.streams)
+	s.backups = make(chan struct{}, 1)
 	s.inlet = newInlet(o.Ingest, defaultIngestLimits())
 	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
 	s.process = newProcess()

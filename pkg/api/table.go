@@ -109,6 +109,7 @@ func (s *Server) table() []route {
 			query: []parameter{afterParam, limitParam, cursorParam}, handle: s.getLedger,
 		},
 		{method: http.MethodGet, path: "/api/v1/ledger/verify", role: Read, summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
+		{method: http.MethodGet, path: "/api/v1/store/backup", role: Admin, summary: "A backup of the store as of one commit, for driftd store restore", media: backupType, endless: true, handle: s.getBackup},
 		{
 			method: http.MethodGet, path: "/api/v1/stream", role: Read, summary: "Server-sent events: changes of the status, and ledger entries",
 			query: []parameter{afterParam}, media: "text/event-stream", endless: true, handle: s.getStream,

@@ -345,7 +345,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 	}
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
-		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Config: c.Effective, Schema: config.Schema(),
+		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Config: c.Effective, Schema: config.Schema(), Backup: i.backup,
 		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
