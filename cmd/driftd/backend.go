@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,27 @@ type backend struct {
 func (b *backend) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&b.config, "config", "c", "", "with the daemon stopped: its configuration file")
 	cmd.Flags().StringVar(&b.dir, "store", "", "open this store instead of asking a daemon")
+}
+
+// storeDir returns the directory of the store.
+func (b *backend) storeDir() (string, error) {
+	c, err := loadConfig(b.config)
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(b.dir, c.Store.Dir), nil
+}
+
+// existing returns the directory of the store, which must be there.
+func (b *backend) existing() (string, error) {
+	dir, err := b.storeDir()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "badger")); err != nil {
+		return "", fmt.Errorf("no store in %s: %w", dir, err)
+	}
+	return dir, nil
 }
 
 // with calls f with a client of the daemon. If none answers it serves the store

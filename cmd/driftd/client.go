@@ -154,18 +154,15 @@ type call struct {
 }
 
 func (c *client) do(ctx context.Context, method, path string, with call, value any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(with.body))
+	req, err := c.request(ctx, method, path, with.body)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", c.base, err)
+		return err
 	}
 	req.Header.Set("Accept", "application/json")
 	for name, text := range map[string]string{"Content-Type": with.kind, "Idempotency-Key": with.key} {
 		if text != "" {
 			req.Header.Set(name, text)
 		}
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	answer, err := c.http.Do(req)
 	if err != nil {
@@ -187,6 +184,35 @@ func (c *client) do(ctx context.Context, method, path string, with call, value a
 		return fmt.Errorf("%s %s: the answer is not what driftd sends: %w: does another program listen there?", method, c.base+path, err)
 	}
 	return nil
+}
+
+func (c *client) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return req, nil
+}
+
+// download returns an answer of any length, for as long as ctx lasts.
+func (c *client) download(ctx context.Context, path string) (io.ReadCloser, error) {
+	req, err := c.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	patient := http.Client{Transport: c.http.Transport}
+	answer, err := patient.Do(req)
+	if err != nil {
+		return nil, c.away(ctx, err)
+	}
+	if answer.StatusCode < http.StatusBadRequest {
+		return answer.Body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytes))
+	return nil, errors.Join(refusal(answer, body), err, answer.Body.Close())
 }
 
 // away reports that the daemon could not be reached, unless it was the user who

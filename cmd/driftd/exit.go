@@ -49,7 +49,7 @@ func codeOf(err error) code {
 		return codeConfig
 	case errors.Is(err, store.ErrLocked):
 		return codeLocked
-	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNewerSchema):
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrNewerSchema), errors.Is(err, store.ErrOccupied):
 		return codeRefused
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrConnectionClosed):

@@ -62,6 +62,15 @@ func (p *progress) at(done int64) {
 	}
 }
 
+// reach is at for work that tells how much there is.
+func (p *progress) reach(done, total uint64) {
+	p.total = int64(total)
+	if p.bar != nil {
+		p.bar.ChangeMax64(p.total)
+	}
+	p.at(int64(done))
+}
+
 // A progressLine is the JSON form of a progress.
 type progressLine struct {
 	Progress string  `json:"progress"`

@@ -29,12 +29,14 @@ type verdict struct {
 
 func newStoreCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "store",
-		Short:   "Look after the store of a stopped daemon",
-		Long:    "The store holds what driftd has counted and decided. Its commands need it for themselves: stop the daemon first.",
-		Example: "  driftd store verify --store ./data",
+		Use:   "store",
+		Short: "Look after the store: verify, back up, restore, rebuild, compact",
+		Long: `The store holds what driftd has counted and decided. A backup is also taken beside a
+running daemon; the other commands need the store for themselves: stop the daemon
+first.`,
+		Example: "  driftd store backup driftd.backup\n  driftd store verify --store ./data",
 	}
-	cmd.AddCommand(newStoreVerifyCmd(e))
+	cmd.AddCommand(newStoreVerifyCmd(e), newStoreBackupCmd(e), newStoreRestoreCmd(e), newStoreRebuildCmd(e), newStoreCompactCmd(e))
 	return cmd
 }
 
@@ -51,20 +53,14 @@ daemon has verified its store when it started.`,
 		Example: "  driftd store verify --store ./data\n  driftd store verify -c driftd.yaml -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(b.config)
+			dir, err := b.existing()
 			if err != nil {
 				return err
 			}
-			if b.dir != "" {
-				c.Store.Dir = b.dir
-			}
-			if _, err := os.Stat(filepath.Join(c.Store.Dir, "badger")); err != nil {
-				return fmt.Errorf("no store in %s: %w", c.Store.Dir, err)
-			}
 			if forStart {
-				return e.verifyForStart(cmd.Context(), c.Store.Dir)
+				return e.verifyForStart(cmd.Context(), dir)
 			}
-			return e.verifyStore(cmd.Context(), c.Store.Dir)
+			return e.verifyStore(cmd.Context(), dir)
 		},
 	}
 	b.flags(cmd)
@@ -97,10 +93,7 @@ func (e *env) scanStore(ctx context.Context, dir string) (v store.Verification, 
 		return v, err
 	}
 	p := e.newProgress("verify", "records", 0)
-	v, err = s.Verify(ctx, func(done, total uint64) {
-		p.total = int64(total)
-		p.at(int64(done))
-	})
+	v, err = s.Verify(ctx, p.reach)
 	p.end()
 	return v, errors.Join(err, s.Close())
 }

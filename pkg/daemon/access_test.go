@@ -117,10 +117,16 @@ func begin(t *testing.T, text string) (i *daemon.Instance, book *logbook, end fu
 	if err != nil {
 		t.Fatal(err)
 	}
+	return i, book, runInstance(t, i)
+}
+
+// runInstance runs an instance until end.
+func runInstance(t *testing.T, i *daemon.Instance) (end func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- i.Run(ctx) }()
-	return i, book, sync.OnceFunc(func() {
+	return sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-ended, i.Close()); err != nil {
 			t.Error(err)
