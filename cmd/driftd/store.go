@@ -77,7 +77,7 @@ func (e *env) verifyStore(ctx context.Context, dir string) error {
 			return err
 		}
 		problem := strings.TrimPrefix(err.Error(), store.ErrDamaged.Error()+": ")
-		return e.verdict(verdict{Damaged: []store.Damage{{File: dir, Problem: problem, Remedy: "restore the directory from a backup or remove it to start again"}}}, err)
+		return e.verdict(verdict{Damaged: []store.Damage{{File: dir, Problem: problem, Remedy: store.Remedy}}}, err)
 	}
 	v, err := e.scanStore(ctx, dir)
 	if err != nil {
@@ -166,7 +166,7 @@ func tryStore(ctx context.Context, dir string) (complete bool, err error) {
 	case code(exit.ExitCode()) == codeRefused:
 		return false, childFault{strings.TrimPrefix(lastLine(problem.String()), "driftd: ")}
 	case died(exit, problem.String()):
-		return false, fmt.Errorf("%w: store %s cannot be opened: %s: restore the directory from a backup or remove it to start again", store.ErrDamaged, dir, firstLine(problem.String(), exit))
+		return false, fmt.Errorf("%w: store %s cannot be opened: %s: %s", store.ErrDamaged, dir, firstLine(problem.String(), exit), store.Remedy)
 	}
 	return false, nil
 }

@@ -304,6 +304,10 @@ func storeFamilies() []Family {
 			series: single(func(s *scrape) float64 { return float64(s.StoreBytes) }),
 		},
 		{
+			Name: "driftd_store_verified_timestamp_seconds", Type: "gauge", Help: "Unix time at which the running daemon read its whole store last and found no damage, 0 before.",
+			series: single(func(s *scrape) float64 { return seconds(s.Verified) }),
+		},
+		{
 			Name: "driftd_disk_free_bytes", Type: "gauge", Help: "Bytes free on the store's disk.",
 			series: single(func(s *scrape) float64 { return float64(s.Disk.Free) }),
 		},

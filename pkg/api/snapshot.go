@@ -24,6 +24,7 @@ type Snapshot struct {
 
 	Stream     Stream
 	Disk       Disk
+	Verified   time.Time // wall clock at which the whole store was read last without a fault, zero before the first
 	Config     Config
 	Judges     Judges
 	LastCommit time.Time // wall clock, zero before the first

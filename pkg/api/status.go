@@ -24,7 +24,8 @@ type statusJSON struct {
 	Notifier   notifierJSON      `json:"notifier"`
 	Counters   map[string]uint64 `json:"counters"`
 	StoreBytes int64             `json:"store_bytes"`
-	Balanced   bool              `json:"balanced"` // the books of messages and events add up
+	Verified   *time.Time        `json:"store_verified_at"` // the whole store was read last; null before the first time
+	Balanced   bool              `json:"balanced"`          // the books of messages and events add up
 }
 
 type streamJSON struct {
@@ -95,7 +96,7 @@ func newStatus(s *Snapshot) statusJSON {
 		Disk: diskJSON(s.Disk), Config: configJSON{s.Config.Hash, instant(s.Config.LoadedAt)},
 		Detection: judgesJSON{formatDuration(s.Judges.Window), s.Judges.Reference, s.Judges.MinEvents}, LastCommit: instant(s.LastCommit),
 		Notifier: notifierJSON{Pending: s.Notifier.Pending, Oldest: Num(s.owedFor().Seconds()), Receivers: []receiverJSON{}},
-		Counters: s.counters(), StoreBytes: s.StoreBytes, Balanced: s.Account == nil || s.Account.Balance(s.Stream.CommittedSeq) == nil,
+		Counters: s.counters(), StoreBytes: s.StoreBytes, Verified: instant(s.Verified), Balanced: s.Account == nil || s.Account.Balance(s.Stream.CommittedSeq) == nil,
 	}
 	for _, r := range s.Notifier.Receivers {
 		failed := r.Failed

@@ -54,6 +54,8 @@ type NATSTLS struct {
 type Store struct {
 	Dir       string    `json:"dir" jsonschema:"folder of the state; one process at a time"`
 	Retention Retention `json:"retention" jsonschema:"how long the state is kept, in event time"`
+
+	VerifyEvery Duration `json:"verify_every" jsonschema:"how often a running daemon reads its whole store again to see whether it is damaged; 0 = only at its start"`
 }
 
 // Retention is how long each kind of state is kept.

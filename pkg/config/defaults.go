@@ -22,8 +22,9 @@ func Default() *Config {
 			SubjectTemplate: "ml.{kind}.{model}.{version}",
 		},
 		Store: Store{
-			Dir:       "./data",
-			Retention: Retention{Panes: 7 * day, Hourly: 400 * day, Ledger: 400 * day, Samples: 90 * day},
+			Dir:         "./data",
+			Retention:   Retention{Panes: 7 * day, Hourly: 400 * day, Ledger: 400 * day, Samples: 90 * day},
+			VerifyEvery: day,
 		},
 		HTTP: HTTP{Listen: "127.0.0.1:8480", Ingest: true},
 		Windows: Windows{

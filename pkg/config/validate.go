@@ -115,6 +115,9 @@ func (v *validator) store(c *Config) {
 	}
 	v.positive("store.retention.ledger", r.Ledger)
 	v.positive("store.retention.samples", r.Samples)
+	if every := c.Store.VerifyEvery; every != 0 && every < min1 {
+		v.fault("store.verify_every", "%s is too often: 1m at least, or 0 for only at the start", every)
+	}
 }
 
 func (v *validator) http(c *Config) {

@@ -33,6 +33,8 @@ type Daemon struct {
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
 	verified    chan struct{} // closed when Options.Verify has found nothing
+	distrusted  atomic.Bool   // the store was found damaged
+	verifiedAt  atomic.Int64  // when the store was read whole last, Unix time in ns; 0: not yet
 	paused      atomic.Bool   // for want of room on the disk
 	started     time.Time
 	passed      atomic.Int64 // when the loop last came round, Unix time in ns
@@ -128,7 +130,7 @@ func (l *loop) restoreBooks() error {
 		err = fmt.Errorf("messages do not balance: counted from %d, read from %d", l.account.First, l.progress.FirstSeq)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w: restore the directory from a backup or remove it to start again", store.ErrDamaged, err)
+		return fmt.Errorf("%w: %w: %s", store.ErrDamaged, err, store.Remedy)
 	}
 	return nil
 }
@@ -200,7 +202,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	from := d.loop.anchor() // read before the loop runs: it is the loop's
 	spawn("stream", func() error { return d.Source.Run(ctx, from, in) })
 	spawn("committer", func() error { d.write(ctx, commits); return nil })
-	spawn("verification", func() error { return d.verify(ctx) })
+	spawn("verification", func() error {
+		err := d.verify(ctx)
+		if err != nil {
+			stopPaying()
+		}
+		return err
+	})
 	spawn("notifier", func() error { return d.pay(paying) })
 	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })

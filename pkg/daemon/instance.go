@@ -201,7 +201,7 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 		return o, err
 	}
 	o.Decoder, o.Tick, o.Store, o.Source, o.DeadLetters, o.Receivers = decoder, c.TickSubject(), i.Store, reader, publisher, receivers
-	o.Status, o.Link, o.Verify = reader.Status, i.Conn.Status, x.Verify
+	o.Status, o.Link, o.Verify, o.VerifyEvery = reader.Status, i.Conn.Status, x.Verify, c.Store.VerifyEvery.Std()
 	o.Checkpoint, o.Version, o.Log = x.Checkpoint, x.Version, x.Log
 	if o.Checkpoint == (Checkpoint{}) {
 		o.Checkpoint = DefaultCheckpoint()

@@ -66,6 +66,9 @@ type Options struct {
 	// Verify reads the whole store beside everything else before anybody is told
 	// anything; until it has ended the daemon is not ready, and damage stops it.
 	Verify bool
+	// VerifyEvery is how often the whole store is read again, without haste; damage
+	// stops the daemon. 0: never.
+	VerifyEvery time.Duration
 	// Probe is called at named points; an error stops the daemon there and
 	// then. For crash tests; nil otherwise.
 	Probe func(point string) error

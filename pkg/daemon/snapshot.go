@@ -97,6 +97,9 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 		s.StoreBytes = n
 	}
 	s.Disk, _ = d.disk()
+	if at := d.verifiedAt.Load(); at != 0 {
+		s.Verified = time.Unix(0, at)
+	}
 	s.Notifier = d.notifier()
 	return &s
 }

@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -29,25 +30,11 @@ func TestVerifyBeforeAnybodyIsTold(t *testing.T) {
 	if err := errors.Join(stop(), st.Close()); err != nil {
 		t.Fatal(err)
 	}
-	lossy := w.copyOf(dir)
-	db, err := badger.Open(badger.DefaultOptions(filepath.Join(lossy, "badger")).WithLogger(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = db.Update(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.DefaultIteratorOptions)
-		defer it.Close()
-		it.Seek([]byte("p/"))
-		return txn.Delete(it.Item().KeyCopy(nil))
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		t.Fatal(err)
-	}
-
-	st = open(t, lossy)
+	st = open(t, w.lossy(dir))
 	o = w.options(st)
 	o.Verify = true
-	if d, err = daemon.New(o); err != nil {
+	d, err := daemon.New(o)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(d.Snapshot().NotReady, "verify") {
@@ -70,5 +57,56 @@ func TestVerifyBeforeAnybodyIsTold(t *testing.T) {
 	}
 	if err := errors.Join(stop(), st.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// lossy copies a store and takes a closed pane from it behind its back.
+func (w *world) lossy(dir string) string {
+	w.t.Helper()
+	lossy := w.copyOf(dir)
+	db, err := badger.Open(badger.DefaultOptions(filepath.Join(lossy, "badger")).WithLogger(nil))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = db.Update(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.DefaultIteratorOptions)
+		defer it.Close()
+		it.Seek([]byte("p/"))
+		return txn.Delete(it.Item().KeyCopy(nil))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	return lossy
+}
+
+// TestVerifyEvery reads a store again and again while it counts, and stops a daemon
+// whose store lost a record.
+func TestVerifyEvery(t *testing.T) {
+	w := newWorld(t, hour())
+	dir := newSweep(w).prepared
+	st := open(t, dir)
+	o := w.options(st)
+	o.VerifyEvery = 10 * time.Millisecond
+	d, stop := w.start(o)
+	var first time.Time
+	w.until(func() bool { first = d.Snapshot().Verified; return !first.IsZero() }, "the store is verified")
+	w.caughtUp(d)
+	w.until(func() bool { return d.Snapshot().Verified.After(first) }, "the store is verified again")
+	if err := errors.Join(stop(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	st = open(t, w.lossy(dir))
+	o = w.options(st)
+	o.VerifyEvery = 10 * time.Millisecond
+	d, err := daemon.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := errors.Join(d.Run(ctx), st.Close()); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("run on a store that lost a record: %v, want ErrDamaged", err)
 	}
 }

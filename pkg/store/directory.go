@@ -260,7 +260,7 @@ func (s *Store) enroll() error {
 	err := s.db.View(func(t *badger.Txn) (err error) {
 		if !bare {
 			if s.directory, err = readDirectory(t); errors.Is(err, ErrNotFound) {
-				return fmt.Errorf("%w: the directory is missing: %s", ErrDamaged, remedy)
+				return fmt.Errorf("%w: the directory is missing: %s", ErrDamaged, Remedy)
 			} else if err != nil {
 				return err
 			}

@@ -222,7 +222,7 @@ func (s *Store) identify(sidecar *Identity) error {
 	switch {
 	case errors.Is(err, ErrNotFound) && sidecar != nil:
 		return fmt.Errorf("%w: %s names store %s of %s, but Badger holds no such store (MANIFEST lost or files exchanged?): %s",
-			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339), remedy)
+			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339), Remedy)
 	case errors.Is(err, ErrNotFound):
 		return s.create()
 	case err != nil:

@@ -15,9 +15,9 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-// remedy is what to do about every damage: there is no repair that would not
+// Remedy is what to do about every damage: there is no repair that would not
 // guess numbers.
-const remedy = "restore the directory from a backup or remove it to start again"
+const Remedy = "move badger and STORE.json away, then restore a backup (driftd store restore) or read the stream again (driftd store rebuild)"
 
 // A Verification is what Verify found.
 type Verification struct {
@@ -48,6 +48,9 @@ type Damage struct {
 	Remedy  string `json:"remedy"`
 }
 
+// stretchBytes are read between two calls of a Verify's at, or less.
+const stretchBytes = 1 << 20
+
 // maxDamages bounds what a Verification lists.
 const maxDamages = 100
 
@@ -60,10 +63,16 @@ var tableNames = [tableCount]string{
 
 // Verify reads every record, checks its checksum and compares what is there with
 // the directory, so that it also finds what is missing. It reads one snapshot and
-// may run beside everything else. at is told now and then how many records of
-// about total are done. The error is ctx's, or Badger's; damage is no error.
+// may run beside everything else. at is told after every few records, a mebibyte at
+// most, how many of about total are done; it may take its time. The error is ctx's,
+// or Badger's; damage is no error.
 func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Verification, err error) {
-	err = s.view(func(t *badger.Txn) error {
+	err = s.view(func(t *badger.Txn) (err error) {
+		defer func() {
+			if r := recover(); r != nil { // of Badger, over a damaged block
+				v.Damaged, err = append(v.Damaged, Damage{File: s.dir, Problem: oneLine(fmt.Sprint(r)), Remedy: Remedy}), nil
+			}
+		}()
 		want, err := readDirectory(t)
 		switch {
 		case errors.Is(err, ErrDamaged), errors.Is(err, ErrNotFound):
@@ -72,12 +81,14 @@ func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Veri
 			return err
 		}
 		found := directory{generation: want.generation}
+		var stretch int64
 		err = scanItems(t, nil, func(item *badger.Item) error {
-			if v.Records%1024 == 0 {
+			if stretch += item.EstimatedSize(); v.Records%1024 == 0 || stretch >= stretchBytes {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
 				at(v.Records, want.records())
+				stretch = 0
 			}
 			return v.item(item, &found)
 		})
@@ -134,7 +145,7 @@ func (v *Verification) compare(want, found *directory) {
 
 func (v *Verification) damaged(key []byte, problem string) {
 	if len(v.Damaged) < maxDamages {
-		v.Damaged = append(v.Damaged, Damage{Key: fmt.Sprintf("%.200q", key), Problem: oneLine(problem), Remedy: remedy})
+		v.Damaged = append(v.Damaged, Damage{Key: fmt.Sprintf("%.200q", key), Problem: oneLine(problem), Remedy: Remedy})
 	}
 }
 
@@ -150,7 +161,7 @@ func checkFiles(data string, sidecar *Identity) error {
 		return err
 	}
 	if sidecar != nil || len(tables) > 0 {
-		return fmt.Errorf("%w: %s is missing: %s", ErrDamaged, filepath.Join(data, badger.ManifestFilename), remedy)
+		return fmt.Errorf("%w: %s is missing: %s", ErrDamaged, filepath.Join(data, badger.ManifestFilename), Remedy)
 	}
 	return nil
 }
@@ -160,7 +171,7 @@ func checkFiles(data string, sidecar *Identity) error {
 func openBadger(o badger.Options) (db *badger.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(fmt.Sprint(r)), remedy)
+			db, err = nil, fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(fmt.Sprint(r)), Remedy)
 		}
 	}()
 	db, err = badger.Open(o)
@@ -183,7 +194,7 @@ func openFault(err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(err.Error()), remedy)
+	return fmt.Errorf("%w: Badger cannot open it: %s: %s", ErrDamaged, oneLine(err.Error()), Remedy)
 }
 
 // oneLine joins the lines of a text.
