@@ -19,7 +19,8 @@ import (
 // TestMain lets scripts run this test binary as the command driftd.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"driftd": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"driftd":         func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"driftd-crashes": crash,
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -166,7 +167,7 @@ func tryStore(ctx context.Context, dir string) (complete bool, err error) {
 	case code(exit.ExitCode()) == codeRefused:
 		return false, childFault{strings.TrimPrefix(lastLine(problem.String()), "driftd: ")}
 	case died(exit, problem.String()):
-		return false, fmt.Errorf("%w: store %s cannot be opened: %s: %s", store.ErrDamaged, dir, firstLine(problem.String(), exit), store.Remedy)
+		return false, fmt.Errorf("%w: store %s cannot be opened: %s: %s", store.ErrDamaged, dir, cmp.Or(panicLine(problem.String()), exit.Error()), store.Remedy)
 	}
 	return false, nil
 }
@@ -183,13 +184,15 @@ func died(exit *exec.ExitError, problem string) bool {
 	return exit.ExitCode() < 0 || strings.Contains(problem, "\ngoroutine ")
 }
 
-func firstLine(text string, exit *exec.ExitError) string {
-	for line := range strings.Lines(text) {
+// panicLine returns the line of a crash report that says what happened, "" if none
+// does.
+func panicLine(report string) string {
+	for line := range strings.Lines(report) {
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
 			return strings.TrimSpace(line)
 		}
 	}
-	return exit.Error()
+	return ""
 }
 
 func lastLine(text string) string {

@@ -25,7 +25,8 @@ type route struct {
 	bodyOf       any      // zero value of a JSON body
 	answer       any      // zero value of the JSON body of a success; nil for other media types
 	media        string   // of a success; "" is application/json
-	scrape       bool     // also served by MetricsHandler
+	scrape       bool     // also served by MetricsHandler, and when degraded
+	degraded     bool     // served when degraded
 	heavy        bool     // reads many windows: few at a time
 	endless      bool     // an event stream: no deadline
 	handle       func(http.ResponseWriter, *request) error

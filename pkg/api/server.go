@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,12 +32,14 @@ type Options struct {
 	Backup      func(context.Context, io.Writer) error // of the store as it was last committed; nil: 404
 	// MetricsPublic lets MetricsHandler answer everybody, whatever Access says.
 	MetricsPublic bool
-	Pane          time.Duration           // windows are sums of panes of this length; 0: 1 minute
-	Sizes         []time.Duration         // of the windows that rules see
-	SeriesLimit   int                     // most series on /metrics; 0: 100,000
-	Extra         map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
-	Now           func() time.Time        // wall clock, for "-24h"; nil: time.Now
-	Log           zerolog.Logger
+	// Degraded leaves health, readiness, the status and the metrics, and nothing else.
+	Degraded    bool
+	Pane        time.Duration           // windows are sums of panes of this length; 0: 1 minute
+	Sizes       []time.Duration         // of the windows that rules see
+	SeriesLimit int                     // most series on /metrics; 0: 100,000
+	Extra       map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
+	Now         func() time.Time        // wall clock, for "-24h"; nil: time.Now
+	Log         zerolog.Logger
 }
 
 // A Server answers HTTP. It is safe for concurrent use.
@@ -119,6 +122,9 @@ func New(o Options) (*Server, error) {
 	s.process = newProcess()
 	s.metrics.RegisterMetricsWriter(func(w io.Writer) { s.writeMetrics(w, s.Reader.Snapshot()) })
 	s.routes = s.table()
+	if o.Degraded {
+		s.routes = slices.DeleteFunc(s.routes, func(rt route) bool { return !rt.scrape && !rt.degraded })
+	}
 	s.openapi = describe(s.routes, s.Version)
 	s.mux = http.NewServeMux()
 	for _, rt := range s.routes {

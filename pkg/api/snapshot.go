@@ -20,7 +20,8 @@ type Snapshot struct {
 	StoreID  string
 	Role     string // "active"
 	Epoch    uint64
-	NotReady []string // reasons: "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
+	Cause    string   // of "degraded", and how to leave it; "" otherwise
+	NotReady []string // reasons: "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
 
 	Stream     Stream
 	Disk       Disk

@@ -15,7 +15,8 @@ type statusJSON struct {
 	Role       string            `json:"role"`
 	Epoch      uint64            `json:"epoch"`
 	Ready      bool              `json:"ready"`
-	Reasons    []string          `json:"reasons"` // why it is not ready
+	Reasons    []string          `json:"reasons"`         // why it is not ready
+	Cause      string            `json:"cause,omitempty"` // of the reason "degraded", and how to leave it
 	Stream     streamJSON        `json:"stream"`
 	Disk       diskJSON          `json:"disk"`
 	Config     configJSON        `json:"config"`
@@ -88,7 +89,7 @@ func nonNil[T any](list []T) []T {
 func newStatus(s *Snapshot) statusJSON {
 	out := statusJSON{
 		Version: s.Version, Schema: s.Schema, StoreID: s.StoreID, Role: s.Role, Epoch: s.Epoch,
-		Ready: len(s.NotReady) == 0, Reasons: nonNil(s.NotReady),
+		Ready: len(s.NotReady) == 0, Reasons: nonNil(s.NotReady), Cause: s.Cause,
 		Stream: streamJSON{
 			Name: s.Stream.Name, Created: instant(s.Stream.Created), FirstSeq: s.Stream.FirstSeq, LastSeq: s.lastSeq(),
 			CommittedSeq: s.Stream.CommittedSeq, Gaps: nonNil(s.Stream.Gaps), Connected: s.Stream.Connected, Rewinds: s.Stream.Rewinds,
@@ -137,16 +138,17 @@ func (s *Snapshot) counters() map[string]uint64 {
 
 // ready is the answer of /-/ready.
 type ready struct {
-	Reasons []string `json:"reasons"` // "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
+	Reasons []string `json:"reasons"`         // "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
+	Cause   string   `json:"cause,omitempty"` // of "degraded", and how to leave it
 }
 
 func (s *Server) getReady(w http.ResponseWriter, _ *request) error {
-	reasons := nonNil(s.Reader.Snapshot().NotReady)
+	now := s.Reader.Snapshot()
 	status := http.StatusOK
-	if len(reasons) > 0 {
+	if len(now.NotReady) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	return sendJSON(w, status, ready{reasons})
+	return sendJSON(w, status, ready{nonNil(now.NotReady), now.Cause})
 }
 
 func (s *Server) getHealthy(w http.ResponseWriter, _ *request) error {

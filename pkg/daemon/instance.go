@@ -334,7 +334,7 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 	return out, err
 }
 
-// listen opens the HTTP addresses.
+// listen makes the API and opens the HTTP addresses.
 func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Options) error {
 	in, err := i.ingest(c)
 	if err != nil {
@@ -350,6 +350,11 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 	}); err != nil {
 		return err
 	}
+	return i.bind(ctx, c)
+}
+
+// bind opens the HTTP addresses.
+func (i *Instance) bind(ctx context.Context, c *config.Config) (err error) {
 	var lc net.ListenConfig
 	if i.listener, err = lc.Listen(ctx, "tcp", c.HTTP.Listen); err != nil {
 		return fmt.Errorf("http.listen: %w", err)
@@ -387,10 +392,11 @@ func (i *Instance) URL() string {
 func (i *Instance) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	parts := []func() error{
-		func() error { return i.Daemon.Run(ctx) },
-		func() error { return i.server.Serve(ctx, i.listener) },
-		func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil },
+	parts := []func() error{func() error { return i.server.Serve(ctx, i.listener) }}
+	if i.Daemon != nil { // not degraded
+		parts = append(parts,
+			func() error { return i.Daemon.Run(ctx) },
+			func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil })
 	}
 	if i.metrics != nil {
 		parts = append(parts, func() error { return i.server.ServeMetrics(ctx, i.metrics) })
