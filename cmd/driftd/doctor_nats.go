@@ -98,8 +98,8 @@ func refusedBy(conn *stream.Conn, err error) string {
 // streamLimits judges how the input stream is set up.
 func (d *doctor) streamLimits(info *jetstream.StreamInfo) {
 	c, st := info.Config, info.State
-	if c.Retention != jetstream.LimitsPolicy {
-		d.note("stream", stateFail, "recreate it with --retention limits, or source it into such a stream", "%s forgets messages when they are acknowledged (%s retention)", c.Name, c.Retention)
+	if c.Retention != jetstream.LimitsPolicy && d.config.NATS.Durable == "" {
+		d.note("stream", stateFail, "set nats.durable: driftd, or recreate it with --retention limits", "%s forgets messages when they are acknowledged (%s retention)", c.Name, c.Retention)
 		return
 	}
 	if missing := uncovered(c, d.config.NATS.Subjects); len(missing) > 0 {

@@ -35,6 +35,7 @@ type NATS struct {
 	Embedded        bool     `json:"embedded" jsonschema:"run JetStream inside the process, under the store's folder; url is then where it listens"`
 	Stream          string   `json:"stream" jsonschema:"JetStream stream that holds the events"`
 	Subjects        []string `json:"subjects" jsonschema:"subjects read from the stream"`
+	Durable         string   `json:"durable" jsonschema:"acknowledge what is committed, by a durable consumer of this name: for streams with work-queue or interest retention, which delete what is acknowledged; one driftd a name. Empty = read by sequence and never acknowledge"`
 	SubjectTemplate string   `json:"subject_template" jsonschema:"how a subject names kind, model and version; the payload is authoritative and must agree"`
 	Context         string   `json:"context" jsonschema:"a context of the nats CLI, by name or path, that says where the servers are and who driftd is; instead of url and the keys below"`
 	CredsFile       string   `json:"creds_file" jsonschema:"NATS credentials file: JWT and seed, read anew at each connection"`

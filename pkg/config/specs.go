@@ -123,7 +123,7 @@ func (c *Config) NATSOptions() stream.Options {
 // ReaderOptions returns what is read from the stream.
 func (c *Config) ReaderOptions() stream.ReaderOptions {
 	o := stream.DefaultReaderOptions(c.NATS.Stream)
-	o.Subjects = c.NATS.Subjects
+	o.Subjects, o.Durable = c.NATS.Subjects, c.NATS.Durable
 	return o
 }
 

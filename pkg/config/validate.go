@@ -65,6 +65,9 @@ func (v *validator) nats(c *Config) {
 	if !streamName.MatchString(c.NATS.Stream) {
 		v.fault("nats.stream", "%q is no name of a stream: it is not empty and has no blanks, '.', '*', '>' or slashes", c.NATS.Stream)
 	}
+	if d := c.NATS.Durable; d != "" && !streamName.MatchString(d) {
+		v.fault("nats.durable", "%q is no name of a consumer: it has no blanks, '.', '*', '>' or slashes", d)
+	}
 	if len(c.NATS.Subjects) == 0 {
 		v.fault("nats.subjects", "no subject: driftd would read nothing")
 	}
@@ -92,7 +95,7 @@ func (v *validator) natsIdentity(c *Config) {
 		return
 	}
 	base := Default().NATS
-	base.Stream, base.Subjects, base.SubjectTemplate, base.Context = n.Stream, n.Subjects, n.SubjectTemplate, n.Context
+	base.Stream, base.Subjects, base.Durable, base.SubjectTemplate, base.Context = n.Stream, n.Subjects, n.Durable, n.SubjectTemplate, n.Context
 	if !reflect.DeepEqual(n, base) {
 		v.fault("nats.context", "the context says where the servers are and who driftd is: leave out url, embedded, creds_file, nkey_file, inbox_prefix and tls")
 	}

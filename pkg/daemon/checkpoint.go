@@ -175,6 +175,9 @@ func (l *loop) committed(err error) error {
 	l.snapshot.Store(c.snapshot)
 	l.fires.Store(&c.firing)
 	l.dispatcher.Wake()
+	if l.Committed != nil && c.progress.Epoch == l.progress.Epoch {
+		l.Committed(anchorOf(c.progress))
+	}
 	return l.probe(PointTold)
 }
 

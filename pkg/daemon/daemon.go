@@ -249,8 +249,9 @@ func (d *Daemon) drain() {
 }
 
 // anchor is the position in the stream that the store knows.
-func (l *loop) anchor() stream.Anchor {
-	p := l.progress
+func (l *loop) anchor() stream.Anchor { return anchorOf(l.progress) }
+
+func anchorOf(p store.Progress) stream.Anchor {
 	return stream.Anchor{Stream: p.Stream, Created: p.Created, FilterHash: p.FilterHash, Seq: p.Seq, Time: p.Time}
 }
 

@@ -151,7 +151,7 @@ func (i *Instance) connect(ctx context.Context, c *config.Config) error {
 		return nil // the streams belong to their operator; the reader waits for its own
 	}
 	in := stream.InputStream()
-	in.Name, in.Subjects = c.NATS.Stream, c.NATS.Subjects
+	in.Name, in.Subjects, in.Acked = c.NATS.Stream, c.NATS.Subjects, c.NATS.Durable != ""
 	for _, spec := range []stream.StreamSpec{in, stream.SignalStream()} {
 		if _, err := stream.EnsureStream(ctx, i.Conn.JetStream(), spec); err != nil {
 			return err
@@ -200,7 +200,7 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 	if o, err = Decisions(c, names...); err != nil {
 		return o, err
 	}
-	o.Decoder, o.Tick, o.Store, o.Source, o.DeadLetters, o.Receivers = decoder, c.TickSubject(), i.Store, reader, publisher, receivers
+	o.Decoder, o.Tick, o.Store, o.Source, o.Committed, o.DeadLetters, o.Receivers = decoder, c.TickSubject(), i.Store, reader, reader.Committed, publisher, receivers
 	o.Status, o.Link, o.Verify, o.VerifyEvery = reader.Status, i.Conn.Status, x.Verify, c.Store.VerifyEvery.Std()
 	o.Checkpoint, o.Version, o.Log = x.Checkpoint, x.Version, x.Log
 	if o.Checkpoint == (Checkpoint{}) {

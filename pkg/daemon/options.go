@@ -59,6 +59,9 @@ type Options struct {
 	ConfigHash string
 	Version    string
 	Log        zerolog.Logger
+	// Committed is told, by the loop, what has become durable; nil: nobody. It must
+	// not block.
+	Committed func(stream.Anchor)
 	// Status tells what the stream looks like now.
 	Status func() stream.ReaderStatus
 	// Link tells how the connection to NATS does; nil: unknown.

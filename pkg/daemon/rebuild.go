@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/store"
 	"driftd.dev/driftd/pkg/stream"
@@ -64,13 +66,16 @@ func (i *Instance) rebuild(ctx context.Context, c *config.Config, x Extras, dir 
 	if err != nil {
 		return r, fmt.Errorf("stream %s: %w", c.NATS.Stream, err)
 	}
+	if retention := js.CachedInfo().Config.Retention; retention != jetstream.LimitsPolicy {
+		return r, fmt.Errorf("stream %s deletes what is acknowledged: there is nothing left in it to rebuild from; restore a backup", c.NATS.Stream)
+	}
 	state := js.CachedInfo().State
 	r.FirstSeq, r.LastSeq, r.From = state.FirstSeq, state.LastSeq, state.FirstTime
 	o, err := i.options(c, x)
 	if err != nil {
 		return r, err
 	}
-	o.Receivers, o.DeadLetters, o.Ticker, o.Verify = nil, toldBefore{}, nil, false
+	o.Receivers, o.DeadLetters, o.Ticker, o.Committed, o.Verify = nil, toldBefore{}, nil, nil, false
 	if i.Daemon, err = New(o); err != nil {
 		return r, err
 	}

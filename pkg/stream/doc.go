@@ -2,8 +2,9 @@
 // in order from a position that driftd itself keeps, publishes signals, dead
 // letters and events, and can run a JetStream server inside the process.
 //
-// It does not decode events, does not decide what a gap means for a window, and
-// never acknowledges: the anchor that the daemon commits to Badger is the truth.
+// It does not decode events and does not decide what a gap means for a window. The
+// anchor that the daemon commits to Badger is the truth; nothing is acknowledged, but
+// on streams that delete by acknowledgement, and then what is committed (ack.go).
 // Reader.Run owns the consumer; the receiver owns a Batch until Release.
 //
 //	JetStream --pull, 5,000 msgs / 16 MB--> session --handoff--> out chan *Batch

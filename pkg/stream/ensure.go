@@ -17,6 +17,7 @@ type StreamSpec struct {
 	MaxAge   time.Duration // 0 = no limit
 	Window   time.Duration // in which a repeated Nats-Msg-Id is a duplicate; 0 = 2 min
 	Memory   bool          // stored in memory: tests and benches only
+	Acked    bool          // its reader acknowledges: one that exists may have any retention
 }
 
 // InputStream is the default input: ML on ml.>.
@@ -27,7 +28,8 @@ func SignalStream() StreamSpec { return StreamSpec{Name: "DRIFTD", Subjects: []s
 
 // EnsureStream makes sure that a stream exists which driftd can use, and returns
 // its info. A stream that exists is never changed: it belongs to its operator. It
-// is refused with a *RetentionError when messages vanish on acknowledgement, and
+// is refused with a *RetentionError when messages vanish on acknowledgement
+// and nobody acknowledges, and
 // with an error when it holds none of the subjects wanted.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) (*jetstream.StreamInfo, error) {
 	s, err := js.Stream(ctx, spec.Name)
@@ -41,7 +43,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) 
 		return nil, fmt.Errorf("ensure stream %s: %w", spec.Name, err)
 	}
 	info := s.CachedInfo()
-	if info.Config.Retention != jetstream.LimitsPolicy {
+	if info.Config.Retention != jetstream.LimitsPolicy && !spec.Acked {
 		return nil, &RetentionError{Stream: spec.Name, Retention: info.Config.Retention}
 	}
 	if !shares(info.Config, spec.Subjects) {

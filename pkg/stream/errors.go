@@ -16,7 +16,7 @@ var (
 )
 
 // A RetentionError says that a stream deletes messages when they are
-// acknowledged. driftd reads by sequence and never acknowledges, so such a
+// acknowledged. Without ReaderOptions.Durable driftd never acknowledges, so such a
 // stream would fill up, and a second reader would take messages away from it.
 type RetentionError struct {
 	Stream    string
@@ -24,8 +24,8 @@ type RetentionError struct {
 }
 
 func (e *RetentionError) Error() string {
-	return fmt.Sprintf("stream %q has %s retention: driftd reads by sequence and needs limits retention; "+
-		"source it into a stream with limits retention, or recreate it", e.Stream, retentionName(e.Retention))
+	return fmt.Sprintf("stream %q has %s retention: it keeps messages until they are acknowledged, which driftd does "+
+		"when nats.durable names it (nats.durable: driftd); or source it into a stream with limits retention", e.Stream, retentionName(e.Retention))
 }
 
 func retentionName(p jetstream.RetentionPolicy) string {

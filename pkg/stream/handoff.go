@@ -29,6 +29,9 @@ type handoff struct {
 	gaps   uint64   // sequences lost
 	skips  uint64   // sequences filtered
 	epochs uint64
+
+	committed uint64 // the sequence up to which the daemon has told us that it is durable
+	owed      []owed // acknowledgements of the present session, in the order of delivery
 }
 
 const (
@@ -74,9 +77,12 @@ func (h *handoff) put(s *session, p position, msg jetstream.Msg) bool {
 // look. h.mu is held.
 func (h *handoff) append(b *Batch, s *session, p position, msg jetstream.Msg) bool {
 	s.delivered = p.consumer
+	if s.ack != nil {
+		h.owed = append(h.owed, owed{p.seq, msg.Reply()})
+	}
 	next := h.anchor.Seq + 1
 	if p.seq < next {
-		return false // cannot happen in a contiguous session; never count twice
+		return false // a stream that wants acknowledgements gives again what has none; never count twice
 	}
 	if p.seq > next {
 		if s.filtered {
@@ -121,6 +127,7 @@ func (h *handoff) notice(n Notice) *Batch {
 	switch {
 	case n.Kind == NewEpoch:
 		h.epochs++
+		h.committed, h.owed = n.Anchor.Seq, nil
 	case n.Kind == Gap:
 		h.gaps += n.Count
 	}
@@ -169,6 +176,9 @@ func (h *handoff) skip(s *session, delivered, seq uint64, t int64) {
 func (h *handoff) begin(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s != nil {
+		h.owed = nil // to a consumer that is no more
+	}
 	h.owner = s
 	h.due = h.due || len(h.queue) > 0
 	signal(h.wake)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type ReaderOptions struct {
 	Stream   string   // required
 	Subjects []string // filters; none, or filters which cover the stream's subjects = everything
+	Durable  string   // acknowledge what is committed, by consumers of this name; "" = read by sequence and never acknowledge
 
 	WindowMessages int           // messages asked for ahead; 5,000
 	WindowBytes    int           // and bytes; 16 MiB: a server drops a client with 64 MiB pending
@@ -53,6 +55,9 @@ func (o ReaderOptions) Validate() error {
 	var faults []error
 	if o.Stream == "" {
 		faults = append(faults, errors.New("reader: stream is empty"))
+	}
+	if strings.ContainsAny(o.Durable, " \t.*>/\\") {
+		faults = append(faults, fmt.Errorf("reader: durable %q is no name of a consumer", o.Durable))
 	}
 	for _, s := range o.Subjects {
 		if !validFilter(s) {
@@ -133,6 +138,7 @@ func (r *Reader) Run(ctx context.Context, from Anchor, out chan<- *Batch) error 
 	changed := !from.Created.IsZero() && from.FilterHash != hash
 	from.Stream, from.FilterHash = r.opts.Stream, hash
 	h := newHandoff(r.opts, from)
+	h.committed = from.Seq
 	if changed {
 		h.report(Notice{Kind: FilterChanged, Cause: CauseFilter, From: from.Seq + 1, To: from.Seq + 1, Anchor: from})
 	}

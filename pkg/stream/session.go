@@ -20,9 +20,10 @@ type session struct {
 	quit     chan struct{}
 	broken   chan error // capacity 1: the first reason to end
 
-	next      uint64 // consumer sequence expected; only the callback touches it
-	stopped   bool   // nothing more is taken; only the callback touches it
-	delivered uint64 // consumer sequence taken; guarded by hand.mu
+	ack       func(replies []string) // nil: nothing is acknowledged
+	next      uint64                 // consumer sequence expected; only the callback touches it
+	stopped   bool                   // nothing more is taken; only the callback touches it
+	delivered uint64                 // consumer sequence taken; guarded by hand.mu
 }
 
 // session verifies the stream, consumes until something breaks and says what.
@@ -42,11 +43,13 @@ func (r *Reader) session(ctx context.Context, h *handoff) error {
 		hand: h, next: 1, filtered: !covered(r.filters, info.Config.Subjects),
 		quit: make(chan struct{}), broken: make(chan error, 1),
 	}
-	consumer, err := r.consumer(ctx, s, h.position().Seq+1)
+	consumer, err := r.open(ctx, s, info)
 	if err != nil {
 		return err
 	}
-	defer r.remove(consumer.CachedInfo().Name)
+	if r.opts.Durable == "" {
+		defer r.remove(consumer.CachedInfo().Name)
+	}
 	// The consumer belongs to one incarnation of the stream. Asking again tells
 	// that it is the one which was verified.
 	if again, err := r.info(ctx); err != nil {
@@ -118,7 +121,7 @@ func (r *Reader) check(ctx context.Context, s *session, c jetstream.Consumer, fr
 		// reports the gap. Otherwise what is on its way may not be lost at all,
 		// and the next delivery tells.
 		return front, fmt.Errorf("%w: %s", errStreamMoved, n.Cause)
-	case s.filtered && v.first > front:
+	case s.filtered && r.opts.Durable == "" && v.first > front:
 		// Limits ran through the part that we were reading: what was counted as
 		// filtered may hold messages removed before their delivery.
 		s.hand.doubt(s, front, v.first-1)
@@ -136,7 +139,7 @@ func (r *Reader) verify(ctx context.Context, h *handoff) (*jetstream.StreamInfo,
 	if err != nil {
 		return nil, err
 	}
-	if info.Config.Retention != jetstream.LimitsPolicy {
+	if info.Config.Retention != jetstream.LimitsPolicy && r.opts.Durable == "" {
 		return nil, &RetentionError{Stream: r.opts.Stream, Retention: info.Config.Retention}
 	}
 	if n, ok := at.check(v); !ok {
@@ -157,6 +160,9 @@ func (r *Reader) view(ctx context.Context, at Anchor) (view, *jetstream.StreamIn
 	info := stream.CachedInfo()
 	r.setStream(info, time.Now())
 	v := view{created: info.Created, first: info.State.FirstSeq, last: info.State.LastSeq}
+	if r.opts.Durable != "" && at.Created.Equal(v.created) && at.Seq <= v.last && !covered(r.filters, info.Config.Subjects) {
+		v.first = min(v.first, at.Seq+1) // what is gone was of others, who have acknowledged it
+	}
 	stored := at.Time != 0 && at.Created.Equal(v.created) && at.Seq >= v.first && at.Seq <= v.last
 	if !stored {
 		return v, info, nil
@@ -188,17 +194,20 @@ func (r *Reader) consumerInfo(ctx context.Context, c jetstream.Consumer) (*jetst
 func (r *Reader) consumer(ctx context.Context, s *session, start uint64) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.RequestTimeout)
 	defer cancel()
-	name := "driftd_" + nuid.Next()
-	s.prefix = replyPrefix(r.opts.Stream, name)
-	cfg := jetstream.ConsumerConfig{
-		Name:              name,
+	return r.create(ctx, s, jetstream.ConsumerConfig{
+		Name:              "driftd_" + nuid.Next(),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       start,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: time.Minute, // the server removes it when we could not
-	}
+	})
+}
+
+// create makes a consumer of the session's subjects.
+func (r *Reader) create(ctx context.Context, s *session, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	s.prefix = replyPrefix(r.opts.Stream, cfg.Name)
 	if s.filtered && len(r.filters) == 1 {
 		cfg.FilterSubject = r.filters[0] // the form that old servers' permissions know
 	} else if s.filtered {
@@ -255,6 +264,9 @@ func (s *session) handle(msg jetstream.Msg) {
 		s.end(fmt.Errorf("%w: %d after %d", errSequence, p.consumer, s.next-1))
 	case s.hand.put(s, p, msg):
 		s.next++
+		if s.ack != nil {
+			s.ack(s.hand.repeated(p.seq))
+		}
 		return
 	}
 	s.stopped = true // one message was not taken: none behind it may be

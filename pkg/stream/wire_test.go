@@ -60,8 +60,8 @@ func TestWords(t *testing.T) {
 	}
 	err := error(&stream.RetentionError{Stream: "WORK", Retention: jetstream.InterestPolicy})
 	var retention *stream.RetentionError
-	if !errors.As(err, &retention) || err.Error() != `stream "WORK" has interest retention: driftd reads by sequence and needs limits retention; `+
-		`source it into a stream with limits retention, or recreate it` {
+	if !errors.As(err, &retention) || err.Error() != `stream "WORK" has interest retention: it keeps messages until they are acknowledged, which driftd does `+
+		`when nats.durable names it (nats.durable: driftd); or source it into a stream with limits retention` {
 		t.Error(err)
 	}
 }
