@@ -11,6 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
 )
 
 // A code is an exit code of the contract.
@@ -32,9 +33,10 @@ const (
 // codeOf is the one place in which an error becomes an exit code.
 func codeOf(err error) code {
 	var (
-		coded  codedError
-		usage  usageError
-		faults config.Faults
+		coded     codedError
+		usage     usageError
+		faults    config.Faults
+		retention *stream.RetentionError
 	)
 	switch {
 	case err == nil:
@@ -45,7 +47,7 @@ func codeOf(err error) code {
 		return codeUsage
 	case errors.As(err, &faults):
 		return codeConfig
-	case errors.Is(err, daemon.ErrConfiguration):
+	case errors.Is(err, daemon.ErrConfiguration), errors.As(err, &retention):
 		return codeConfig
 	case errors.Is(err, store.ErrLocked):
 		return codeLocked

@@ -31,7 +31,7 @@ import (
 const childEnv = "DRIFTD_TEST_CHILD"
 
 // An order tells a child process where everything is.
-type order struct{ Dir, URL, Hook string }
+type order struct{ Dir, URL, Hook, Durable string }
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childEnv); text != "" {
@@ -91,7 +91,9 @@ func killSpec() drift.Spec {
 }
 
 func (o order) daemon(st *store.Store, conn *stream.Conn) (*daemon.Daemon, error) {
-	reader, err := stream.NewReader(conn, stream.DefaultReaderOptions("ML"))
+	read := stream.DefaultReaderOptions("ML")
+	read.Durable = o.Durable
+	reader, err := stream.NewReader(conn, read)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func (o order) daemon(st *store.Store, conn *stream.Conn) (*daemon.Daemon, error
 	}
 	return daemon.New(daemon.Options{
 		Spec: killSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: rules, Routes: routes,
-		Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status,
+		Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status, Committed: reader.Committed,
 		Receivers: []notify.Receiver{
 			{Name: daemon.SignalReceiver, Sink: notify.NewSignal(signals{publisher})}, {Name: "people", Sink: hook},
 		},

@@ -48,6 +48,42 @@ func TestKill(t *testing.T) {
 		kills, scenario, rate, messages = 4, hour(), 300, 16_000
 	}
 	w := emptyWorld(t, scenario)
+	if x := w.kills("", kills, rate, messages); !race && x.seq < 200_000 {
+		t.Errorf("%d messages, want 200,000", x.seq)
+	}
+}
+
+// TestKillOnAWorkQueue is TestKill on streams that delete what is acknowledged: in the
+// end they are empty, and no number is another.
+func TestKillOnAWorkQueue(t *testing.T) {
+	for _, retention := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy} {
+		t.Run(retention.String(), func(t *testing.T) {
+			w := emptyWorld(t, hour())
+			js := w.conn.JetStream()
+			if err := js.DeleteStream(t.Context(), "ML"); err != nil {
+				t.Fatal(err)
+			}
+			s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ML", Subjects: []string{"ml.>"}, Retention: retention})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "driftd-1", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+				t.Fatal(err) // interest begins before the first message
+			}
+			w.kills("driftd", 6, 300, 16_000)
+			info, err := s.Info(t.Context())
+			if err != nil || info.State.Msgs > 0 {
+				t.Errorf("%d messages are left: %v", info.State.Msgs, err)
+			}
+		})
+	}
+}
+
+// kills publishes the scenario of a world, about so many messages at that rate at
+// least, while the daemon is killed, and compares every number in the end.
+func (w *world) kills(durable string, kills int, rate int64, messages int) *traffic {
+	t := w.t
+	t.Helper()
 	people := fakes.NewWebhook("")
 	people.FailNext(5, 503, "") // retries happen as well
 	hook := httptest.NewServer(people)
@@ -63,7 +99,7 @@ func TestKill(t *testing.T) {
 	published := make(chan error, 1)
 	go func() { published <- x.publish() }()
 
-	o := order{dir, w.server.URL(), hook.URL}
+	o := order{dir, w.server.URL(), hook.URL, durable}
 	chance := rand.New(rand.NewPCG(1, 2))
 	for n, invalid := 0, 0; n < kills; {
 		if !x.kill(o, n, 50*time.Millisecond+time.Duration(chance.Int64N(int64(350*time.Millisecond))), rate) {
@@ -88,9 +124,6 @@ func TestKill(t *testing.T) {
 		t.Fatalf("stop: %s", fault)
 	}
 	t.Logf("%d messages, %d events counted, %d dead letters, %d repeats dropped by the server", x.seq, b.events, len(x.letters), x.dropped)
-	if !race && x.seq < 200_000 {
-		t.Errorf("%d messages, want 200,000", x.seq)
-	}
 
 	st := open(t, dir)
 	defer st.Close()
@@ -102,6 +135,7 @@ func TestKill(t *testing.T) {
 	}
 	compareTold(t, st, people.Calls())
 	x.compareSignals(st)
+	return x
 }
 
 // kill starts a daemon and kills it some time after it has begun to commit; each

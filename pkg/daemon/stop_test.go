@@ -257,7 +257,7 @@ func TestTwoDaemonsOnOneDirectory(t *testing.T) {
 	st := open(t, dir)
 	defer st.Close()
 	start := time.Now()
-	p := order{dir, w.server.URL(), "http://127.0.0.1:1"}.start(t)
+	p := order{Dir: dir, URL: w.server.URL(), Hook: "http://127.0.0.1:1"}.start(t)
 	<-p.reported
 	fault := p.end(t, 0)
 	if took := time.Since(start); took > 5*time.Second || !strings.Contains(fault, store.ErrLocked.Error()) || !strings.Contains(fault, "stop it first") {
