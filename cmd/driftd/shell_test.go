@@ -20,6 +20,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
 )
 
 func environ(vars map[string]string) func(string) (string, bool) {
@@ -42,6 +43,7 @@ func TestExitCodes(t *testing.T) {
 		{"disk", store.ErrNoSpace, codeTemporary},
 		{"late", context.DeadlineExceeded, codeTemporary},
 		{"config", config.Faults{{Message: "no"}}, codeConfig},
+		{"a work queue", &stream.RetentionError{Stream: "ML"}, codeConfig},
 		{"coded around another", withCode(codeTemporary, badUsage("no")), codeTemporary},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
