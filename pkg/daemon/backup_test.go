@@ -46,6 +46,10 @@ func (w *world) restore(file []byte) (dir string) {
 // catches up with the stream: its numbers are those of the book that the publisher
 // kept, and of the daemon that was never stopped.
 func TestBackupUnderLoad(t *testing.T) {
+	backups := 4
+	if race {
+		backups = 2
+	}
 	w := emptyWorld(t, hour())
 	base, dir := w.baselines(), t.TempDir()
 	w.prepare(dir)
@@ -61,7 +65,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	go func() { published <- x.publish() }()
 	var files [][]byte
 	var seqs []uint64
-	for len(files) < 4 {
+	for len(files) < backups {
 		before := d.Snapshot().Stream.CommittedSeq
 		w.until(func() bool { return d.Snapshot().Stream.CommittedSeq > before+1000 }, "1,000 more messages are committed")
 		file, head := w.backup(st)

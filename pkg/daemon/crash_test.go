@@ -214,7 +214,7 @@ func (s sweep) all(want account, step, least int) {
 	s.t.Helper()
 	met := map[string]int{}
 	if race {
-		step, least = 7, 0 // the detector needs the paths, not every crash
+		step, least = 13, 0 // the detector needs the paths, not every crash
 	}
 	for n := 1; ; n += step {
 		dir, point := s.crash(n, func(string) bool { return true }, nil)

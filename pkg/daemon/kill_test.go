@@ -56,6 +56,10 @@ func TestKill(t *testing.T) {
 // TestKillOnAWorkQueue is TestKill on streams that delete what is acknowledged: in the
 // end they are empty, and no number is another.
 func TestKillOnAWorkQueue(t *testing.T) {
+	kills := 6
+	if race {
+		kills = 3
+	}
 	for _, retention := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy} {
 		t.Run(retention.String(), func(t *testing.T) {
 			w := emptyWorld(t, hour())
@@ -70,7 +74,7 @@ func TestKillOnAWorkQueue(t *testing.T) {
 			if _, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "driftd-1", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
 				t.Fatal(err) // interest begins before the first message
 			}
-			w.kills("driftd", 6, 300, 16_000)
+			w.kills("driftd", kills, 300, 16_000)
 			info, err := s.Info(t.Context())
 			if err != nil || info.State.Msgs > 0 {
 				t.Errorf("%d messages are left: %v", info.State.Msgs, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -95,9 +94,6 @@ func (i *Instance) rebuild(ctx context.Context, c *config.Config, x Extras, dir 
 func (i *Instance) openStage(c *config.Config, x Extras, dir string) error {
 	staged := *c
 	staged.Store.Dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	if err := i.open(&staged, x); err != nil {
 		return err
 	}
@@ -105,13 +101,8 @@ func (i *Instance) openStage(c *config.Config, x Extras, dir string) error {
 	if err != nil || resume.Fresh || resume.Progress.ConfigHash == c.DecisionHash() {
 		return err
 	}
-	if err := i.Close(); err != nil {
+	if err := errors.Join(i.Close(), os.RemoveAll(dir)); err != nil {
 		return err
-	}
-	for _, name := range []string{"badger", "STORE.json"} {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return err
-		}
 	}
 	return i.open(&staged, x)
 }
