@@ -209,10 +209,23 @@ func (c *client) download(ctx context.Context, path string) (io.ReadCloser, erro
 		return nil, c.away(ctx, err)
 	}
 	if answer.StatusCode < http.StatusBadRequest {
-		return answer.Body, nil
+		return wholeBody{answer.Body}, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytes))
 	return nil, errors.Join(refusal(answer, body), err, answer.Body.Close())
+}
+
+// A wholeBody tells an answer that was broken off from one that ends too early: the
+// first is no fault of what it holds.
+type wholeBody struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (b wholeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = withCode(codeTemporary, errors.New("the daemon broke its answer off: its log says why, if it was not stopped; try again"))
+	}
+	return n, err
 }
 
 // away reports that the daemon could not be reached, unless it was the user who

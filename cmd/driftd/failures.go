@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -79,7 +81,8 @@ func (r *record) takeCrash(now time.Time) error {
 	if err := os.Rename(r.path(crashName), kept); err != nil {
 		return err
 	}
-	return r.add(now, fmt.Sprintf("it crashed: %s (%s)", panicLine(string(report)), kept))
+	first, _, _ := strings.Cut(string(report), "\n") // of a signal, such as that of a watchdog
+	return r.add(now, fmt.Sprintf("it crashed: %s (%s)", cmp.Or(panicLine(string(report)), first), kept))
 }
 
 // degraded returns why serve must not try again, "" if it may.

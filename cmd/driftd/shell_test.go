@@ -10,6 +10,8 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -263,4 +265,22 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 		}
 	}
 	check(newRootCmd(&env{in: strings.NewReader(""), out: io.Discard, err: io.Discard, lookup: environ(nil)}))
+}
+
+// An answer that is broken off is no damage of what it would have held.
+func TestDownloadBrokenOff(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("driftd backup 1\n"))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	e := &env{server: srv.URL, timeout: time.Minute, lookup: environ(nil), err: io.Discard, out: io.Discard}
+	file := filepath.Join(t.TempDir(), "driftd.backup")
+	if err := e.backup(t.Context(), backend{}, file); codeOf(err) != codeTemporary {
+		t.Errorf("%v, want exit %d", err, codeTemporary)
+	}
+	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v are left", left, err)
+	}
 }
