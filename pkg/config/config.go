@@ -1,17 +1,18 @@
 package config
 
 // A Config is what the operator wrote, over the defaults. The json tag is the
-// key in the file, the config tag says which ones must be given, the jsonschema
-// tag is what editors show. Fields that hold a name may hold a glob where it says so: "*" is
+// key in the file, the jsonschema tag is what editors show. The config tag says
+// which keys must be given ("required"), and which ones a reload cannot change
+// ("restart", with everything below). Fields that hold a name may hold a glob where it says so: "*" is
 // any run of characters, "?" any one.
 type Config struct {
-	NATS      NATS               `json:"nats" jsonschema:"where events come from and signals go to"`
+	NATS      NATS               `json:"nats" config:"restart" jsonschema:"where events come from and signals go to"`
 	Store     Store              `json:"store" jsonschema:"where the state lives and how long it is kept"`
-	HTTP      HTTP               `json:"http" jsonschema:"API, status page and metrics"`
-	Windows   Windows            `json:"windows" jsonschema:"how events are cut into windows of event time"`
+	HTTP      HTTP               `json:"http" config:"restart" jsonschema:"API, status page and metrics"`
+	Windows   Windows            `json:"windows" config:"restart" jsonschema:"how events are cut into windows of event time"`
 	Limits    Limits             `json:"limits" jsonschema:"bounds of everything that events can make grow; what exceeds one is counted"`
-	Dedup     Dedup              `json:"dedup" jsonschema:"how duplicates are recognised"`
-	DLQ       DLQ                `json:"dlq" jsonschema:"dead letters: events that were refused"`
+	Dedup     Dedup              `json:"dedup" config:"restart" jsonschema:"how duplicates are recognised"`
+	DLQ       DLQ                `json:"dlq" config:"restart" jsonschema:"dead letters: events that were refused"`
 	Privacy   Privacy            `json:"privacy" jsonschema:"which fields may be kept, applied while decoding"`
 	Baselines Baselines          `json:"baselines" jsonschema:"when a model that has no baseline has learned one"`
 	Discover  bool               `json:"discover" jsonschema:"observe models that are not listed under models; false refuses them as unknown_model"`
@@ -25,8 +26,8 @@ type Config struct {
 	Routes    Route              `json:"routes" jsonschema:"which alert goes to which receiver"`
 	Receivers []Receiver         `json:"receivers" jsonschema:"who is told"`
 
-	folder string // of the file it was loaded from: *_file paths are relative to it
-	places map[string]place
+	file   string // that it was loaded from, "" for none: *_file paths are relative to its folder
+	places places // of what stands in it
 }
 
 // NATS says where events come from.
@@ -53,7 +54,7 @@ type NATSTLS struct {
 
 // Store says where the state lives.
 type Store struct {
-	Dir       string    `json:"dir" jsonschema:"folder of the state; one process at a time"`
+	Dir       string    `json:"dir" config:"restart" jsonschema:"folder of the state; one process at a time"`
 	Retention Retention `json:"retention" jsonschema:"how long the state is kept, in event time"`
 
 	VerifyEvery Duration `json:"verify_every" jsonschema:"how often a running daemon reads its whole store again to see whether it is damaged; 0 = only at its start"`
@@ -107,7 +108,7 @@ type Windows struct {
 type Limits struct {
 	Models           int  `json:"models" jsonschema:"models"`
 	FeaturesPerModel int  `json:"features_per_model" jsonschema:"features of one model"`
-	Series           int  `json:"series" jsonschema:"series in all: model, version, variant, segment and signal"`
+	Series           int  `json:"series" config:"restart" jsonschema:"series in all: model, version, variant, segment and signal"`
 	Categories       int  `json:"categories" jsonschema:"categories counted by name per signal; the rest count together"`
 	EventBytes       Size `json:"event_bytes" jsonschema:"one message"`
 	LearningBytes    Size `json:"learning_bytes" jsonschema:"raw values kept while models learn, in all"`

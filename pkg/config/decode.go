@@ -40,6 +40,20 @@ func placeOf(n *yaml.Node) place {
 	return p
 }
 
+// places is where each value of a file stands, by path.
+type places map[string]place
+
+// at returns the place of path, or of the nearest value above it.
+func (ps places) at(path string) place {
+	for path != "" {
+		if p, ok := ps[path]; ok {
+			return p
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return place{line: 1, column: 1}
+}
+
 // A decoder walks a tree of YAML nodes into a Go value and collects faults and
 // the place of each path. It belongs to one Load.
 type decoder struct {
@@ -47,7 +61,7 @@ type decoder struct {
 	lookup  func(string) (string, bool)
 	faults  Faults
 	more    int // faults beyond maxFaults
-	places  map[string]place
+	places  places
 	secrets []string // as they stand in the file: snippets must not show them
 	nodes   int
 	depth   int

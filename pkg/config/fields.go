@@ -10,6 +10,7 @@ type field struct {
 	name      string
 	index     int
 	required  bool // must be given
+	restart   bool // a reload cannot change it
 	omitEmpty bool // not shown when it has its zero value
 }
 
@@ -28,6 +29,7 @@ func fieldsOf(t reflect.Type) fields {
 			name:      name,
 			index:     i,
 			required:  t.Field(i).Tag.Get("config") == "required",
+			restart:   t.Field(i).Tag.Get("config") == "restart",
 			omitEmpty: strings.HasPrefix(options, "omit"),
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,7 +39,6 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 	if root := d.parse(text); root != nil {
 		d.value("", root, c)
 	}
-	c.folder = filepath.Dir(name)
 	c.complete()
 	if d.nodes <= maxNodes {
 		d.add(c.faults())
@@ -48,7 +46,7 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 	if err := d.report(text).err(); err != nil {
 		return nil, err
 	}
-	c.places = d.places
+	c.file, c.places = name, d.places
 	return c, nil
 }
 
@@ -91,7 +89,7 @@ func newDecoder(file string, o Options) *decoder {
 	if o.LookupEnv == nil {
 		o.LookupEnv = os.LookupEnv
 	}
-	return &decoder{file: file, lookup: o.LookupEnv, places: map[string]place{}}
+	return &decoder{file: file, lookup: o.LookupEnv, places: places{}}
 }
 
 func read(file string) ([]byte, error) {
@@ -155,7 +153,7 @@ func (d *decoder) add(fs Faults) {
 		if lost(earlier, f.Path) {
 			continue
 		}
-		at := d.at(f.Path)
+		at := d.places.at(f.Path)
 		f.File, f.Line = d.file, at.line
 		if at.text < 0 || f.Column == 0 {
 			f.Column = at.column
@@ -173,17 +171,6 @@ func lost(faults Faults, path string) bool {
 		return ok && above != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	}
 	return slices.ContainsFunc(faults, func(f Fault) bool { return within(f.Path) || within(f.meant) })
-}
-
-// at returns the place of path, or of the nearest value above it.
-func (d *decoder) at(path string) place {
-	for path != "" {
-		if p, ok := d.places[path]; ok {
-			return p
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-	}
-	return place{line: 1, column: 1}
 }
 
 // report returns the faults in order, each with its snippet.

@@ -129,8 +129,8 @@ func (c *Config) source(secret Secret, file string) Source {
 // Path returns where a *_file of the configuration lies: a relative one is
 // relative to the folder of the configuration file.
 func (c *Config) Path(file string) string {
-	if file == "" || filepath.IsAbs(file) || c.folder == "" {
+	if file == "" || filepath.IsAbs(file) || c.file == "" {
 		return file
 	}
-	return filepath.Join(c.folder, file)
+	return filepath.Join(filepath.Dir(c.file), file)
 }

@@ -121,18 +121,28 @@ func play(t testing.TB, log []message, restart, checkpoint func(i int) bool) *wo
 		} else if checkpoint(i) {
 			w.checkpoint()
 		}
-		m := &log[i]
-		switch {
-		case m.gap:
-			w.engine.Gap()
-		default:
-			w.send(m.event, m.arrival)
-		}
-		if m.baseline != nil {
-			w.adopt(m.baseline)
-			w.told = append(w.told, fmt.Sprint("adopted ", m.baseline.ID, w.engine.Watermark(m.baseline.Model)))
-		}
+		w.take(&log[i])
 	}
+	w.state()
+	return w
+}
+
+// take plays one message.
+func (w *world) take(m *message) {
+	switch {
+	case m.gap:
+		w.engine.Gap()
+	default:
+		w.send(m.event, m.arrival)
+	}
+	if m.baseline != nil {
+		w.adopt(m.baseline)
+		w.told = append(w.told, fmt.Sprint("adopted ", m.baseline.ID, w.engine.Watermark(m.baseline.Model)))
+	}
+}
+
+// state tells what the engine holds at the end.
+func (w *world) state() {
 	for _, m := range w.engine.Models() {
 		if m.Sample != nil {
 			m.Sample.Chunks = 0 // how it is cut depends on the checkpoints
@@ -141,7 +151,6 @@ func play(t testing.TB, log []message, restart, checkpoint func(i int) bool) *wo
 		}
 		w.told = append(w.told, fmt.Sprintf("%+v", m))
 	}
-	return w
 }
 
 func never(int) bool { return false }

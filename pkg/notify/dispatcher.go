@@ -77,46 +77,86 @@ type Stats struct {
 // A Dispatcher delivers what an Outbox owes. Each receiver has its own worker,
 // so a dead receiver delays no other.
 type Dispatcher struct {
-	workers  []*worker
 	outbox   Outbox
+	opts     Options
 	draining chan struct{} // closed by Drain
 	done     chan struct{} // closed when Run has returned
 
-	mu     sync.Mutex
-	cancel context.CancelFunc // of Run; nil before it; guarded by mu
-	closed bool               // draining is closed; guarded by mu
+	mu      sync.Mutex // guards the rest
+	workers []*worker  // never changed in place
+	spawn   func(*worker)
+	cancel  context.CancelFunc // of Run; nil before it
+	closed  bool               // draining is closed
 }
 
 // NewDispatcher returns a Dispatcher that does nothing until Run.
 func NewDispatcher(out Outbox, receivers []Receiver, o Options) (*Dispatcher, error) {
-	o = o.withDefaults()
-	d := &Dispatcher{outbox: out, draining: make(chan struct{}), done: make(chan struct{})}
+	d := &Dispatcher{outbox: out, opts: o.withDefaults(), draining: make(chan struct{}), done: make(chan struct{})}
+	return d, d.Replace(receivers)
+}
+
+// Replace changes who is delivered to, also while Run runs. A receiver that stays,
+// by its name, keeps its counters and its waits for retries, and gets the next
+// delivery through its new Sink. One that is gone is cut off, and what it is owed
+// stays owed; when Replace returns it is called no more. An error changes nothing.
+// One goroutine at a time may call it.
+func (d *Dispatcher) Replace(receivers []Receiver) error {
+	if err := check(receivers); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	gone := map[string]*worker{}
+	for _, w := range d.workers {
+		gone[w.name] = w
+	}
+	workers := make([]*worker, len(receivers))
+	for i, r := range receivers {
+		if workers[i] = gone[r.Name]; workers[i] != nil {
+			workers[i].to.Store(&r)
+			delete(gone, r.Name)
+			continue
+		}
+		workers[i] = newWorker(d.outbox, r, d.opts)
+		if d.spawn != nil {
+			d.spawn(workers[i])
+		}
+	}
+	d.workers = workers
+	d.mu.Unlock()
+	for _, w := range gone {
+		w.end()
+	}
+	return nil
+}
+
+func check(receivers []Receiver) error {
 	seen := map[string]bool{}
 	for _, r := range receivers {
 		switch {
 		case r.Name == "":
-			return nil, errors.New("a receiver has no name")
+			return errors.New("a receiver has no name")
 		case seen[r.Name]:
-			return nil, fmt.Errorf("receiver %q is named twice", r.Name)
+			return fmt.Errorf("receiver %q is named twice", r.Name)
 		case r.Sink == nil:
-			return nil, fmt.Errorf("receiver %q has no sink", r.Name)
+			return fmt.Errorf("receiver %q has no sink", r.Name)
 		}
 		seen[r.Name] = true
-		d.workers = append(d.workers, newWorker(out, r, o))
 	}
-	return d, nil
+	return nil
 }
 
 func newWorker(out Outbox, r Receiver, o Options) *worker {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(r.Name)) // never fails; own stream of jitter per receiver
-	return &worker{
-		Receiver: r, outbox: out, opts: o,
+	w := &worker{
+		name: r.Name, outbox: out, opts: o,
 		rng:  rand.New(rand.NewPCG(o.Seed, h.Sum64())),
 		wake: make(chan struct{}, 1),
 		held: map[string]time.Time{}, unsettled: map[uint64]settlement{},
 		stats: Stats{Receiver: r.Name, Failed: map[Reason]uint64{}},
 	}
+	w.to.Store(&r)
+	return w
 }
 
 // Run delivers until ctx ends or Drain is called, and returns when every
@@ -130,21 +170,36 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		d.mu.Unlock()
 		return errors.New("dispatcher was run before")
 	}
+	var wg sync.WaitGroup
 	d.cancel = cancel
+	d.spawn = func(w *worker) { wg.Go(w.begin(ctx, d.draining)) }
+	for _, w := range d.workers {
+		d.spawn(w)
+	}
 	d.mu.Unlock()
 	defer close(d.done)
-	var wg sync.WaitGroup
-	for _, w := range d.workers {
-		wg.Go(func() { w.run(ctx, d.draining) })
+	select {
+	case <-ctx.Done():
+	case <-d.draining:
 	}
+	d.mu.Lock()
+	d.spawn = nil // nobody begins while the last ones end
+	d.mu.Unlock()
 	wg.Wait()
 	return nil
+}
+
+// current returns the workers that there are now.
+func (d *Dispatcher) current() []*worker {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.workers
 }
 
 // Wake makes every worker look at the Outbox now: call it after a commit that
 // owes a delivery.
 func (d *Dispatcher) Wake() {
-	for _, w := range d.workers {
+	for _, w := range d.current() {
 		select {
 		case w.wake <- struct{}{}:
 		default: // it is going to look anyway
@@ -177,18 +232,19 @@ func (d *Dispatcher) Drain(ctx context.Context) error {
 }
 
 // Stats returns the counters of every receiver, in the order given to
-// NewDispatcher. An error is the Outbox's; the counters are right even so.
+// NewDispatcher or Replace. An error is the Outbox's; the counters are right even so.
 func (d *Dispatcher) Stats() ([]Stats, error) {
-	all := make([]Stats, len(d.workers))
+	workers := d.current()
+	all := make([]Stats, len(workers))
 	var errs []error
-	for i, w := range d.workers {
+	for i, w := range workers {
 		w.mu.Lock()
 		all[i] = w.stats
 		all[i].Failed = maps.Clone(w.stats.Failed)
 		w.mu.Unlock()
-		n, oldest, err := d.outbox.Owed(w.Name)
+		n, oldest, err := d.outbox.Owed(w.name)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("count deliveries owed to %s: %w", w.Name, err))
+			errs = append(errs, fmt.Errorf("count deliveries owed to %s: %w", w.name, err))
 		}
 		all[i].Pending, all[i].Oldest = n, oldest
 	}

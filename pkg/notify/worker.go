@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
@@ -14,10 +15,11 @@ import (
 // silence it for good.
 const maxRetryAfter = time.Hour
 
-// A worker serves one receiver. Everything but wake and stats belongs to the
+// A worker serves one receiver. Everything but to, wake and stats belongs to the
 // goroutine in run.
 type worker struct {
-	Receiver
+	name   string
+	to     atomic.Pointer[Receiver] // exchanged by Dispatcher.Replace
 	outbox Outbox
 	opts   Options
 	rng    *rand.Rand
@@ -27,6 +29,9 @@ type worker struct {
 	unsettled map[uint64]settlement // decided, but the Outbox could not record it
 	paused    time.Time             // the whole receiver waits (status 429)
 
+	stop  context.CancelFunc // ends run; nil before begin
+	ended chan struct{}      // closed when run has returned
+
 	mu    sync.Mutex
 	stats Stats // Pending and Oldest are filled by Dispatcher.Stats; guarded by mu
 }
@@ -34,6 +39,25 @@ type worker struct {
 type settlement struct {
 	d ledger.Delivery
 	o Outcome
+}
+
+// begin returns what the worker's goroutine does: run, until ctx or end ends it.
+func (w *worker) begin(ctx context.Context, draining <-chan struct{}) func() {
+	own, stop := context.WithCancel(ctx)
+	w.stop, w.ended = stop, make(chan struct{})
+	return func() {
+		defer close(w.ended)
+		defer stop()
+		w.run(own, draining)
+	}
+}
+
+// end cuts off what is being sent and waits until the goroutine has ended.
+func (w *worker) end() {
+	if w.stop != nil {
+		w.stop()
+		<-w.ended
+	}
 }
 
 // run looks at the Outbox when woken, when a retry is due and every Poll. Once
@@ -83,10 +107,10 @@ func (w *worker) pass(ctx context.Context) (more bool) {
 			delete(w.held, order)
 		}
 	}
-	due, err := w.outbox.Due(w.Name, now, w.opts.Batch)
+	due, err := w.outbox.Due(w.name, now, w.opts.Batch)
 	if err != nil {
-		w.observe(ledger.Delivery{Receiver: w.Name}, Outcome{
-			Reason: ReasonStore, Err: fmt.Errorf("read deliveries owed to %s: %w", w.Name, err),
+		w.observe(ledger.Delivery{Receiver: w.name}, Outcome{
+			Reason: ReasonStore, Err: fmt.Errorf("read deliveries owed to %s: %w", w.name, err),
 		}, 0)
 		return false
 	}
@@ -115,7 +139,7 @@ func (w *worker) deliver(ctx context.Context, d ledger.Delivery) {
 	expired := func(at time.Time) bool { return !d.ExpiresAt.IsZero() && !at.Before(d.ExpiresAt) }
 	start := time.Now()
 	if !expired(start) {
-		if wait := w.Limit.reserve(start); wait > 0 && !sleep(ctx, wait) {
+		if wait := w.to.Load().Limit.reserve(start); wait > 0 && !sleep(ctx, wait) {
 			return
 		}
 		start = time.Now()
@@ -138,7 +162,7 @@ func (w *worker) deliver(ctx context.Context, d ledger.Delivery) {
 func (w *worker) send(ctx context.Context, d ledger.Delivery) error {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.SendTimeout)
 	defer cancel()
-	return w.Sink.Send(ctx, d)
+	return w.to.Load().Sink.Send(ctx, d)
 }
 
 // settle records an outcome. When the Outbox cannot, it is kept and recorded
@@ -147,7 +171,7 @@ func (w *worker) settle(d ledger.Delivery, o Outcome) {
 	if err := w.outbox.Settle(d, o); err != nil {
 		w.unsettled[d.Seq] = settlement{d, o}
 		w.held[orderOf(d)] = time.Now().Add(w.opts.Poll)
-		w.observe(d, Outcome{Reason: ReasonStore, Err: fmt.Errorf("record delivery of entry %d to %s: %w", d.Seq, w.Name, err)}, 0)
+		w.observe(d, Outcome{Reason: ReasonStore, Err: fmt.Errorf("record delivery of entry %d to %s: %w", d.Seq, w.name, err)}, 0)
 		return
 	}
 	delete(w.unsettled, d.Seq)
@@ -201,7 +225,7 @@ func (w *worker) observe(d ledger.Delivery, o Outcome, took time.Duration) {
 	}
 	w.stats.PausedUntil = w.paused
 	w.mu.Unlock()
-	w.opts.Observe(Attempt{Receiver: w.Name, Delivery: d, Outcome: o, Took: took})
+	w.opts.Observe(Attempt{Receiver: w.name, Delivery: d, Outcome: o, Took: took})
 }
 
 // sleep waits and reports whether it was allowed to the end.
