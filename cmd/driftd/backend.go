@@ -143,13 +143,14 @@ func (e *env) serveStore(ctx context.Context, c *config.Config, s *store.Store, 
 // idleDaemon restores a daemon that reads no stream and pays no receiver: what
 // it owes stays owed until the real one starts.
 func idleDaemon(c *config.Config, s *store.Store) (*daemon.Daemon, error) {
-	o, err := daemon.Decisions(c)
+	settings, err := daemon.Decisions(c)
 	if err != nil {
 		return nil, err
 	}
-	o.Decoder, o.Store, o.Source, o.DeadLetters = event.NewDecoder(nil, c.EventLimits()), s, silence{}, silence{}
-	o.Checkpoint, o.Version = daemon.DefaultCheckpoint(), version()
-	return daemon.New(o)
+	settings.Decoder = event.NewDecoder(nil, c.EventLimits())
+	return daemon.New(daemon.Options{
+		Settings: settings, Store: s, Source: silence{}, DeadLetters: silence{}, Checkpoint: daemon.DefaultCheckpoint(), Version: version(),
+	})
 }
 
 // silence is a stream without messages.

@@ -208,11 +208,12 @@ func (b *bench) options(st *store.Store) (daemon.Options, *benchSource, error) {
 	spec := drift.DefaultSpec()
 	spec.Models = []drift.ModelSpec{{Glob: "*", Segments: b.segmentsOf()}}
 	return daemon.Options{
-		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: b.rules, Routes: routes,
+		Settings: daemon.Settings{
+			Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: b.rules, Routes: routes,
+			Receivers: []notify.Receiver{{Name: daemon.SignalReceiver, Sink: discard{}}}, ConfigHash: "bench",
+		},
 		Store: st, Source: source, DeadLetters: letters, Status: reader.Status,
-		Receivers:  []notify.Receiver{{Name: daemon.SignalReceiver, Sink: discard{}}},
-		Checkpoint: daemon.DefaultCheckpoint(),
-		ConfigHash: "bench", Version: "bench", Log: zerolog.Nop(),
+		Checkpoint: daemon.DefaultCheckpoint(), Version: "bench", Log: zerolog.Nop(),
 	}, source, nil
 }
 

@@ -319,6 +319,10 @@ func storeFamilies() []Family {
 			Name: "driftd_config_last_reload_successful", Type: "gauge", Help: "Whether the last configuration read was accepted (1) or not (0).",
 			series: single(func(s *scrape) float64 { return flag(s.Config.LastReloadOK) }),
 		},
+		{
+			Name: "driftd_config_last_reload_success_timestamp_seconds", Type: "gauge", Help: "When the configuration in force was read.",
+			series: single(func(s *scrape) float64 { return float64(s.Config.LoadedAt.UnixMilli()) / 1000 }),
+		},
 	}
 }
 

@@ -266,9 +266,10 @@ func (s *Server) decode(ctx context.Context, kind event.Kind, header map[string]
 		header = map[string][]string{"Content-Type": {"application/cloudevents+json"}}
 	}
 	var reader *ingestReader
+	readers := s.inlet.decoders() // it goes back to where it came from, which a reload may have replaced
 	select {
-	case reader = <-s.inlet.readers:
-		defer func() { s.inlet.readers <- reader }()
+	case reader = <-readers:
+		defer func() { readers <- reader }()
 	case <-ctx.Done():
 		return nil, ErrBusy
 	}

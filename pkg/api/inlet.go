@@ -17,12 +17,13 @@ var ingestBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}
 // use.
 type inlet struct {
 	limits   ingestLimits
-	readers  chan *ingestReader
+	options  *Ingest      // nil: nothing comes in
 	bytes    atomic.Int64 // of bodies without an answer
 	requests atomic.Int64 // without an answer
 	duration *Histogram
 
 	mu      sync.Mutex // guards the rest
+	readers chan *ingestReader
 	answers map[ingestWay]uint64
 	events  map[ingestFate]uint64
 	reasons map[event.Reason]uint64
@@ -37,17 +38,31 @@ type ingestFate struct {
 
 func newInlet(o *Ingest, limits ingestLimits) *inlet {
 	in := &inlet{
-		limits: limits, duration: NewHistogram("driftd_ingest_duration_seconds", ingestBounds...),
+		options: o, limits: limits, duration: NewHistogram("driftd_ingest_duration_seconds", ingestBounds...),
 		answers: map[ingestWay]uint64{}, events: map[ingestFate]uint64{}, reasons: map[event.Reason]uint64{},
 	}
-	if o == nil {
-		return in
-	}
-	in.readers = make(chan *ingestReader, len(o.Decoders))
-	for _, d := range o.Decoders {
-		in.readers <- &ingestReader{Decoder: d, subjects: o.Subjects, maxBytes: o.Publisher.MaxBytes}
+	if o != nil {
+		in.use(o.Decoders)
 	}
 	return in
+}
+
+// use reads what comes in from now on with other decoders.
+func (in *inlet) use(decoders []*event.Decoder) {
+	readers := make(chan *ingestReader, len(decoders))
+	for _, d := range decoders {
+		readers <- &ingestReader{Decoder: d, subjects: in.options.Subjects, maxBytes: in.options.Publisher.MaxBytes}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.readers = readers
+}
+
+// decoders returns the readers that are free, and where a reader goes back to.
+func (in *inlet) decoders() chan *ingestReader {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.readers
 }
 
 // admit reserves memory for a body, of at most limits.body where its length is

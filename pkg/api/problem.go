@@ -29,11 +29,14 @@ type problem struct {
 	Rejected  []rejection `json:"rejected,omitempty"` // of a body with events
 }
 
-// A fault is one thing wrong with a request.
+// A fault is one thing wrong with a request, or with the file that it is about.
 type fault struct {
-	Path    string `json:"path"` // name of a parameter, or place in a body
+	Path    string `json:"path"` // name of a parameter, place in a body, or setting
 	Message string `json:"message"`
 	Value   string `json:"value,omitempty"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`   // from 1
+	Column  int    `json:"column,omitempty"` // from 1, in characters
 }
 
 // Error implements error.

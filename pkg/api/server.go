@@ -25,6 +25,7 @@ type Options struct {
 	Ingest      *Ingest                                // nil: no events over HTTP
 	Version     string                                 // of driftd
 	Config      func() []byte                          // the effective configuration as YAML, secrets redacted; nil: 404
+	Reload      Reload                                 // nil: POST /-/reload answers 404
 	Schema      []byte                                 // JSON schema of the configuration; nil: 404
 	ExternalURL string                                 // its host is one that requests may name; "" for none
 	Hosts       []string                               // further names that requests may come by

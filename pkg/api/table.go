@@ -35,6 +35,10 @@ func (s *Server) table() []route {
 		{method: http.MethodGet, path: "/-/ready", public: true, summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},
 		{method: http.MethodGet, path: "/api/v1/status", role: Read, summary: "How driftd does", answer: statusJSON{}, degraded: true, handle: s.getStatus},
 		{
+			method: http.MethodPost, path: "/-/reload", role: Admin, summary: "Read the configuration again; a refused one leaves everything as it is",
+			bodyLimit: 1 << 10, answer: Reloaded{}, handle: s.postReload,
+		},
+		{
 			method: http.MethodGet, path: "/api/v1/models", role: Read, summary: "Models that are followed", answer: list[modelItem]{},
 			query: []parameter{limitParam, cursorParam}, handle: s.getModels,
 		},

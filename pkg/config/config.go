@@ -57,7 +57,7 @@ type Store struct {
 	Dir       string    `json:"dir" config:"restart" jsonschema:"folder of the state; one process at a time"`
 	Retention Retention `json:"retention" jsonschema:"how long the state is kept, in event time"`
 
-	VerifyEvery Duration `json:"verify_every" jsonschema:"how often a running daemon reads its whole store again to see whether it is damaged; 0 = only at its start"`
+	VerifyEvery Duration `json:"verify_every" config:"restart" jsonschema:"how often a running daemon reads its whole store again to see whether it is damaged; 0 = only at its start"`
 }
 
 // Retention is how long each kind of state is kept.
@@ -76,6 +76,7 @@ type HTTP struct {
 	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
 	Hosts         []string `json:"hosts" jsonschema:"names that requests may come by, beside loopback, the listener's address and external_url"`
 	Ingest        bool     `json:"ingest" jsonschema:"take events over HTTP, at /ingest/v1/* and /v1/logs, and store them in nats.stream"`
+	Reload        bool     `json:"reload" jsonschema:"POST /-/reload, for the role admin, reads the configuration again; SIGHUP does always"`
 	TokensFile    string   `json:"tokens_file" jsonschema:"access tokens, name:role:sha256 or name:role:sha256:expires a line as driftd token new prints it; read again when it changes"`
 	TLS           TLS      `json:"tls" jsonschema:"TLS of the listeners; files are read again when they change"`
 }

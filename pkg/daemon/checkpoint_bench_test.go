@@ -108,8 +108,8 @@ func newBenchLoop(b *testing.B) *loop {
 		b.Fatal(err)
 	}
 	d, err := New(Options{
-		Spec: drift.DefaultSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Routes: routes, Store: st,
-		Source: noSource{}, DeadLetters: noLetters{}, Checkpoint: never, ConfigHash: "bench", Version: "bench", Log: zerolog.Nop(),
+		Settings: Settings{Spec: drift.DefaultSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Routes: routes, ConfigHash: "bench"},
+		Store:    st, Source: noSource{}, DeadLetters: noLetters{}, Checkpoint: never, Version: "bench", Log: zerolog.Nop(),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -116,14 +116,17 @@ func (o order) daemon(st *store.Store, conn *stream.Conn) (*daemon.Daemon, error
 		return nil, err
 	}
 	return daemon.New(daemon.Options{
-		Spec: killSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: rules, Routes: routes,
-		Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status, Committed: reader.Committed,
-		Receivers: []notify.Receiver{
-			{Name: daemon.SignalReceiver, Sink: notify.NewSignal(signals{publisher})}, {Name: "people", Sink: hook},
+		Settings: daemon.Settings{
+			Spec: killSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: rules, Routes: routes,
+			Receivers: []notify.Receiver{
+				{Name: daemon.SignalReceiver, Sink: notify.NewSignal(signals{publisher})}, {Name: "people", Sink: hook},
+			},
+			ConfigHash: "test",
 		},
+		Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status, Committed: reader.Committed,
 		Notify:     notify.Options{Poll: 100 * time.Millisecond, BackoffBase: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond},
 		Checkpoint: daemon.Checkpoint{Every: 50 * time.Millisecond, Events: 4096, Bytes: 4 << 20},
-		ConfigHash: "test", Version: "test", Log: zerolog.Nop(),
+		Version:    "test", Log: zerolog.Nop(),
 	})
 }
 

@@ -20,6 +20,9 @@ type command struct {
 	done  chan error        // buffered; answered when the change is committed
 }
 
+// A brokenError is one that a command met halfway: the loop cannot go on.
+type brokenError struct{ error }
+
 // ErrStopped is returned for commands that came too late.
 var ErrStopped = fmt.Errorf("driftd is stopping: %w", api.ErrUnavailable)
 
@@ -48,7 +51,12 @@ func (d *Daemon) do(ctx context.Context, apply func(*loop) error) error {
 
 // command applies a command; its error goes to the one who asked.
 func (l *loop) command(c command) error {
-	if refusal := c.apply(l); refusal != nil {
+	refusal := c.apply(l)
+	var broken brokenError
+	if errors.As(refusal, &broken) {
+		return broken.error
+	}
+	if refusal != nil {
 		c.done <- refusal
 	} else {
 		l.waiting = append(l.waiting, c.done)

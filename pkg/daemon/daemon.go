@@ -37,7 +37,9 @@ type Daemon struct {
 	verifiedAt  atomic.Int64  // when the store was read whole last, Unix time in ns; 0: not yet
 	paused      atomic.Bool   // for want of room on the disk
 	started     time.Time
-	passed      atomic.Int64 // when the loop last came round, Unix time in ns
+	passed      atomic.Int64             // when the loop last came round, Unix time in ns
+	settings    atomic.Pointer[Settings] // in force and committed; the loop has its own
+	rejected    atomic.Bool              // the last reload was refused
 	loop        *loop
 }
 
@@ -56,6 +58,7 @@ func New(o Options) (*Daemon, error) {
 		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
 	}
 	var err error
+	d.settings.Store(&o.Settings)
 	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
 		return nil, err
 	}
@@ -79,19 +82,13 @@ func (d *Daemon) restore() (*loop, error) {
 	}
 	l := &loop{
 		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
-		account: &drift.Account{}, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, reports: map[string][]api.Report{},
-		watches: map[string]*watch{}, spent: map[string][]spentPage{},
+		account: &drift.Account{}, reports: map[string][]api.Report{}, watches: map[string]*watch{}, spent: map[string][]spentPage{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{}, firing: map[string]firingAlert{},
-		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(),
+		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(), Settings: d.Settings, loaded: d.started,
 	}
 	if err := l.restoreBooks(); err != nil {
 		return nil, err
 	}
-	for _, rule := range d.Rules {
-		l.states[rule] = map[string]map[alert.Series]alert.State{}
-		l.moving = l.moving || rule.Spec().Reference != alert.ReferenceBaseline
-	}
-	l.moving = l.moving || d.Detection.Budget != nil
 	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
 	for _, c := range r.Learning {
 		snapshot.Samples[c.Model] = append(snapshot.Samples[c.Model], c.Data)
@@ -102,7 +99,10 @@ func (d *Daemon) restore() (*loop, error) {
 	if err := l.engine.Restore(snapshot); err != nil {
 		return nil, err
 	}
-	if err := l.restoreStates(r.Alerts); err != nil {
+	if err := l.begun(r.Progress.ConfigHash); err != nil {
+		return nil, err
+	}
+	if err := l.assign(r.Alerts); err != nil {
 		return nil, err
 	}
 	if err := l.restoreWatches(r.Detection); err != nil {
@@ -272,7 +272,7 @@ func (d *Daemon) sweep(ctx context.Context) error {
 		for _, m := range d.Snapshot().Models {
 			marks[m.Model] = m.Watermark
 		}
-		_, err := d.Store.Sweep(ctx, d.Retention, marks, time.Now())
+		_, err := d.Store.Sweep(ctx, d.settings.Load().Retention, marks, time.Now())
 		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNoSpace) {
 			return err
 		}

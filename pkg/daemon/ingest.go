@@ -31,14 +31,20 @@ func (i *Instance) ingest(c *config.Config) (*api.Ingest, error) {
 	if o.Subjects, err = event.NewSubjectTemplate(c.NATS.SubjectTemplate); err != nil {
 		return nil, err
 	}
+	o.Decoders, err = ingestDecoders(c)
+	return o, err
+}
+
+// ingestDecoders makes as many decoders as requests are read at a time.
+func ingestDecoders(c *config.Config) (out []*event.Decoder, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		d, err := newDecoder(c)
 		if err != nil {
 			return nil, err
 		}
-		o.Decoders = append(o.Decoders, d)
+		out = append(out, d)
 	}
-	return o, nil
+	return out, nil
 }
 
 // headRoom is what a message's header may take of NATS' max_payload: as much as

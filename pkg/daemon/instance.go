@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -32,6 +33,10 @@ type Instance struct {
 	Embedded *stream.Embedded // nil unless nats.embedded
 	Store    *store.Store
 
+	config   atomic.Pointer[config.Config] // in force
+	reloads  chan reloadRequest
+	extras   Extras
+	signals  notify.Sink // the receiver that every decision goes to
 	server   *api.Server
 	access   *api.Access // nil when nobody is asked who they are
 	listener net.Listener
@@ -52,6 +57,9 @@ type Extras struct {
 	Log     zerolog.Logger
 	// Receivers exist beside the configured ones; tests and the demo.
 	Receivers []notify.Receiver
+	// Load reads the configuration as it was read for Start; nil: it cannot be
+	// loaded again.
+	Load func() (*config.Config, error)
 	// Client reaches receivers; nil: notify.NewClient with its guard.
 	Client *http.Client
 	// Pages are served beside the API, by path prefix.
@@ -68,7 +76,7 @@ type Extras struct {
 // Start opens the store, connects and restores the last checkpoint. It consumes
 // nothing before Run. Whatever it has opened when it fails it closes again.
 func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err error) {
-	i := &Instance{log: x.Log}
+	i := newInstance(c, x)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.Close())
@@ -80,7 +88,7 @@ func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err er
 	if err := i.connect(ctx, c); err != nil {
 		return nil, err
 	}
-	o, err := i.options(c, x)
+	o, err := i.options(c)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +96,16 @@ func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err er
 		return nil, err
 	}
 	return i, i.listen(ctx, c, x, o)
+}
+
+// newInstance returns one that has opened nothing.
+func newInstance(c *config.Config, x Extras) *Instance {
+	if x.Client == nil {
+		x.Client = notify.NewClient(notify.ClientOptions{})
+	}
+	i := &Instance{log: x.Log, extras: x, reloads: make(chan reloadRequest)}
+	i.config.Store(c)
+	return i
 }
 
 func (i *Instance) onClose(name string, undo func() error) {
@@ -175,11 +193,7 @@ func listenAddress(address string) (host string, port int, err error) {
 }
 
 // options makes the daemon's parts.
-func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
-	decoder, err := newDecoder(c)
-	if err != nil {
-		return o, err
-	}
+func (i *Instance) options(c *config.Config) (o Options, err error) {
 	reader, err := stream.NewReader(i.Conn, c.ReaderOptions())
 	if err != nil {
 		return o, err
@@ -189,20 +203,15 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 		return o, err
 	}
 	i.onClose("publisher", func() error { publisher.Close(); return nil })
-	receivers, err := i.receivers(c, x, publisher)
-	if err != nil {
+	i.signals = notify.NewSignal(signaller{publisher})
+	x := i.extras
+	o = Options{
+		Tick: c.TickSubject(), Store: i.Store, Source: reader, Committed: reader.Committed, Status: reader.Status, Link: i.Conn.Status, DeadLetters: publisher,
+		Checkpoint: x.Checkpoint, Version: x.Version, Log: x.Log, Verify: x.Verify, VerifyEvery: c.Store.VerifyEvery.Std(),
+	}
+	if o.Settings, err = i.settings(c); err != nil {
 		return o, err
 	}
-	var names []string
-	for _, r := range x.Receivers {
-		names = append(names, r.Name)
-	}
-	if o, err = Decisions(c, names...); err != nil {
-		return o, err
-	}
-	o.Decoder, o.Tick, o.Store, o.Source, o.Committed, o.DeadLetters, o.Receivers = decoder, c.TickSubject(), i.Store, reader, reader.Committed, publisher, receivers
-	o.Status, o.Link, o.Verify, o.VerifyEvery = reader.Status, i.Conn.Status, x.Verify, c.Store.VerifyEvery.Std()
-	o.Checkpoint, o.Version, o.Log = x.Checkpoint, x.Version, x.Log
 	if o.Checkpoint == (Checkpoint{}) {
 		o.Checkpoint = DefaultCheckpoint()
 	}
@@ -212,21 +221,40 @@ func (i *Instance) options(c *config.Config, x Extras) (o Options, err error) {
 	return o, nil
 }
 
-// Decisions returns the options that say what is counted and decided, without the
+// settings makes what a reload can exchange.
+func (i *Instance) settings(c *config.Config) (s Settings, err error) {
+	decoder, err := newDecoder(c)
+	if err != nil {
+		return s, err
+	}
+	receivers, err := i.receivers(c)
+	if err != nil {
+		return s, err
+	}
+	var names []string
+	for _, r := range i.extras.Receivers {
+		names = append(names, r.Name)
+	}
+	s, err = Decisions(c, names...)
+	s.Decoder, s.Receivers = decoder, receivers
+	return s, err
+}
+
+// Decisions returns the settings that say what is counted and decided, without the
 // edges. receivers exist beside the configured ones.
-func Decisions(c *config.Config, receivers ...string) (o Options, err error) {
+func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 	rules, err := c.AlertRules()
 	if err != nil {
-		return o, err
+		return s, err
 	}
 	routes, err := c.AlertRoutes(receivers...)
 	if err != nil {
-		return o, err
+		return s, err
 	}
 	if len(c.Budgets) > 0 {
 		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
 	}
-	return Options{
+	return Settings{
 		Spec: c.DriftSpec(), Detection: detection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
 		Owner: func(model string) string { return c.Model(model).Owner },
 	}, nil
@@ -255,7 +283,7 @@ func detection(c *config.Config) Detection {
 func newDecoder(c *config.Config) (*event.Decoder, error) {
 	key, err := c.HMACKey()
 	if err != nil {
-		return nil, err
+		return nil, config.Faults{c.Fault("privacy.hmac_key_file", "%v", err)}
 	}
 	policy, err := event.NewPolicy(c.PolicySpec(key))
 	if err != nil {
@@ -271,69 +299,6 @@ func newDecoder(c *config.Config) (*event.Decoder, error) {
 	return d, nil
 }
 
-// receivers makes the configured receivers and the NATS signals.
-func (i *Instance) receivers(c *config.Config, x Extras, p *stream.Publisher) ([]notify.Receiver, error) {
-	client := x.Client
-	if client == nil {
-		client = notify.NewClient(notify.ClientOptions{})
-	}
-	signals := notify.NewSignal(signaller{p})
-	out := append([]notify.Receiver{{Name: SignalReceiver, Sink: signals}}, x.Receivers...)
-	for _, r := range c.Receivers {
-		receiver, err := newReceiver(c, r, client, signals)
-		if err != nil {
-			return nil, fmt.Errorf("receiver %s: %w", r.Name, err)
-		}
-		if i := slices.IndexFunc(out, func(o notify.Receiver) bool { return o.Name == r.Name }); i >= 0 {
-			out[i] = receiver
-			continue
-		}
-		out = append(out, receiver)
-	}
-	return out, nil
-}
-
-func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signals notify.Sink) (out notify.Receiver, err error) {
-	out.Name = r.Name
-	external := c.HTTP.ExternalURL
-	switch {
-	case r.Slack != nil:
-		var hook string
-		if hook, err = c.Read(r.Slack.WebhookURL, r.Slack.WebhookURLFile); err != nil {
-			return out, err
-		}
-		out.Limit = notify.SlackLimit()
-		out.Sink, err = notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Client: client})
-	case r.PagerDuty != nil:
-		var key string
-		if key, err = c.Read(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile); err != nil {
-			return out, err
-		}
-		out.Limit = notify.PagerDutyLimit()
-		out.Sink, err = notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Client: client})
-	case r.Webhook != nil:
-		o := notify.WebhookOptions{URL: r.Webhook.URL.Reveal(), Receiver: r.Name, ExternalURL: external, Client: client}
-		secret, err := c.Read(r.Webhook.Secret, r.Webhook.SecretFile)
-		if err != nil && !errors.Is(err, config.ErrNoSecret) {
-			return out, err
-		}
-		if secret != "" {
-			o.Secrets = []string{secret}
-		}
-		out.Sink, err = notify.NewWebhook(o)
-		return out, err
-	case r.Alertmanager != nil:
-		o := notify.AlertmanagerOptions{ExternalURL: external, ValidFor: alertmanagerBelieves, Client: client}
-		for _, u := range r.Alertmanager.URLs {
-			o.URLs = append(o.URLs, u.Reveal())
-		}
-		out.Sink, err = notify.NewAlertmanager(o)
-	default:
-		out.Sink = signals
-	}
-	return out, err
-}
-
 // listen makes the API and opens the HTTP addresses.
 func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Options) error {
 	in, err := i.ingest(c)
@@ -345,7 +310,8 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 	}
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
-		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Config: c.Effective, Schema: config.Schema(), Backup: i.backup,
+		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
+		Config: func() []byte { return i.config.Load().Effective() }, Reload: i.reloadOverHTTP(c),
 		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
@@ -396,7 +362,8 @@ func (i *Instance) Run(ctx context.Context) error {
 	if i.Daemon != nil { // not degraded
 		parts = append(parts,
 			func() error { return i.Daemon.Run(ctx) },
-			func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil })
+			func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil },
+			func() error { i.takeReloads(ctx); return nil })
 	}
 	if i.metrics != nil {
 		parts = append(parts, func() error { return i.server.ServeMetrics(ctx, i.metrics) })

@@ -33,12 +33,10 @@ func (l *loop) judge(c *drift.Closing) error {
 	if err != nil {
 		return err
 	}
-	if l.moving {
-		for _, w := range c.Windows {
-			l.fresh = append(l.fresh, past{w, false})
-		}
-		l.fresh = append(l.fresh, past{base.total.Window, true})
+	for _, w := range c.Windows {
+		l.fresh = append(l.fresh, past{w, false})
 	}
+	l.fresh = append(l.fresh, past{base.total.Window, true})
 	l.remember(c, base.groups)
 	byReference := map[string]reports{alert.ReferenceBaseline: base}
 	var fired []lifecycle.Trigger
@@ -223,6 +221,9 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view reports) (string, error) 
 		return "", err
 	}
 	receivers := union(l.receivers(ch.LabelSet()), l.pager(ch))
+	if ch.Resolved() {
+		receivers = union(receivers, l.firing[ch.DedupKey].Receivers) // routes may have changed, and who was woken hears of the end
+	}
 	l.owe(e, ch.DedupKey, receivers)
 	l.noteFiring(body.Status, ch.DedupKey, e, receivers)
 	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).

@@ -20,6 +20,7 @@ import (
 // locked. Everything it decides goes into pending and nowhere else.
 type loop struct {
 	*Daemon
+	Settings // in force; what the Daemon has of them is what it started with
 	engine   *drift.Engine
 	events   event.Batch
 	joiner   *event.Joiner // of requests and responses that servers log apart
@@ -40,20 +41,20 @@ type loop struct {
 
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
-	fresh      []past    // closed since the last commit that has ended
+	fresh      []past    // closed since the last commit that has ended: the store has not got them yet
 	puts       []rowsPut // since the last commit that has ended
 	counted    int       // events since the last checkpoint
 	now        time.Time // wall clock of this pass
 	lastMsg    time.Time // wall clock
 	evaluated  time.Time
 	lastCommit time.Time      // wall clock, zero before the first
+	loaded     time.Time      // wall clock: since when Settings are in force
 	waiting    []chan<- error // commands that wait for the next commit
 
 	inflight *commit // being written
 	commits  chan<- *commit
 	saved    store.Progress // of the last checkpoint handed over
 	idle     *store.Batch   // to be used again
-	moving   bool           // somebody looks at earlier windows
 	shares   shares         // of budgets
 }
 

@@ -35,28 +35,35 @@ type Ticker interface {
 	Tick(ctx context.Context, after uint64) error
 }
 
-// Options are the daemon's parts and settings.
-type Options struct {
-	Spec    drift.Spec
-	Decoder *event.Decoder
-	Tick    string // subject of ticks: counted as filtered
-	Rules   []*alert.Rule
-	Routes  *alert.Routes
-	Owner   func(model string) string
+// Settings are what a reload can exchange while everything runs. The loop holds
+// those that decide; see Daemon.Reconfigure.
+type Settings struct {
+	Spec      drift.Spec // of which Engine.Reconfigure says what may change
+	Decoder   *event.Decoder
+	Rules     []*alert.Rule
+	Routes    *alert.Routes
+	Owner     func(model string) string
+	Receivers []notify.Receiver
+	Retention store.Retention
 
 	Detection Detection
 
+	ConfigHash string
+}
+
+// Options are the daemon's parts, and the settings that it starts with.
+type Options struct {
+	Settings
+
+	Tick        string // subject of ticks: counted as filtered
 	Store       *store.Store
 	Source      Source
 	DeadLetters DeadLetters
 	Ticker      Ticker        // nil: none
 	Idle        time.Duration // of the stream, until a tick is published; 0: 10 s
-	Receivers   []notify.Receiver
 	Notify      notify.Options
 
 	Checkpoint Checkpoint
-	Retention  store.Retention
-	ConfigHash string
 	Version    string
 	Log        zerolog.Logger
 	// Committed is told, by the loop, what has become durable; nil: nobody. It must
@@ -93,19 +100,29 @@ func DefaultCheckpoint() Checkpoint {
 // the NATS signals of contract.md section 3.
 const SignalReceiver = "nats"
 
+// A missing is a list of faults that grows.
+type missing []error
+
+func (m *missing) part(absent bool, what string) {
+	if absent {
+		*m = append(*m, errors.New("daemon needs "+what))
+	}
+}
+
+// Validate returns every fault of the settings, joined.
+func (s Settings) Validate() error {
+	var faults missing
+	faults.part(s.Decoder == nil, "a decoder")
+	faults.part(s.Routes == nil, "routes")
+	return errors.Join(append(faults, s.Spec.Validate())...)
+}
+
 // Validate returns every fault of the options, joined.
 func (o Options) Validate() error {
-	var faults []error
-	missing := func(bad bool, what string) {
-		if bad {
-			faults = append(faults, errors.New("daemon needs "+what))
-		}
-	}
-	missing(o.Decoder == nil, "a decoder")
-	missing(o.Store == nil, "a store")
-	missing(o.Source == nil, "a source")
-	missing(o.DeadLetters == nil, "a place for dead letters")
-	missing(o.Routes == nil, "routes")
-	missing(o.Checkpoint.Every <= 0 || o.Checkpoint.Events <= 0 || o.Checkpoint.Bytes <= 0, "a checkpoint policy")
-	return errors.Join(append(faults, o.Spec.Validate())...)
+	var faults missing
+	faults.part(o.Store == nil, "a store")
+	faults.part(o.Source == nil, "a source")
+	faults.part(o.DeadLetters == nil, "a place for dead letters")
+	faults.part(o.Checkpoint.Every <= 0 || o.Checkpoint.Events <= 0 || o.Checkpoint.Bytes <= 0, "a checkpoint policy")
+	return errors.Join(append(faults, o.Settings.Validate())...)
 }

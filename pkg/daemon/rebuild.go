@@ -42,7 +42,7 @@ func Rebuild(ctx context.Context, c *config.Config, x Extras, at func(done, tota
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	stage := v.Stage(stageRebuild)
-	i := &Instance{log: x.Log}
+	i := newInstance(c, x)
 	r, err = i.rebuild(ctx, c, x, stage, at)
 	if err = errors.Join(err, i.Close()); err == nil {
 		err = v.Install(stage)
@@ -70,7 +70,7 @@ func (i *Instance) rebuild(ctx context.Context, c *config.Config, x Extras, dir 
 	}
 	state := js.CachedInfo().State
 	r.FirstSeq, r.LastSeq, r.From = state.FirstSeq, state.LastSeq, state.FirstTime
-	o, err := i.options(c, x)
+	o, err := i.options(c)
 	if err != nil {
 		return r, err
 	}

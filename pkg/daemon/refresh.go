@@ -14,6 +14,8 @@ import (
 type firingAlert struct {
 	Seq       uint64   `json:"seq"`
 	Receivers []string `json:"receivers"`
+
+	entry ledger.Entry // that of Seq, which the store may not have yet; zero after a restart: it has
 }
 
 // noteFiring keeps the books of what fires, by dedup key.
@@ -22,7 +24,7 @@ func (l *loop) noteFiring(status, dedupKey string, e ledger.Entry, receivers []s
 		delete(l.firing, dedupKey)
 		return
 	}
-	l.firing[dedupKey] = firingAlert{e.Seq, receivers}
+	l.firing[dedupKey] = firingAlert{e.Seq, receivers, e}
 }
 
 // A refresher is a receiver that forgets a firing alert unless it hears of it
@@ -53,7 +55,7 @@ func (d *Daemon) refresh(ctx context.Context) error {
 		if !d.trusted() {
 			continue
 		}
-		for _, r := range d.Receivers {
+		for _, r := range d.settings.Load().Receivers {
 			sink, ok := r.Sink.(refresher)
 			if !ok {
 				continue

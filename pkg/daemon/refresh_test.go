@@ -29,7 +29,8 @@ func (f *forgetful) Refresh(_ context.Context, firing []ledger.Delivery) error {
 func TestRefreshRepeatsWhatFires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &forgetful{}
-		d := &Daemon{Options: Options{Store: threeEntries(t), Receivers: []notify.Receiver{{Name: "am", Sink: sink}}, Log: zerolog.Nop()}}
+		d := &Daemon{Options: Options{Store: threeEntries(t), Log: zerolog.Nop()}}
+		d.settings.Store(&Settings{Receivers: []notify.Receiver{{Name: "am", Sink: sink}}})
 		d.fires.Store(&[]firingAlert{{Seq: 3, Receivers: []string{"nats", "am"}}, {Seq: 2, Receivers: []string{"nats"}}, {Seq: 1, Receivers: []string{"am"}}})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*refreshEvery+time.Second)
 		defer cancel()

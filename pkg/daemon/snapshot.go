@@ -13,6 +13,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -26,7 +27,7 @@ func (l *loop) view() *api.Snapshot {
 		Stream: api.Stream{
 			Name: l.progress.Stream, Created: l.progress.Created, CommittedSeq: l.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
 		},
-		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.started, LastReloadOK: true},
+		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.loaded},
 		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
 		Checkpoint: l.checkpoints, EventDelay: l.delays,
@@ -84,6 +85,7 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 	s := *d.snapshot.Load()
 	s.At = time.Now()
 	s.NotReady = d.notReady(&s)
+	s.Config.LastReloadOK = !d.rejected.Load()
 	if d.Status != nil {
 		st := d.Status()
 		// The end of the stream is asked for every few seconds; what is committed is newer.
@@ -142,12 +144,19 @@ func (d *Daemon) notifier() api.Notifier {
 
 // kind names the technology of a receiver.
 func (d *Daemon) kind(name string) string {
-	for _, r := range d.Receivers {
+	for _, r := range d.settings.Load().Receivers {
 		if r.Name == name {
-			return strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", r.Sink), "*notify."))
+			return sinkKind(r.Sink)
 		}
 	}
 	return ""
+}
+
+func sinkKind(s notify.Sink) string {
+	if r, ok := s.(*rotating); ok {
+		return r.kind
+	}
+	return strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", s), "*notify."))
 }
 
 // Windows implements api.Reader.

@@ -11,12 +11,13 @@ import (
 	"driftd.dev/driftd/pkg/store"
 )
 
-// restoreStates gives the states to the rules of the same names. Those that no
-// rule would step again are withdrawn.
-func (l *loop) restoreStates(alerts []store.Alert) error {
+// assign gives states to the rules in force of the same names. Those that no rule
+// would step again are withdrawn, in the order of alerts.
+func (l *loop) assign(alerts []store.Alert) error {
 	byName := map[string]*alert.Rule{}
+	l.states = make(map[*alert.Rule]map[string]map[alert.Series]alert.State, len(l.Rules))
 	for _, r := range l.Rules {
-		byName[r.Name()] = r
+		byName[r.Name()], l.states[r] = r, map[string]map[alert.Series]alert.State{}
 	}
 	for _, a := range alerts {
 		r := byName[a.Series.Rule]
@@ -83,7 +84,10 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 // told returns what the entry that started an alert said: the labels that it was
 // routed by are not known any more otherwise. Zero if retention has taken it.
 func (l *loop) told(dedupKey string) (told ledger.Alert, err error) {
-	e, err := l.Store.Entry(l.firing[dedupKey].Seq)
+	e := l.firing[dedupKey].entry
+	if e.Seq == 0 {
+		e, err = l.Store.Entry(l.firing[dedupKey].Seq)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return told, nil
 	}

@@ -209,11 +209,14 @@ func (w *world) options(st *store.Store) daemon.Options {
 	spec.DedupIDs = 100_000
 	spec.Sample.MinRows, spec.Sample.MinSpan = 500, 15*time.Minute // for worlds that learn
 	return daemon.Options{
-		Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(specs()...), Routes: routes,
+		Settings: daemon.Settings{
+			Spec: spec, Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: w.rules(specs()...), Routes: routes,
+			Receivers:  []notify.Receiver{{Name: daemon.SignalReceiver, Sink: w.heard}, {Name: "people", Sink: w.heard}},
+			ConfigHash: "test",
+		},
 		Store: st, Source: reader, DeadLetters: letters, Status: reader.Status,
-		Receivers:  []notify.Receiver{{Name: daemon.SignalReceiver, Sink: w.heard}, {Name: "people", Sink: w.heard}},
 		Checkpoint: daemon.Checkpoint{Every: 50 * time.Millisecond, Events: 4096, Bytes: 4 << 20},
-		ConfigHash: "test", Version: "test", Log: zerolog.Nop(),
+		Version:    "test", Log: zerolog.Nop(),
 	}
 }
 

@@ -141,11 +141,23 @@ type BaselineChange struct {
 	Actor    string `json:"actor"`
 }
 
-// A ConfigChange is the body of a KindConfig entry.
+// A ConfigChange is the body of a KindConfig entry: what is decided behind the
+// entry's StreamSeq is decided by this configuration.
 type ConfigChange struct {
-	Type  string `json:"type"` // "config"
-	Hash  string `json:"hash"`
-	Actor string `json:"actor"`
+	Type     string          `json:"type"`               // "config"
+	Hash     string          `json:"hash"`               // of what decides; equal to Previous when only addresses changed
+	Previous string          `json:"previous,omitempty"` // hash of the one before
+	Actor    string          `json:"actor"`              // "start", "SIGHUP" or who asked the API
+	Changes  []SettingChange `json:"changes,omitempty"`  // the first 100; none at a start, which knows the hash alone
+	More     int             `json:"more_changes,omitempty"`
+}
+
+// A SettingChange is one setting that a reload changed. Secrets are not shown.
+type SettingChange struct {
+	Path string `json:"path"`           // such as rules[AmountDrift].expr
+	Kind string `json:"kind"`           // "changed", "added", "removed" or "reordered"
+	From string `json:"from,omitempty"` // of a single value, at most 200 bytes
+	To   string `json:"to,omitempty"`
 }
 
 // An EpochChange is the body of a KindEpoch entry: the stream is not the one

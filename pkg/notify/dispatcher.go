@@ -101,7 +101,7 @@ func NewDispatcher(out Outbox, receivers []Receiver, o Options) (*Dispatcher, er
 // stays owed; when Replace returns it is called no more. An error changes nothing.
 // One goroutine at a time may call it.
 func (d *Dispatcher) Replace(receivers []Receiver) error {
-	if err := check(receivers); err != nil {
+	if err := Check(receivers); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -129,7 +129,8 @@ func (d *Dispatcher) Replace(receivers []Receiver) error {
 	return nil
 }
 
-func check(receivers []Receiver) error {
+// Check returns what is wrong with a list of receivers.
+func Check(receivers []Receiver) error {
 	seen := map[string]bool{}
 	for _, r := range receivers {
 		switch {

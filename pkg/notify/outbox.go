@@ -97,6 +97,7 @@ const (
 	ReasonRejected    Reason = "rejected"     // any other status that is not 2xx: dead at once
 	ReasonExpired     Reason = "expired"      // ExpiresAt has passed: dead
 	ReasonEncode      Reason = "encode"       // the entry cannot be told to this kind of receiver: dead
+	ReasonSecret      Reason = "secret"       // the receiver's secret cannot be read now, or is none
 	ReasonStore       Reason = "store"        // our own Outbox failed; nothing is lost
 )
 
