@@ -15,7 +15,7 @@ import (
 type Reconfiguration struct {
 	Settings Settings
 	Actor    string
-	Changes  []ledger.SettingChange // none: nothing is recorded
+	Changes  []ledger.SettingChange
 }
 
 // Bounds of what one ledger entry says about a reload.
@@ -54,12 +54,11 @@ func (l *loop) reconfigure(r Reconfiguration) error {
 	for _, w := range l.watches {
 		w.standings = nil
 	}
-	if len(r.Changes) > 0 {
-		if err := l.configured(previous, r.Actor, r.Changes); err != nil {
-			return brokenError{err}
-		}
+	err := l.configured(previous, r.Actor, r.Changes)
+	if err == nil {
+		err = l.assign(alerts)
 	}
-	if err := l.assign(alerts); err != nil {
+	if err != nil {
 		return brokenError{err}
 	}
 	return nil
@@ -67,14 +66,17 @@ func (l *loop) reconfigure(r Reconfiguration) error {
 
 // begun records that a start brought another configuration.
 func (l *loop) begun(previous string) error {
-	if previous == "" || previous == l.ConfigHash {
+	if previous == "" { // the store is new
 		return nil
 	}
 	return l.configured(previous, "start", nil)
 }
 
-// configured records that the settings in force have changed.
+// configured records that the settings in force have changed, if they have.
 func (l *loop) configured(previous, actor string, changes []ledger.SettingChange) error {
+	if previous == l.ConfigHash && len(changes) == 0 {
+		return nil
+	}
 	body := ledger.ConfigChange{Type: "config", Hash: l.ConfigHash, Previous: previous, Actor: actor}
 	body.More = max(0, len(changes)-recordedChanges)
 	for _, c := range changes[:len(changes)-body.More] {
