@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A manager is the service manager that started the process, when one asked to
@@ -56,6 +58,24 @@ func (m *manager) tell(states ...string) error {
 		return fmt.Errorf("tell the service manager %s: %w", states[0], err)
 	}
 	return nil
+}
+
+// reload tells that the configuration is read again, and then that driftd is as
+// ready as before, whether or not it was accepted. The time is what Type=notify-reload
+// asks for.
+func (m *manager) reload(do func(), ready []string, failed func(error)) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	if err == nil {
+		err = m.tell("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/int64(time.Microsecond)))
+	}
+	if err != nil {
+		failed(err)
+	}
+	do()
+	if err := m.tell(ready...); err != nil {
+		failed(err)
+	}
 }
 
 // feed keeps the watchdog quiet for as long as lastPass is fresh, until ctx ends.

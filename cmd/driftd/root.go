@@ -32,7 +32,8 @@ type env struct {
 	progress  string // auto, bar, json, none
 	timeout   time.Duration
 
-	running bool // flags and arguments were accepted: errors are no usage errors any more
+	hangup  chan os.Signal // SIGHUP, while serve runs
+	running bool           // flags and arguments were accepted: errors are no usage errors any more
 }
 
 // formatsKey is the annotation of a command that prints more than the usual

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
 )
@@ -22,7 +26,8 @@ func newServeCmd(e *env) *cobra.Command {
 		Long: `Serve reads events from JetStream, counts them, judges every closed window and
 tells receivers what it decided, until it is asked to stop (SIGTERM, Ctrl-C).
 It then commits what it has counted and ends within 10 s; what is unsent stays
-owed. Without -c it runs on the defaults that 'driftd config show' prints.
+owed. SIGHUP makes it read the configuration again: one with any fault is refused
+as a whole, with a line for each in the log, and the one before it stays. Without -c it runs on the defaults that 'driftd config show' prints.
 
 When it has failed three times within five minutes it does not try again, but stays up
 degraded: it serves health, /-/ready (503 with the cause), /api/v1/status and /metrics
@@ -31,18 +36,17 @@ alone, until it is restarted by hand.`,
   driftd serve --embedded-nats        # nothing else to install`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(file)
-			if err != nil {
-				return err
-			}
-			c.NATS.Embedded = c.NATS.Embedded || embedded
-			if natsContext != "" {
-				c.NATS.Context = natsContext
-			}
-			if err := c.Validate(); err != nil { // the flags may not fit the file
-				return err
-			}
-			return e.serve(cmd, c)
+			return e.serve(cmd, func() (*config.Config, error) {
+				c, err := loadConfig(file)
+				if err != nil {
+					return nil, err
+				}
+				c.NATS.Embedded = c.NATS.Embedded || embedded
+				if natsContext != "" {
+					c.NATS.Context = natsContext
+				}
+				return c, c.Validate() // the flags may not fit the file
+			})
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file")
@@ -59,18 +63,26 @@ func loadConfig(file string) (*config.Config, error) {
 	return config.Load(file, config.Options{})
 }
 
-// serve runs the daemon, or what is left of it when it has failed too often.
-func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
+// serve runs the daemon, or what is left of it when it has failed too often, on what
+// load returns now and at every reload.
+func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) error {
 	ctx, log := cmd.Context(), e.logger()
+	e.hangup = make(chan os.Signal, 1) // several at once are one
+	signal.Notify(e.hangup, syscall.SIGHUP)
+	defer signal.Stop(e.hangup)
+	c, err := load()
+	if err != nil {
+		return err
+	}
 	past, err := openRecord(c.Store.Dir, time.Now())
 	if err != nil {
 		log.Warn().Err(err).Msg("restarts cannot be counted: driftd will not notice that it fails again and again")
-		return e.serveOnce(ctx, c, log)
+		return e.serveOnce(ctx, c, log, load)
 	}
 	if cause := past.degraded(); cause != "" {
 		err = e.serveDegraded(ctx, c, log, cause)
 	} else {
-		err = e.serveOnce(ctx, c, log)
+		err = e.serveOnce(ctx, c, log, load)
 	}
 	if fault := past.end(time.Now(), err); fault != nil {
 		log.Warn().Err(fault).Msg("how driftd ended cannot be noted")
@@ -78,7 +90,7 @@ func (e *env) serve(cmd *cobra.Command, c *config.Config) error {
 	return errors.Join(err, past.close())
 }
 
-func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logger) error {
+func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logger, load func() (*config.Config, error)) error {
 	verified, err := tryStore(ctx, c.Store.Dir)
 	if err != nil {
 		return err
@@ -87,12 +99,12 @@ func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logge
 	if err != nil {
 		return err
 	}
-	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log, Verify: !verified})
+	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log, Verify: !verified, Load: load})
 	if err != nil {
 		return errors.Join(err, m.close())
 	}
 	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.DecisionHash()).Msg("driftd is running")
-	return runManaged(ctx, i, m, log, "reading "+c.NATS.Stream+", "+i.URL(), i.LastPass)
+	return e.runManaged(ctx, i, m, log, "reading "+c.NATS.Stream+", "+i.URL(), i.LastPass)
 }
 
 // serveDegraded serves the cause of the last failures until a person has looked.
@@ -106,18 +118,34 @@ func (e *env) serveDegraded(ctx context.Context, c *config.Config, log zerolog.L
 		return errors.Join(err, m.close())
 	}
 	log.Error().Str("api", i.URL()).Str("cause", cause).Msg("driftd is degraded: nothing is read, judged or told")
-	return runManaged(ctx, i, m, log, "degraded, "+i.URL()+": "+cause, time.Now)
+	return e.runManaged(ctx, i, m, log, "degraded, "+i.URL()+": "+cause, time.Now)
 }
 
 // runManaged runs an instance to its end and tells the service manager how it does.
-func runManaged(ctx context.Context, i *daemon.Instance, m *manager, log zerolog.Logger, status string, lastPass func() time.Time) error {
+func (e *env) runManaged(ctx context.Context, i *daemon.Instance, m *manager, log zerolog.Logger, status string, lastPass func() time.Time) error {
 	untold := func(err error) { log.Warn().Err(err).Msg("the service manager may think that driftd hangs") }
-	if err := m.tell("READY=1", "STATUS="+status); err != nil {
+	ready := []string{"READY=1", "STATUS=" + status}
+	if err := m.tell(ready...); err != nil {
 		untold(err)
 	}
 	var wg sync.WaitGroup
 	running, ended := context.WithCancel(context.WithoutCancel(ctx)) // the last commit is made while ctx is over
 	wg.Go(func() { m.feed(running, lastPass, untold) })
+	reload := func() {
+		if _, err := i.Reload(running, daemon.ActorSignal); errors.Is(err, api.ErrUnavailable) { // what else came of it is in the log
+			log.Warn().Err(err).Msg("the configuration was not read again")
+		}
+	}
+	wg.Go(func() {
+		for {
+			select {
+			case <-e.hangup:
+				m.reload(reload, ready, untold)
+			case <-running.Done():
+				return
+			}
+		}
+	})
 	wg.Go(func() {
 		select {
 		case <-ctx.Done():
