@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"driftd.dev/driftd/configs"
 	"driftd.dev/driftd/pkg/config"
 )
 
@@ -127,20 +126,6 @@ that begins with
 				e.output = "json"
 			}
 			return e.print(result{value: json.RawMessage(config.Schema())})
-		},
-	}
-}
-
-func newConfigInitCmd(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:     "init",
-		Short:   "Print a configuration to begin with",
-		Long:    "Print a configuration with every setting, its default and what it is for.",
-		Example: "  driftd config init > driftd.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := e.out.Write(configs.Defaults)
-			return err
 		},
 	}
 }

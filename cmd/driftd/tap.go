@@ -63,20 +63,26 @@ A line is the message's sequence, when it was stored, its subject and the event;
 			return e.tap(cmd.Context(), o, cmd.Flags().Changed("stream"))
 		},
 	}
-	natsURL, ok := e.lookup("NATS_URL")
-	if !ok || natsURL == "" {
-		natsURL = "nats://127.0.0.1:4222"
-	}
 	f := cmd.Flags()
 	f.StringVarP(&o.config, "config", "c", "", "driftd.yaml whose privacy rules, limits and subjects hold")
 	f.StringVar(&o.model, "model", "", "only events of models that match, as fraud or 'fraud-*'")
 	f.BoolVar(&o.invalid, "invalid", false, "only what is refused")
 	f.Uint64Var(&o.last, "last", 0, "begin with so many messages that are in the stream already")
 	f.Uint64Var(&o.count, "count", 0, "stop after so many lines; 0 = never")
-	f.StringVar(&o.nats, "nats", natsURL, "addresses of NATS; $NATS_URL")
 	f.StringVar(&o.streamName, "stream", "ML", "stream to look into (default with --config: its nats.stream)")
-	f.StringVar(&o.creds, "creds", "", "NATS credentials file")
+	e.natsFlags(cmd, &o)
 	return cmd
+}
+
+// natsFlags say where NATS is.
+func (e *env) natsFlags(cmd *cobra.Command, o *tapOptions) {
+	f := cmd.Flags()
+	natsURL, ok := e.lookup("NATS_URL")
+	if !ok || natsURL == "" {
+		natsURL = "nats://127.0.0.1:4222"
+	}
+	f.StringVar(&o.nats, "nats", natsURL, "addresses of NATS; $NATS_URL")
+	f.StringVar(&o.creds, "creds", "", "NATS credentials file")
 }
 
 // A tap decodes what passes by.
@@ -98,14 +104,11 @@ func (e *env) tap(ctx context.Context, o tapOptions, named bool) error {
 	if err != nil {
 		return err
 	}
-	conn, err := stream.Connect(stream.Options{URL: o.nats, CredsFile: o.creds, Name: "driftd tap", MustConnect: true, Timeout: min(e.timeout, 5*time.Second)})
+	conn, err := e.connectTap(ctx, t)
 	if err != nil {
-		return withCode(codeTemporary, fmt.Errorf("connect to NATS at %s: %w: is it running? (--nats, $NATS_URL)", o.nats, err))
-	}
-	defer conn.Close()
-	if err := e.streamExists(ctx, conn, t.streamName); err != nil {
 		return err
 	}
+	defer conn.Close()
 	messages, err := t.open(ctx, conn)
 	if err != nil {
 		return withCode(codeTemporary, err)
@@ -132,6 +135,19 @@ func (e *env) tap(ctx context.Context, o tapOptions, named bool) error {
 			}
 		}
 	}
+}
+
+// connectTap connects to the server of a tap, on which its stream is.
+func (e *env) connectTap(ctx context.Context, t *tap) (*stream.Conn, error) {
+	conn, err := stream.Connect(stream.Options{URL: t.nats, CredsFile: t.creds, Name: "driftd tap", MustConnect: true, Timeout: min(e.timeout, 5*time.Second)})
+	if err != nil {
+		return nil, withCode(codeTemporary, fmt.Errorf("connect to NATS at %s: %w: is it running? (--nats, $NATS_URL)", t.nats, err))
+	}
+	if err := e.streamExists(ctx, conn, t.streamName); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func newTap(o tapOptions, named bool) (*tap, error) {
@@ -177,6 +193,12 @@ func (t *tap) open(ctx context.Context, conn *stream.Conn) (jetstream.MessagesCo
 	return consumer.Messages()
 }
 
+// decode puts what a message holds into the batch, or says why it is refused.
+func (t *tap) decode(m jetstream.Msg) *event.Reject {
+	t.batch.Reset()
+	return t.decoder.DecodeWrapped(&t.batch, event.Envelope{Headers: m.Headers()}, m.Subject(), m.Data())
+}
+
 // read decodes one message and returns the lines that were asked for.
 func (t *tap) read(m jetstream.Msg) ([]tapLine, error) {
 	if m.Subject() == t.tick {
@@ -187,7 +209,6 @@ func (t *tap) read(m jetstream.Msg) ([]tapLine, error) {
 		return nil, fmt.Errorf("a message of stream %s: %w", t.streamName, err)
 	}
 	line := tapLine{Seq: meta.Sequence.Stream, Time: meta.Timestamp.UTC(), Subject: m.Subject()}
-	t.batch.Reset()
 	var lines []tapLine
 	refused := func(r event.Reject) {
 		_, model, _, ok := t.subjects.Parse(m.Subject())
@@ -198,7 +219,7 @@ func (t *tap) read(m jetstream.Msg) ([]tapLine, error) {
 		bad.Row, bad.Reason, bad.Detail = &r.Row, r.Reason, r.Detail
 		lines = append(lines, bad)
 	}
-	if r := t.decoder.DecodeWrapped(&t.batch, event.Envelope{Headers: m.Headers()}, m.Subject(), m.Data()); r != nil {
+	if r := t.decode(m); r != nil {
 		refused(*r) // and the batch stays empty
 	}
 	for i := range t.batch.Rejects {
