@@ -35,6 +35,12 @@ func TestAReloadIsARestart(t *testing.T) {
 		r := daemon.Reconfiguration{Settings: o.Settings, Actor: "start"}
 		r.Settings.ConfigHash = "test2"
 		r.Settings.Spec.Models = []drift.ModelSpec{{Glob: "*", Segments: [][]string{{"channel"}}}}
+		r.Settings.Detection = daemon.Detection{
+			Window: 5 * time.Minute, Reference: 168, MinEvents: 50, Interval: 6 * time.Hour,
+			Budget: func(string) *daemon.Budget {
+				return &daemon.Budget{Name: "oncall", Receiver: "people", Pages: 2, Per: 30 * 24 * time.Hour, Weight: 1}
+			},
+		}
 		r.Settings.Rules = s.rules(append(specs()[1:], alert.Spec{Name: "Late", Window: 5 * time.Minute, Expr: "events > 0", For: alert.Hold{Windows: 2}, Severity: "page"})...)
 		return r
 	}
