@@ -214,10 +214,8 @@ func names(list reflect.Value) []string {
 
 // single reports whether values of a type are shown as a whole.
 func single(t reflect.Type) bool {
-	for _, as := range []reflect.Type{reflect.TypeFor[encodable](), reflect.TypeFor[encoding.TextMarshaler]()} {
-		if t.Implements(as) {
-			return true
-		}
+	if t.Implements(reflect.TypeFor[encodable]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return true
 	}
 	switch t.Kind() {
 	case reflect.Slice:

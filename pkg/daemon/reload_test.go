@@ -184,7 +184,8 @@ func TestReload(t *testing.T) {
 	}
 	want := []ledger.SettingChange{
 		{Path: "models[fraud-*].owner", Kind: "changed", From: "risk", To: "fraud-team"},
-		{Path: "rules[Gone]", Kind: "removed"}, {Path: "rules[New]", Kind: "added"},
+		{Path: "rules[Gone]", Kind: "removed"},
+		{Path: "rules[New]", Kind: "added"},
 	}
 	if diff := cmp.Diff(want, done.Changes); diff != "" {
 		t.Error(diff)
