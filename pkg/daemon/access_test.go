@@ -160,9 +160,9 @@ func see(t *testing.T, i *daemon.Instance, path, token string) (int, string) {
 
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
+	for deadline := time.Now().Add(time.Minute); !holds(); {
 		if time.Now().After(deadline) {
-			t.Fatal("waited 20 s for ", what)
+			t.Fatal("waited a minute for ", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

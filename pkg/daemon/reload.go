@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
@@ -70,14 +69,14 @@ func (i *Instance) reload(ctx context.Context, actor string) ([]config.Change, e
 	if i.extras.Load == nil {
 		return nil, errors.New("driftd was started without a configuration file: there is nothing to read again")
 	}
+	now := i.config.Load()
 	next, err := i.extras.Load()
-	if errors.As(err, new(*fs.PathError)) {
-		err = config.Faults{i.config.Load().Fault("", "%v", err)}
+	if err != nil && !errors.As(err, new(config.Faults)) { // the file cannot be read
+		err = config.Faults{now.Fault("", "%v", err)}
 	}
 	if err != nil {
 		return nil, err
 	}
-	now := i.config.Load()
 	if err := now.Reloadable(next); err != nil {
 		return nil, err
 	}

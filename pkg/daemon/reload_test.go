@@ -151,6 +151,12 @@ func TestReload(t *testing.T) {
 	for _, c := range r.brokenFiles() {
 		r.refused(c)
 	}
+	if err := os.Remove(r.file); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := r.post(); status != http.StatusUnprocessableEntity || !strings.Contains(body, "no such file") {
+		t.Errorf("without a file: %d %s", status, body)
+	}
 	close(stop)
 	traffic.Wait()
 	r.wait("every event is counted", func() bool { return r.counted() == r.published.Load() })
