@@ -11,7 +11,7 @@ VERSION    ?= 0.0.0~dev
 ARCH       ?= $(shell go env GOARCH)
 RELEASE     = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags='-s -w -X main.release=$(VERSION)'
 
-.PHONY: help build test check race fuzz bench demo real fmt soak packages repro sbom
+.PHONY: help build test check race fuzz bench sim demo real fmt soak packages repro sbom
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,12 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	  done; done
 
 bench: ## the benchmarks, briefly (BENCHTIME, 200ms), and their bounds
-	go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),200ms) $(patsubst %,./pkg/%,event stats drift alert sim store daemon)
+	go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),200ms) $(patsubst %,./pkg/%,event stats drift detect alert sim store daemon)
 	go test -run '^$$' -bench . -benchtime 1x ./pkg/stream
 	go run ./cmd/driftd bench ingest -o json
+
+sim: ## false pages of the alarm procedure where nothing is wrong: minutes, docs/alarms.md
+	go run ./cmd/driftd bench alarms
 
 soak: ## the long campaigns: 300 damaged stores
 	go test -tags soak -count 1 -v -run '^TestDamagedStores$$' ./cmd/driftd | grep -v '^=== \|--- PASS: TestDamagedStores/'

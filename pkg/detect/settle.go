@@ -26,12 +26,13 @@ func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Re
 	if o.Skip != "" {
 		return Decision{}
 	}
-	findings := s.findings(c, o, p, reports)
+	e := s.eValues()
+	findings := s.findings(c, o, p, reports, e)
 	risen := s.raise(findings)
 	var d Decision
 	if len(risen) > 0 {
 		if report := reports[risen[0].span]; report != nil {
-			risen = append(risen, s.connections(c, p, report, findings)...)
+			risen = append(risen, s.connections(c, p, report, findings, e)...)
 		}
 		d.Changes = append(d.Changes, s.tell(c, o, risen)...)
 	} else if s.incident != nil && s.incident.Untold > 0 && o.End.Sub(s.incident.Told) >= c.Interval {
@@ -46,11 +47,20 @@ func (s *State) Settle(c *Config, o *Outcome, p *drift.Part, reports []*drift.Re
 	return d
 }
 
+// eValues returns what every detector's evidence is worth at this moment.
+func (s *State) eValues() []float64 {
+	e := make([]float64, len(s.live))
+	for j := range s.live {
+		e[j] = s.live[j].eValue()
+	}
+	return e
+}
+
 // findings measures the effect of every alarm, the heaviest first.
-func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.Report) []Finding {
+func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.Report, e []float64) []Finding {
 	var out []Finding
 	for _, a := range o.Alarms {
-		f := Finding{Alarm: a, Level: Record, EValue: s.live[a.index].eValue()}
+		f := Finding{Alarm: a, Level: Record, EValue: e[a.index]}
 		if r := reports[a.span]; r != nil {
 			f.Effect = s.withoutSeason(c, effectOf(p, r, a.Detector), a.index, a.Since, o.End)
 			f.Level = c.Gates.level(f.Effect, a.Component)
@@ -104,14 +114,15 @@ func (s *State) told(f Finding) (told, known bool) {
 	return false, false
 }
 
+// sees reports whether two findings are about the same of one signal.
+func (f Finding) sees(g Finding) bool {
+	return f.Signal == g.Signal && f.Component.values() == g.Component.values()
+}
+
 // connections lists the detectors that moved too, though they are no alarms: by
 // e-BH over the evidence of all (Wang & Ramdas 2022), an incident's false
 // discoveries are a twentieth. An effect of ticket size is asked for as well.
-func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings []Finding) []Finding {
-	e := make([]float64, len(s.live))
-	for j := range s.live {
-		e[j] = s.live[j].eValue()
-	}
+func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings []Finding, e []float64) []Finding {
 	var out []Finding
 	for j, level := range stats.EBH(e) {
 		found := slices.ContainsFunc(findings, func(f Finding) bool { return f.index == j })
@@ -124,14 +135,20 @@ func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings 
 			Connected: true, Level: Record, EValue: e[j],
 			Effect: s.withoutSeason(c, effectOf(p, r, d), j, r.Window.Start, r.Window.End),
 		}
-		if c.Gates.level(f.Effect, d.Component) < Ticket {
+		if told, _ := s.told(f); told || c.Gates.level(f.Effect, d.Component) < Ticket {
 			continue
 		}
 		f.Reason = f.reason()
 		out = append(out, f)
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.LogR, a.LogR) })
-	return out
+	var first []Finding
+	for _, f := range out {
+		if !slices.ContainsFunc(first, f.sees) {
+			first = append(first, f)
+		}
+	}
+	return first
 }
 
 // tell puts risen findings into the incident and says what has changed.
@@ -218,10 +235,7 @@ func (s *State) restart() {
 func (s *State) calm(o *Outcome) {
 	for j := range s.live {
 		l := &s.live[j]
-		if !l.held() {
-			continue
-		}
-		if math.IsNaN(o.z[j]) {
+		if !l.held() || math.IsNaN(o.z[j]) {
 			continue
 		}
 		quiet := l.run == 0 && math.Abs(o.z[j]) < calmZ

@@ -108,7 +108,8 @@ func (s *State) Status(c *Config) Status {
 }
 
 // Acknowledge closes the incident because somebody knows of it: its detectors
-// stay silent until they are quiet again or get worse. ok is false without one.
+// stay silent until they have been quiet, those of a ticket also until they are
+// worth a page. ok is false without one.
 func (s *State) Acknowledge(at time.Time) (change Change, ok bool) {
 	for j := range s.live {
 		if l := &s.live[j]; l.held() {

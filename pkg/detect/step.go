@@ -151,20 +151,8 @@ func (s *State) alarm(c *Config, o *Outcome) {
 		}
 	}
 	s.evident(c, o, weights)
-	slices.SortStableFunc(o.Alarms, func(a, b Alarm) int {
-		return cmp.Or(compareBool(b.Gross, a.Gross), cmp.Compare(b.LogR, a.LogR))
-	})
+	slices.SortStableFunc(o.Alarms, func(a, b Alarm) int { return cmp.Compare(b.weight(), a.weight()) })
 	o.span()
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }
 
 // weights returns the share of each detector in the budget: they sum to 1.
@@ -275,6 +263,14 @@ func (s *State) newAlarm(c *Config, o *Outcome, j int) Alarm {
 		Detector: s.fit.Detectors[j], index: j, Since: starts(first, c.Window),
 		LogR: math.Log(max(1, l.mean())),
 	}
+}
+
+// weight orders alarms: what is broken comes before all evidence.
+func (a *Alarm) weight() float64 {
+	if a.Gross {
+		return a.LogR + math.Log(most) // more than any evidence
+	}
+	return a.LogR
 }
 
 // span gives every alarm the panes to look at: those since its own change for

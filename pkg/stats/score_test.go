@@ -3,6 +3,7 @@ package stats_test
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"driftd.dev/driftd/pkg/stats"
@@ -203,7 +204,7 @@ func TestMix(t *testing.T) {
 func TestMixNull(t *testing.T) {
 	random := rand.New(rand.NewPCG(2, 9))
 	zipf := rand.NewZipf(random, 1.3, 3, 100_000)
-	name := func() string { return string(rune('a' + int32(zipf.Uint64()))) }
+	name := func() string { return strconv.FormatUint(zipf.Uint64(), 10) }
 	counts := map[string]uint64{}
 	for range 50_000 {
 		counts[name()]++

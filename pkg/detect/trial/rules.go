@@ -2,6 +2,7 @@ package trial
 
 import (
 	"math"
+	"slices"
 
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/stats"
@@ -24,26 +25,19 @@ type ruleWindow struct {
 // Rules returns the rules of statistics.md 5.3: single-window tests and
 // distances as the tools of the field have them.
 func Rules() []Rule {
-	any := func(hot func(stats.Shift) bool) func(*ruleWindow) bool {
-		return func(w *ruleWindow) bool {
-			for _, s := range w.shifts {
-				if hot(s) {
-					return true
-				}
-			}
-			return false
-		}
+	anyFeature := func(hot func(stats.Shift) bool) func(*ruleWindow) bool {
+		return func(w *ruleWindow) bool { return slices.ContainsFunc(w.shifts, hot) }
 	}
 	ksBelow := func(alpha float64) func(stats.Shift) bool { return func(s stats.Shift) bool { return s.KSP < alpha } }
 	return []Rule{
-		{"KS p < .05, any feature", any(ksBelow(.05))},
-		{"KS p < .05 / features (Bonferroni)", func(w *ruleWindow) bool { return any(ksBelow(.05 / float64(len(w.shifts))))(w) }},
-		{"KS p < 1 / (features x 720)", func(w *ruleWindow) bool { return any(ksBelow(1 / float64(720*len(w.shifts))))(w) }},
-		{"PSI > .1", any(func(s stats.Shift) bool { return s.PSI > .1 })},
-		{"PSI > .2", any(func(s stats.Shift) bool { return s.PSI > .2 })},
+		{"KS p < .05, any feature", anyFeature(ksBelow(.05))},
+		{"KS p < .05 / features (Bonferroni)", func(w *ruleWindow) bool { return anyFeature(ksBelow(.05 / float64(len(w.shifts))))(w) }},
+		{"KS p < 1 / (features x 720)", func(w *ruleWindow) bool { return anyFeature(ksBelow(1 / float64(720*len(w.shifts))))(w) }},
+		{"PSI > .1", anyFeature(func(s stats.Shift) bool { return s.PSI > .1 })},
+		{"PSI > .2", anyFeature(func(s stats.Shift) bool { return s.PSI > .2 })},
 		{"PSI > .2 in 3 windows", (*ruleWindow).persistent},
 		{"PSI > mean + 3 sd of the reference", (*ruleWindow).threeSigma},
-		{"Wasserstein / sd > .1, any feature", any(func(s stats.Shift) bool { return s.W1ClippedSD > .1 })},
+		{"Wasserstein / sd > .1, any feature", anyFeature(func(s stats.Shift) bool { return s.W1ClippedSD > .1 })},
 		{"Wasserstein / sd > .1, half of the features", func(w *ruleWindow) bool {
 			hot := 0
 			for _, s := range w.shifts {
