@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -130,5 +131,41 @@ func TestMadValuesAreNoDrift(t *testing.T) {
 				t.Errorf("window %d: one value of %v: %s", i, mad, c.Reason)
 			}
 		}
+	}
+}
+
+// A feature that moves ten times as much in the second half of the reference
+// period is not what the procedure assumes: it is restless, nothing is called
+// guaranteed, and it needs more evidence than the others, which do not.
+func TestWhatCannotBeGuaranteed(t *testing.T) {
+	m := newModel(t, 35)
+	scale := .02
+	m.traffic.level = func(hour int) float64 { // a level for six hours
+		return scale * rand.New(rand.NewPCG(35, uint64(hour/6))).NormFloat64()
+	}
+	for i := range detect.MinReference {
+		if i == detect.MinReference/2 {
+			scale = .3
+		}
+		m.next()
+	}
+	s := m.state.Status(&m.config)
+	if !s.Judging || s.Guaranteed || s.Restless == 0 || s.Restless > 2 {
+		t.Errorf("status %+v, want amount restless and no guarantee", s)
+	}
+	alarms := 0
+	for range 400 {
+		for _, c := range m.next() {
+			if c.Kind != detect.Resolved {
+				alarms++
+			}
+		}
+	}
+	if alarms > 2 {
+		t.Errorf("%d alarms in 400 windows that are as they were", alarms)
+	}
+	m.traffic.news = .1
+	if _, windows := m.until(detect.Opened, 8); windows > 6 {
+		t.Errorf("a new category took %d windows beside a restless feature", windows)
 	}
 }

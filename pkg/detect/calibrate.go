@@ -37,15 +37,17 @@ const (
 const prior = 400
 
 // replay judges the residuals from a window on as if they came live, each ranked
-// among those before it, and returns how often log R rose above each level.
-func replay(columns [][]float32, seed func(detector, window int) float64, from int) calibration {
+// among those before it. It returns what each detector's evidence is worth, and
+// how often what it is worth rises above each level, over all detectors.
+func replay(columns [][]float32, seed func(detector, window int) float64, from int) (calibration, []float32) {
 	var counts [crossings]float64
 	windows := 0.0
 	var list []float32
+	var path []float64 // of one detector's log R
+	worths := make([]float32, len(columns))
 	for j, column := range columns {
-		list = list[:0]
+		list, path = list[:0], path[:0]
 		var e evidence
-		last := math.Inf(-1)
 		for i, x := range column {
 			if x != x {
 				continue
@@ -53,19 +55,54 @@ func replay(columns [][]float32, seed func(detector, window int) float64, from i
 			at, end := position(list, x)
 			if i >= from {
 				e.add(rankScore(at, end, len(list), seed(j, i)), 0)
-				now := math.Log(e.mean())
-				for k := range counts {
-					if x := firstCrossing + crossingStep*float64(k); last < x && now >= x {
-						counts[k]++
-					}
-				}
-				last = now
-				windows++
+				path = append(path, math.Log(e.mean()))
 			}
 			list = slices.Insert(list, at, x)
 		}
+		worths[j] = worth(path)
+		cross(&counts, path, float64(worths[j]))
+		windows += float64(len(path))
 	}
-	return slope(counts, windows)
+	return slope(counts, windows), worths
+}
+
+// cross counts the levels that a path rises above, each as often as it does.
+func cross(counts *[crossings]float64, path []float64, worth float64) {
+	last := math.Inf(-1)
+	for _, now := range path {
+		now *= worth
+		for k := range counts {
+			if x := firstCrossing + crossingStep*float64(k); last < x && now >= x {
+				counts[k]++
+			}
+		}
+		last = now
+	}
+}
+
+// trust is how many excursions a detector is taken to be as theory says for.
+const trust = 30
+
+// worth returns what a detector's evidence is worth, 1 at most: the slope of its
+// own tail (Hill 1975), from how far its excursions above the first level go,
+// which is 1 on average when all is right. One feature that changes all the time
+// must not spend the budget of a model, nor dull the others.
+func worth(path []float64) float32 {
+	excursions, beyond, peak := 0.0, 0.0, 0.0
+	above := false
+	for _, now := range path {
+		if now < firstCrossing {
+			beyond += peak
+			above, peak = false, 0
+			continue
+		}
+		if !above {
+			above = true
+			excursions++
+		}
+		peak = max(peak, now-firstCrossing)
+	}
+	return float32(min(1, (trust+excursions)/(trust+beyond+peak)))
 }
 
 // position returns how many of an ascending list are below x, and how many at most x.

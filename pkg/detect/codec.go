@@ -20,8 +20,8 @@ var ErrCodec = errors.New("damaged bytes")
 //	          detectors n, n * (signal, component byte); if frozen n * (8 season, tau2,
 //	          6 memory, gross: float32)
 //	state     version 1, rows, calibrated, together (byte), a, theta (float64), last, carry,
-//	          n, n * (6 R, 6 S: float32; 6 since: 4 bytes; age; 6 lags, gross: float32;
-//	          level, known, calm, run, over: bytes), incident as JSON ("" for none)
+//	          n, n * (6 R, 6 S: float32; 6 since: 4 bytes; age; 6 lags, worth, gross:
+//	          float32; level, known, calm, run, over: bytes), incident as JSON ("" for none)
 //
 // Equal values have equal bytes, and what is decoded goes on bit for bit as the
 // original would have.
@@ -111,7 +111,7 @@ func AppendState(dst []byte, s *State) ([]byte, error) {
 		}
 		dst = binary.AppendUvarint(dst, uint64(l.age))
 		dst = appendFloats(dst, l.lags[:]...)
-		dst = appendFloats(dst, l.gross)
+		dst = appendFloats(dst, l.worth, l.gross)
 		known := byte(0)
 		if l.known {
 			known = 1
@@ -150,7 +150,7 @@ func DecodeState(data []byte, f *Fit) (*State, error) {
 		}
 		l.age = uint32(d.uvarint())
 		d.floats(l.lags[:])
-		l.gross = d.float()
+		l.worth, l.gross = d.float(), d.float()
 		l.level, l.known, l.calm, l.run, l.over = Level(d.byte()), d.byte() == 1, d.byte(), d.byte(), d.byte()
 	}
 	text := d.text()

@@ -26,6 +26,8 @@ const (
 	caution = 3
 	// guaranteedTheta is the slope below which nothing may be called guaranteed.
 	guaranteedTheta = 0.7
+	// restless is the worth of a detector's own evidence below which the same holds.
+	restless = 0.6
 )
 
 // A Config says how the drift of one model is judged. It may change between two

@@ -60,12 +60,3 @@ func (e *evidence) change(fallback uint32) uint32 {
 	}
 	return fallback
 }
-
-// eValue returns an e-value of the windows since the evidence was 0: the mean of
-// R is at most their number.
-func (e *evidence) eValue() float64 {
-	if e.age == 0 {
-		return 0
-	}
-	return e.mean() / float64(e.age)
-}

@@ -48,5 +48,5 @@ func Example() {
 	}
 	// Output:
 	// judging: true, guaranteed: true
-	// hour 3: opened page: f002 location since hour 1
+	// hour 4: opened page: f002 location since hour 1
 }

@@ -256,8 +256,7 @@ func (c *cycle) influence(x [terms]float64) float64 {
 func (s *State) freeze(c *Config, raw *Rows) *Rows {
 	h := read(raw, s.fit.Detectors, c.Window)
 	half := raw.Len() / 2
-	s.law = replay(h.estimate(half).e, s.trial(c), half)
-	s.calibrated = s.rows
+	s.calibrate(replay(h.estimate(half).e, s.trial(c), half))
 	final := h.estimate(raw.Len())
 	for j := range final.params {
 		final.params[j].gross = s.live[j].gross
@@ -287,7 +286,6 @@ func (s *State) recalibrate(c *Config, rows *Rows) {
 	if s.rows-s.calibrated < week || rows.Len() < MinReference {
 		return
 	}
-	s.calibrated = s.rows
 	columns := make([][]float32, rows.Width)
 	for j := range columns {
 		columns[j] = make([]float32, rows.Len())
@@ -301,7 +299,14 @@ func (s *State) recalibrate(c *Config, rows *Rows) {
 			columns[j][i] = v
 		}
 	}
-	s.law = replay(columns, s.trial(c), rows.Len()/2)
+	s.calibrate(replay(columns, s.trial(c), rows.Len()/2))
+}
+
+func (s *State) calibrate(law calibration, worths []float32) {
+	s.law, s.calibrated = law, s.rows
+	for j, w := range worths {
+		s.live[j].worth = w
+	}
 }
 
 // trial returns the chance that breaks ties in a replay.

@@ -81,7 +81,7 @@ func Inherit(old *State, rows *Rows, c *Config, baseline string, p *drift.Part) 
 		if k < 0 {
 			s.fit.params[j] = typical[s.fit.Detectors[j].Component]
 		} else {
-			s.fit.params[j] = old.fit.params[k]
+			s.fit.params[j], s.live[j].worth = old.fit.params[k], old.live[k].worth
 			s.fit.params[j].season[0] -= s.fit.params[j].meanSeason()
 		}
 		for i := range rows.Len() {
@@ -135,7 +135,7 @@ func (s *State) Standings(c *Config) []Standing {
 	for j, w := range c.weights(s.fit.Detectors) {
 		l := &s.live[j]
 		out[j] = Standing{
-			Detector: s.fit.Detectors[j], LogR: math.Log(max(1, l.mean())), Level: l.level, Known: l.known,
+			Detector: s.fit.Detectors[j], LogR: max(0, l.logR()), Level: l.level, Known: l.known,
 			Threshold: s.law.threshold(math.Log(c.level()) - math.Log(max(w, math.SmallestNonzeroFloat64))),
 		}
 	}

@@ -131,7 +131,7 @@ func (s *State) connections(c *Config, p *drift.Part, r *drift.Report, findings 
 		}
 		d := s.fit.Detectors[j]
 		f := Finding{
-			Alarm:     Alarm{Detector: d, Since: r.Window.Start, LogR: math.Log(max(1, s.live[j].mean())), index: j},
+			Alarm:     Alarm{Detector: d, Since: r.Window.Start, LogR: max(0, s.live[j].logR()), index: j},
 			Connected: true, Level: Record, EValue: e[j],
 			Effect: s.withoutSeason(c, effectOf(p, r, d), j, r.Window.Start, r.Window.End),
 		}

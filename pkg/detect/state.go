@@ -28,6 +28,7 @@ type State struct {
 type live struct {
 	evidence
 	lags  lags
+	worth float32 // exponent of its evidence, 1 at most; see calibrate.go
 	gross float32 // greatest gross distance of the reference period so far
 	level Level   // what became of its last alarm
 	known bool    // somebody acknowledged it
@@ -40,9 +41,16 @@ type live struct {
 // its windows are not quiet ones.
 func (l *live) held() bool { return l.level >= Ticket }
 
+// logR returns the detector's evidence in nats, as far as it is worth it.
+func (l *live) logR() float64 { return float64(l.worth) * math.Log(l.mean()) }
+
+// eValue returns an e-value of the windows since the evidence was 0: the mean of
+// R is at most their number.
+func (l *live) eValue() float64 { return math.Exp(l.logR()) / float64(max(1, l.age)) }
+
 // release ends what held a detector: it begins anew.
 func (l *live) release() {
-	*l = live{lags: l.lags, gross: l.gross}
+	*l = live{lags: l.lags, worth: l.worth, gross: l.gross}
 }
 
 // NewState returns the state of a model whose reference period begins, against
@@ -54,7 +62,7 @@ func NewState(c *Config, baseline string, p *drift.Part) *State {
 		law: theory, live: make([]live, len(watched)),
 	}
 	for j := range s.live {
-		s.live[j].lags = noLags()
+		s.live[j].lags, s.live[j].worth = noLags(), 1
 	}
 	return s
 }
@@ -83,11 +91,12 @@ type Status struct {
 	Windows    int       `json:"windows"`   // of the reference period so far, then of the calibration list
 	Reference  int       `json:"reference"` // windows the reference period needs
 	Detectors  int       `json:"detectors"`
-	Dropped    int       `json:"dropped,omitempty"` // detectors beyond the limit
-	Theta      float64   `json:"theta"`             // slope of quiet evidence: 1 when the model of it is right
-	Guaranteed bool      `json:"guaranteed"`        // the budget holds by theory and not by calibration alone: Theta at least .7, and not inherited
-	Threshold  float64   `json:"threshold"`         // log R of an alarm, for a detector of mean weight
-	Last       time.Time `json:"last,omitzero"`     // end of the last window that was looked at
+	Dropped    int       `json:"dropped,omitempty"`  // detectors beyond the limit
+	Theta      float64   `json:"theta"`              // slope of quiet evidence: 1 when the model of it is right
+	Restless   int       `json:"restless,omitempty"` // detectors whose evidence is worth less than .6: they moved much while all was quiet
+	Guaranteed bool      `json:"guaranteed"`         // the budget holds by theory and not by calibration alone: Theta at least .7, none restless, not inherited
+	Threshold  float64   `json:"threshold"`          // log R of an alarm, for a detector of mean weight
+	Last       time.Time `json:"last,omitzero"`      // end of the last window that was looked at
 	Incident   *Incident `json:"incident,omitempty"`
 }
 
@@ -100,7 +109,12 @@ func (s *State) Status(c *Config) Status {
 		Theta: s.law.theta, Threshold: s.law.threshold(math.Log(c.level() * float64(max(1, len(s.live))))),
 		Last: s.last,
 	}
-	out.Guaranteed = out.Judging && !out.Inherited && out.Theta >= guaranteedTheta
+	for j := range s.live {
+		if s.live[j].worth < restless {
+			out.Restless++
+		}
+	}
+	out.Guaranteed = out.Judging && !out.Inherited && out.Theta >= guaranteedTheta && out.Restless == 0
 	if s.incident != nil {
 		out.Incident = new(s.incident.clone())
 	}

@@ -201,9 +201,9 @@ func (s *State) evident(c *Config, o *Outcome, weights []float64) {
 			continue
 		}
 		threshold := s.law.threshold(level - math.Log(weights[j]))
-		if math.Log(l.mean()) < threshold {
+		if l.logR() < threshold {
 			l.over = 0
-			together += weights[j] * l.mean()
+			together += weights[j] * math.Exp(l.logR())
 			continue
 		}
 		if l.over++; l.run < 2 {
@@ -233,7 +233,7 @@ func (s *State) dense(c *Config, o *Outcome, weights []float64, together float64
 	var which []int
 	for j := range s.live {
 		if l := &s.live[j]; l.level != Page && l.over == 0 && weights[j] > 0 {
-			share, which = append(share, weights[j]*l.mean()), append(which, j)
+			share, which = append(share, weights[j]*math.Exp(l.logR())), append(which, j)
 		}
 	}
 	by := make([]int, len(share))
@@ -261,7 +261,7 @@ func (s *State) newAlarm(c *Config, o *Outcome, j int) Alarm {
 	}
 	return Alarm{
 		Detector: s.fit.Detectors[j], index: j, Since: starts(first, c.Window),
-		LogR: math.Log(max(1, l.mean())),
+		LogR: max(0, l.logR()),
 	}
 }
 
