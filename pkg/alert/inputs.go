@@ -58,6 +58,7 @@ type Input struct {
 	Baseline string // the reference's id or name
 
 	absent bool // made by StepAll: the series had no events in this window
+	shadow bool // set by StepAll: the model is on trial
 }
 
 // Inputs selects what the rule judges in one closed window of one model, and

@@ -14,6 +14,7 @@ type Pass struct {
 	Model  string
 	Window Window
 	Inputs []Input // from Rule.Inputs; a series that had no events has none
+	Shadow bool    // the model is on trial: what fires now is in shadow
 }
 
 // StepAll applies one pass to all series of the rule on that model. States of
@@ -30,6 +31,7 @@ func (r *Rule) StepAll(states map[Series]State, p Pass) (map[Series]State, []Cha
 	next := make(map[Series]State, len(inputs))
 	moved := make(map[Series][]Change)
 	for series, in := range inputs {
+		in.shadow = p.Shadow
 		s, changes := r.step(states[series], in, true)
 		next[series] = s
 		if len(changes) > 0 {
@@ -116,7 +118,7 @@ func (r *Rule) overflow(states map[Series]State, p Pass, next map[Series]State, 
 	switch {
 	case limited > 0 && !from.Active():
 		reason = fmt.Sprintf("%d more series would fire, the limit is %d; the worst: %s, %s", limited, r.spec.Limit, worst, next[worst].Peak.Reason)
-		to = State{Fires: from.Fires + 1, FiredAt: p.Window.End, Severity: r.spec.Severity}
+		to = State{Fires: from.Fires + 1, FiredAt: p.Window.End, Severity: r.spec.Severity, Shadow: r.Shadowed(p.Shadow)}
 		if r.unapproved(&in) && to.Severity == SeverityPage {
 			to.Severity = SeverityTicket
 			reason += r.downgraded(to.Severity, in.Baseline)

@@ -32,17 +32,6 @@ func pass(i int, psi map[string]float64) alert.Pass {
 	return p
 }
 
-// apply does what the daemon does with the states that StepAll returns.
-func apply(states, next map[alert.Series]alert.State) {
-	for series, s := range next {
-		if s == (alert.State{}) {
-			delete(states, series)
-		} else {
-			states[series] = s
-		}
-	}
-}
-
 func summary(changes []alert.Change) string {
 	var out []string
 	for _, c := range changes {
@@ -124,7 +113,7 @@ func TestStepAllLimit(t *testing.T) {
 			var got []string
 			for i, psi := range test.passes {
 				next, changes := r.StepAll(states, pass(i, psi))
-				apply(states, next)
+				alert.Apply(states, next)
 				got = append(got, summary(changes))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -142,7 +131,7 @@ func TestOverflowSeries(t *testing.T) {
 		p.Inputs[i].Approved = false
 	}
 	next, changes := r.StepAll(states, p)
-	apply(states, next)
+	alert.Apply(states, next)
 	got := changes[0]
 	want := "2 more series would fire, the limit is 1; the worst: AmountDrift fraud/42/primary c, psi 0.4 > 0.2; sent as ticket, not page: baseline b-1 is not approved"
 	if got.Reason != want || got.Severity != "ticket" || got.Actions != nil || !got.Fired() || got.Series != overflowSeries {
@@ -152,14 +141,14 @@ func TestOverflowSeries(t *testing.T) {
 		t.Errorf("got states %+v", states)
 	}
 	next, changes = r.StepAll(states, pass(1, psis{"a": 0.1, "b": 0.5, "c": 0.1}))
-	apply(states, next)
+	alert.Apply(states, next)
 	if changes[0].Reason != "no series is held back by the limit of 1" || !changes[0].Resolved() {
 		t.Errorf("got %+v", changes[0])
 	}
 	// All of it is forgotten a day after b has resolved too.
 	for i := 2; i < 30; i++ {
 		next, _ = r.StepAll(states, pass(i, psis{"b": 0.1}))
-		apply(states, next)
+		alert.Apply(states, next)
 	}
 	if len(states) != 0 {
 		t.Errorf("not forgotten: %+v", states)
@@ -208,7 +197,7 @@ func TestStepAllProperties(t *testing.T) {
 					t.Fatalf("%v was dropped while firing", series)
 				}
 			}
-			apply(states, next)
+			alert.Apply(states, next)
 			active, limited := 0, 0
 			for series, s := range states {
 				if s.Active() && series != overflowSeries {

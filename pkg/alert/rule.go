@@ -33,6 +33,7 @@ type Spec struct {
 	NoDataFor     Hold   // how long before NoData resolves; zero: two windows
 
 	Severity string   // "page", "ticket" (default) or "info"
+	Notify   string   // "receivers" (default) or "shadow": recorded, and nobody is told
 	Actions  []string // "retrain", "rollback"
 	MinN     *uint64  // fewer values decide nothing; nil: 100 of a signal, 0 of a model
 	Limit    int      // most series of one model that may fire at once; 0: no limit
@@ -62,6 +63,13 @@ const (
 	SeverityPage   = "page"
 	SeverityTicket = "ticket"
 	SeverityInfo   = "info"
+)
+
+// Values of Spec.Notify. What fires in shadow is recorded as what would have been
+// told: nobody hears of it and no action follows, until the trial ends.
+const (
+	NotifyReceivers = "receivers"
+	NotifyShadow    = "shadow"
 )
 
 // Actions that a firing rule can ask for; see lifecycle.
@@ -109,6 +117,7 @@ func Compile(spec Spec, metrics ...string) (*Rule, error) {
 	spec.Severity = orElse(spec.Severity, SeverityTicket)
 	spec.Reference = orElse(spec.Reference, ReferenceBaseline)
 	spec.NoData = orElse(spec.NoData, NoDataKeep)
+	spec.Notify = orElse(spec.Notify, NotifyReceivers)
 	spec.Actions = slices.Clone(spec.Actions)
 	spec.Labels, spec.Annotations = maps.Clone(spec.Labels), maps.Clone(spec.Annotations)
 
@@ -225,6 +234,7 @@ func (s *Spec) check() []*Fault {
 	}
 	oneOf("severity", s.Severity, SeverityPage, SeverityTicket, SeverityInfo)
 	oneOf("reference", s.Reference, ReferenceBaseline, ReferencePreviousWindow, ReferenceSameHourLastWeek)
+	oneOf("notify", s.Notify, NotifyReceivers, NotifyShadow)
 	oneOf("no_data", s.NoData, NoDataKeep, NoDataResolve)
 	for _, action := range s.Actions {
 		oneOf("actions", action, ActionRetrain, ActionRollback)
@@ -275,6 +285,10 @@ func (r *Rule) Feature() bool { return r.feature }
 
 // Compares reports whether the rule needs a reference to say anything.
 func (r *Rule) Compares() bool { return r.compare }
+
+// Shadowed reports whether what fires now is in shadow: the rule is on trial, or
+// the model is.
+func (r *Rule) Shadowed(model bool) bool { return model || r.spec.Notify == NotifyShadow }
 
 // Variables returns the names that the rule's expressions use.
 func (r *Rule) Variables() []string { return slices.Clone(r.names) }

@@ -65,6 +65,7 @@ type State struct {
 	Fires      int       `json:"fires,omitzero"`    // how often it fired while remembered: flapping
 	Limited    bool      `json:"limited,omitzero"`  // would fire, but the rule's Limit is reached
 	Severity   string    `json:"severity,omitzero"` // of this firing
+	Shadow     bool      `json:"shadow,omitzero"`   // this firing is told to nobody
 	Peak       Peak      `json:"peak,omitzero"`     // of this firing
 	DedupKey   string    `json:"dedup_key,omitzero"`
 }
@@ -89,6 +90,7 @@ type Change struct {
 	Stats    map[string]float64 // the rule's variables that are defined
 
 	Severity string    // after any downgrade
+	Shadow   bool      // nobody is told of this firing, and no action follows
 	StartsAt time.Time // when it fired; zero before
 	EndsAt   time.Time // when it resolved; zero before
 	Peak     Peak      // the worst window, from firing on
@@ -145,7 +147,7 @@ func Withdraw(series Series, s State, w Window, reason string) []Change {
 	w.Start, w.End = w.Start.UTC(), w.End.UTC()
 	return []Change{{
 		Series: series, From: s.Phase, To: Resolved, At: w.End, Window: w, Reason: reason,
-		Stats: map[string]float64{}, Severity: s.Severity, StartsAt: s.FiredAt, EndsAt: w.End,
+		Stats: map[string]float64{}, Severity: s.Severity, Shadow: s.Shadow, StartsAt: s.FiredAt, EndsAt: w.End,
 		Peak: s.Peak, DedupKey: s.DedupKey,
 	}}
 }

@@ -75,6 +75,16 @@ func (r *Rule) expired(s State, at time.Time) string {
 	return ""
 }
 
+// Decides reports whether an input lets the rule say yes or no: its variables are
+// defined, it holds enough values, and a yes does not rest on a lossy window.
+func (r *Rule) Decides(in Input) bool {
+	if in.Window.Learning {
+		in.Vars = in.Vars.withoutReference()
+	}
+	_, flag := r.judge(State{}, &in)
+	return flag == ""
+}
+
 // judge reads a window.
 func (r *Rule) judge(s State, in *Input) (verdict, Flag) {
 	switch {
@@ -177,7 +187,7 @@ func (r *Rule) heat(s State, in *Input, room bool) State {
 	s.enter(Firing, at)
 	s.FiredAt, s.ResolvedAt, s.DedupKey, s.Peak = at, time.Time{}, "", Peak{}
 	s.Fires++
-	s.Severity = r.spec.Severity
+	s.Severity, s.Shadow = r.spec.Severity, r.Shadowed(in.shadow)
 	if r.unapproved(in) && s.Severity == SeverityPage {
 		s.Severity = SeverityTicket
 	}
@@ -261,7 +271,7 @@ func (r *Rule) change(from, to State, in *Input, reason string) Change {
 		Actions:    r.spec.Actions, Labels: r.spec.Labels, Annotations: r.spec.Annotations,
 	}
 	if to.Active() || to.Phase == Resolved {
-		c.Severity, c.StartsAt, c.EndsAt, c.Peak, c.DedupKey = to.Severity, to.FiredAt, to.ResolvedAt, to.Peak, to.DedupKey
+		c.Severity, c.Shadow, c.StartsAt, c.EndsAt, c.Peak, c.DedupKey = to.Severity, to.Shadow, to.FiredAt, to.ResolvedAt, to.Peak, to.DedupKey
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,23 @@ type Closing struct {
 	Windows []*Window // ascending by Group
 
 	Incomplete bool
+}
+
+// Total returns the window of the whole model: the sum of every version and
+// variant but shadows. The error is a defect: counts that do not fit their edges.
+func (c *Closing) Total() (*Window, error) {
+	total := &Window{Group: Group{Model: c.Model}, Start: c.Start, End: c.End, State: Closed}
+	if c.Incomplete {
+		total.State = Incomplete
+	}
+	for _, w := range c.Windows {
+		if w.Group.Segment == "" && w.Group.Variant != event.Shadow {
+			if err := Merge(total, w); err != nil {
+				return nil, fmt.Errorf("sum of model %s: %w", c.Model, err)
+			}
+		}
+	}
+	return total, nil
 }
 
 // An Engine counts events in panes and closes windows. It is not safe for

@@ -20,7 +20,8 @@ type Alert struct {
 	Variant      string             `json:"variant,omitempty"`
 	Segment      string             `json:"segment,omitempty"`
 	Feature      string             `json:"feature,omitempty"`
-	Severity     string             `json:"severity"` // "page", "ticket" or "info"
+	Severity     string             `json:"severity"`         // "page", "ticket" or "info"
+	Notify       string             `json:"notify,omitempty"` // "shadow": it would have been told, and nobody was
 	StartsAt     time.Time          `json:"starts_at"`
 	EndsAt       *time.Time         `json:"ends_at"` // nil while firing
 	Window       Window             `json:"window"`

@@ -24,10 +24,11 @@ type Query struct {
 	From, To time.Time       // windows that overlap [From, To); zero is unbounded
 	Size     time.Duration   // a multiple of the pane
 	Total    bool            // add the groups up: one window a span, without version and variant
+	Segments bool            // every segment too, each by itself; Segment must be ""
 }
 
 func (q Query) matches(g drift.Group) bool {
-	return g.Segment == q.Segment && (q.Version == "" || g.Version == q.Version) &&
+	return (q.Segments || g.Segment == q.Segment) && (q.Version == "" || g.Version == q.Version) &&
 		(q.Variants == nil || slices.Contains(q.Variants, g.Variant))
 }
 

@@ -1,0 +1,172 @@
+package backtest
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
+)
+
+// An Interval is one alert that would have been told, or was: from the window that
+// fired to the one that resolved.
+type Interval struct {
+	Rule     string     `json:"rule"`
+	Model    string     `json:"model"`
+	Version  string     `json:"model_version"` // "" of a whole model, as Variant, Segment and Feature
+	Variant  string     `json:"variant"`
+	Segment  string     `json:"segment"`
+	Feature  string     `json:"feature"`
+	Severity string     `json:"severity"` // "page", "ticket" or "info", after any downgrade
+	StartsAt time.Time  `json:"starts_at"`
+	EndsAt   *time.Time `json:"ends_at"` // null: it fires at the end
+	Reason   string     `json:"reason"`  // of the window that fired
+	Peak     string     `json:"peak"`    // of the worst window, once resolved
+}
+
+// series orders intervals by what fired, then by when.
+func (i Interval) series(o Interval) int {
+	return cmp.Or(
+		cmp.Compare(i.Model, o.Model), cmp.Compare(i.Rule, o.Rule), cmp.Compare(i.Version, o.Version),
+		cmp.Compare(i.Variant, o.Variant), cmp.Compare(i.Segment, o.Segment), cmp.Compare(i.Feature, o.Feature))
+}
+
+// Overlaps reports whether both fired at some instant.
+func (i Interval) Overlaps(o Interval) bool {
+	return (o.EndsAt == nil || i.StartsAt.Before(*o.EndsAt)) && (i.EndsAt == nil || o.StartsAt.Before(*i.EndsAt))
+}
+
+// A Run judges the closings of one model by rules, in the order in which they
+// closed. It is not safe for concurrent use.
+type Run struct {
+	judge     alert.Judge
+	states    map[*alert.Rule]map[alert.Series]alert.State
+	open      map[alert.Series]int // index into intervals
+	intervals []Interval
+	judged    map[*alert.Rule]*Judged
+	memory    []remembered // of moving references, without a Past of the Judge's
+	keep      time.Duration
+}
+
+// Judged is what one rule was tried on.
+type Judged struct {
+	From    time.Time `json:"from"` // start of the first window
+	To      time.Time `json:"to"`   // end of the last
+	Windows int       `json:"windows"`
+	Decided int       `json:"decided"` // of them, on which some series had enough data for the rule to say yes or no
+	Series  int       `json:"series"`  // most series of one window
+}
+
+type remembered struct {
+	*drift.Window
+	whole bool
+}
+
+// NewRun returns a Run. If the Judge has no Past, the Run remembers the windows
+// that its rules may ask for: a week of them if one compares with last week.
+func NewRun(j alert.Judge) *Run {
+	r := &Run{
+		judge: j, states: map[*alert.Rule]map[alert.Series]alert.State{}, open: map[alert.Series]int{}, judged: map[*alert.Rule]*Judged{},
+	}
+	for _, rule := range j.Rules {
+		r.states[rule] = map[alert.Series]alert.State{}
+		r.judged[rule] = &Judged{}
+		if j.Past != nil {
+			continue
+		}
+		r.judge.Past = r.past
+		switch spec := rule.Spec(); spec.Reference {
+		case alert.ReferencePreviousWindow:
+			r.keep = max(r.keep, 2*spec.Window)
+		case alert.ReferenceSameHourLastWeek:
+			r.keep = max(r.keep, week+spec.Window)
+		}
+	}
+	return r
+}
+
+const week = 7 * 24 * time.Hour
+
+// Add judges one closing. Those that no rule looks at cost nothing.
+func (r *Run) Add(c *drift.Closing) error {
+	if !slices.ContainsFunc(r.judge.Rules, func(rule *alert.Rule) bool { return rule.Spec().Window == c.Size && rule.Watches(c.Model) }) {
+		return nil
+	}
+	base, err := r.judge.See(c, alert.ReferenceBaseline)
+	if err != nil {
+		return err
+	}
+	for f, err := range r.judge.Findings(c, base, func(rule *alert.Rule) map[alert.Series]alert.State { return r.states[rule] }) {
+		if err != nil {
+			return err
+		}
+		r.note(c, f)
+		for i := range f.Changes {
+			r.change(&f.Changes[i])
+		}
+		alert.Apply(r.states[f.Rule], f.Next)
+	}
+	r.remember(c, base.Total.Window)
+	return nil
+}
+
+func (r *Run) note(c *drift.Closing, f alert.Finding) {
+	j := r.judged[f.Rule]
+	if j.Windows == 0 {
+		j.From = c.Start
+	}
+	j.To = c.End
+	j.Windows++
+	if slices.ContainsFunc(f.Inputs, f.Rule.Decides) {
+		j.Decided++
+	}
+	j.Series = max(j.Series, len(f.Inputs))
+}
+
+// change keeps the start or the end of an alert.
+func (r *Run) change(ch *alert.Change) {
+	switch {
+	case ch.Fired():
+		r.open[ch.Series] = len(r.intervals)
+		r.intervals = append(r.intervals, Interval{
+			Rule: ch.Series.Rule, Model: ch.Series.Model, Version: ch.Series.Version, Variant: ch.Variant(), Segment: ch.Series.Segment,
+			Feature: ch.Series.Signal, Severity: ch.Severity, StartsAt: ch.StartsAt, Reason: ch.Reason,
+		})
+	case ch.Resolved():
+		i := &r.intervals[r.open[ch.Series]]
+		end := ch.EndsAt
+		i.EndsAt, i.Peak = &end, ch.Peak.Reason
+		delete(r.open, ch.Series)
+	}
+}
+
+// remember keeps the windows of a closing for as long as a rule may ask for them.
+func (r *Run) remember(c *drift.Closing, total *drift.Window) {
+	if r.keep == 0 {
+		return
+	}
+	r.memory = slices.DeleteFunc(r.memory, func(w remembered) bool { return w.End.Add(r.keep).Before(c.End) })
+	for _, w := range c.Windows {
+		r.memory = append(r.memory, remembered{w, false})
+	}
+	if total.Events > 0 {
+		r.memory = append(r.memory, remembered{total, true})
+	}
+}
+
+func (r *Run) past(w *drift.Window, whole bool, start time.Time) (*drift.Window, error) {
+	for _, m := range r.memory {
+		if m.whole == whole && m.Group == w.Group && m.Start.Equal(start) && m.End.Sub(m.Start) == w.End.Sub(w.Start) {
+			return m.Window, nil
+		}
+	}
+	return nil, nil
+}
+
+// Intervals returns what fired, by series and time.
+func (r *Run) Intervals() []Interval {
+	out := slices.Clone(r.intervals)
+	slices.SortStableFunc(out, func(a, b Interval) int { return cmp.Or(a.series(b), a.StartsAt.Compare(b.StartsAt)) })
+	return out
+}
