@@ -224,27 +224,34 @@ func alertFamilies() []Family {
 			series: single(func(s *scrape) float64 { return seconds(s.LastEvaluated) }),
 		},
 		{
-			Name: "driftd_alerts", Type: "gauge", Help: "Series of rules by state.", Labels: []string{"state"},
+			Name: "driftd_alerts", Type: "gauge", Help: "Series of rules by state; shadow are those that fire and are told to nobody.", Labels: []string{"state"},
 			series: func(s *scrape, emit emitter) {
-				states := map[string]uint64{}
+				states := map[string]uint64{alert.NotifyShadow: 0}
 				for p := alert.Pending; p <= alert.Resolved; p++ {
 					states[p.String()] = 0
 				}
 				for _, a := range s.Alerts {
-					states[a.Phase.String()]++
+					if a.Active() && a.Shadow {
+						states[alert.NotifyShadow]++
+					} else {
+						states[a.Phase.String()]++
+					}
 				}
 				delete(states, alert.Inactive.String())
 				emitSorted(states, emit)
 			},
 		},
 		{
-			Name: "ALERTS", Type: "gauge", Help: "Always 1; alerts that are pending or firing, in the form of Prometheus' own.",
+			Name: "ALERTS", Type: "gauge", Help: "Always 1; alerts that are pending, firing or, told to nobody, shadow, in the form of Prometheus' own.",
 			Labels: []string{"alertname", "alertstate", "severity", "model", "model_version", "variant", "segment", "feature"},
 			series: func(s *scrape, emit emitter) {
 				for _, a := range s.Alerts {
 					state := "firing"
-					if !a.Active() {
+					switch {
+					case !a.Active():
 						state = alert.Pending.String()
+					case a.Shadow:
+						state = alert.NotifyShadow
 					}
 					if a.Active() || a.Phase == alert.Pending {
 						emit(1, a.Rule, state, a.Severity, a.Model, a.Version, a.variant(), a.Segment, a.Signal)

@@ -165,6 +165,7 @@ type Query struct {
 	From, To time.Time       // windows that overlap [From, To); zero is unbounded
 	Size     time.Duration   // a multiple of the pane
 	Total    bool            // add the groups up: one window a span
+	Segments bool            // every segment too, each by itself; Segment must be ""
 }
 
 // Reader gives what is committed. Its values are immutable.

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
@@ -83,7 +84,18 @@ func (s *Server) table() []route {
 			},
 			handle: s.getAlerts,
 		},
-		{method: http.MethodGet, path: "/api/v1/rules", role: Read, summary: "Rules as they run", answer: list[ruleItem]{}, handle: s.getRules},
+		{
+			method: http.MethodGet, path: "/api/v1/rules", role: Read, summary: "Rules as they run, with how often they fire on the stored history", answer: list[ruleItem]{}, heavy: true,
+			query: []parameter{
+				{"noise", "measure the noise on so much of the stored history; absent: do not", "duration"},
+				{"model", "measure it on one model; absent: on all, as far as ten seconds reach", "string"},
+			},
+			handle: s.getRules,
+		},
+		{
+			method: http.MethodPost, path: "/api/v1/models/{m}/backtest", role: Read, summary: "What rules would have fired on a model's stored windows; nothing is changed",
+			body: jsonType, bodyLimit: maxBacktestBytes, bodyOf: BacktestJSON{}, answer: backtest.Report{}, heavy: true, handle: s.postBacktest,
+		},
 		{
 			method: http.MethodGet, path: "/api/v1/baselines", role: Read, summary: "Baselines, active or not", answer: list[baselineItem]{},
 			query: []parameter{{"model", "of one model", "string"}}, handle: s.getBaselines,

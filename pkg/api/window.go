@@ -162,11 +162,21 @@ func (r *request) groups(model string) (Query, error) {
 // size reads a window's length.
 func (r *request) size(name string) (time.Duration, error) {
 	size, err := r.span(name, time.Hour)
-	whole := size <= drift.RollupSize || size%drift.RollupSize == 0 // what is older than the panes can be added up
-	if err == nil && (size%r.server.Pane != 0 || !whole && !slices.Contains(r.server.Sizes, size) || size > 366*24*time.Hour) {
-		err = badParameter(name, r.text(name), fmt.Sprintf("must be a multiple of %s, above 1h of whole hours or one of windows.sizes, and at most 366d", formatDuration(r.server.Pane)))
+	if err == nil && !r.server.fits(size) {
+		err = badParameter(name, r.text(name), "must be "+r.server.fitting())
 	}
 	return size, err
+}
+
+// fits reports whether panes and rollups add up to windows of this length.
+func (s *Server) fits(size time.Duration) bool {
+	whole := size <= drift.RollupSize || size%drift.RollupSize == 0 // what is older than the panes can be added up
+	return size%s.Pane == 0 && (whole || slices.Contains(s.Sizes, size)) && size <= 366*24*time.Hour
+}
+
+// fitting says which lengths fit.
+func (s *Server) fitting() string {
+	return fmt.Sprintf("a multiple of %s, above 1h of whole hours or one of windows.sizes, and at most 366d", formatDuration(s.Pane))
 }
 
 // writeWindows reads chunk by chunk and writes items until the answer is large

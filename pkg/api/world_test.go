@@ -260,7 +260,7 @@ func (w *world) Windows(q api.Query) ([]*drift.Window, error) {
 	sums := map[bucket]*drift.Window{}
 	for _, p := range w.panes {
 		g, at := p.Group, floor(p.Start, q.Size)
-		if g.Model != q.Model || g.Segment != q.Segment || q.Version != "" && g.Version != q.Version || q.Variants != nil && !slices.Contains(q.Variants, g.Variant) {
+		if g.Model != q.Model || !q.Segments && g.Segment != q.Segment || q.Version != "" && g.Version != q.Version || q.Variants != nil && !slices.Contains(q.Variants, g.Variant) {
 			continue
 		}
 		if !q.From.IsZero() && !at.Add(q.Size).After(q.From) || !q.To.IsZero() && !at.Before(q.To) {

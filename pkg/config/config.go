@@ -190,6 +190,7 @@ type Model struct {
 	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive"`
 	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
 	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
+	Notify         Notify             `json:"notify,omitempty" jsonschema:"shadow: alerts on it are recorded, nobody is told and no action follows; receivers if absent"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
 	Payload        *Payload           `json:"payload,omitempty" jsonschema:"names that the lists in its payloads lack, such as instances: [[1, 2]]"`
 }
@@ -225,6 +226,7 @@ type Rule struct {
 	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves"`
 	Clear         string            `json:"clear,omitempty" jsonschema:"condition under which it is clear; the opposite of expr if absent"`
 	Severity      Severity          `json:"severity" jsonschema:"page wakes people, ticket waits for the morning, info is only recorded"`
+	Notify        Notify            `json:"notify,omitempty" jsonschema:"shadow: what fires is recorded, nobody is told and no action follows; receivers if absent"`
 	Actions       []Trigger         `json:"actions,omitempty" jsonschema:"what it sets off: retrain, rollback"`
 	MinN          *uint64           `json:"min_n,omitempty" jsonschema:"values that a window needs before the rule looks at it; 100 for features and 0 for whole models if absent"`
 	Limit         int               `json:"limit,omitempty" jsonschema:"alerts that may fire at once; the strongest are kept and the rest counted together; 0 = no limit"`

@@ -1,6 +1,9 @@
 package config
 
-import "driftd.dev/driftd/pkg/event"
+import (
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/event"
+)
 
 // A ModelSettings is what holds for one model: its entry over the defaults.
 type ModelSettings struct {
@@ -65,6 +68,12 @@ func (s *ModelSettings) weigh(features map[string]Feature) {
 			delete(s.Weights, name)
 		}
 	}
+}
+
+// OnTrial reports whether alerts on a model are recorded and told to nobody.
+func (c *Config) OnTrial(model string) bool {
+	m := c.model(model)
+	return m != nil && m.Notify == alert.NotifyShadow
 }
 
 // Admits reports whether events of a model are counted: it is listed, or models

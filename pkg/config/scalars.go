@@ -234,6 +234,8 @@ type (
 	Variant string
 	// A Severity says how loud an alert is.
 	Severity string
+	// A Notify says who hears of an alert.
+	Notify string
 	// A Trigger is what a rule sets off beside telling people.
 	Trigger string
 	// A Reference is what a rule compares a window with.
@@ -247,6 +249,7 @@ func (FeatureType) words() []string { return []string{"auto", "numeric", "catego
 func (Role) words() []string        { return []string{"ingest", "read", "label", "operate", "admin"} }
 func (Variant) words() []string     { return []string{"primary", "canary", "shadow"} }
 func (Severity) words() []string    { return []string{"page", "ticket", "info"} }
+func (Notify) words() []string      { return []string{"receivers", "shadow"} }
 func (Trigger) words() []string     { return []string{"retrain", "rollback"} }
 func (DLQBody) words() []string     { return []string{"full", "hash", "none"} }
 

@@ -68,7 +68,7 @@ func (r Rule) spec(decide time.Duration) alert.Spec {
 	spec := alert.Spec{
 		Name: r.Alert, Model: r.Model, Version: r.Version, Variant: r.Variant, Segment: r.Segment, Feature: r.Feature,
 		Reference: string(r.Reference), Window: window, Expr: r.Expr, Clear: r.Clear, For: r.For.hold(), KeepFiringFor: r.KeepFiringFor.hold(),
-		Severity: string(r.Severity), MinN: r.MinN, Limit: r.Limit, Labels: r.Labels, Annotations: r.Annotations,
+		Severity: string(r.Severity), Notify: string(r.Notify), MinN: r.MinN, Limit: r.Limit, Labels: r.Labels, Annotations: r.Annotations,
 	}
 	for _, a := range r.Actions {
 		spec.Actions = append(spec.Actions, string(a))

@@ -158,7 +158,7 @@ func (l *loop) restoreReports() error {
 				if gs.LastSeen.Before(c.Start) {
 					continue
 				}
-				w, err := l.stored(gs.Group, false, c.Start, size)
+				w, err := api.PastWindow(l.Daemon, &drift.Window{Group: gs.Group, Start: c.Start, End: c.End}, false, c.Start)
 				if err != nil {
 					return err
 				}
@@ -166,11 +166,11 @@ func (l *loop) restoreReports() error {
 					c.Windows = append(c.Windows, w)
 				}
 			}
-			view, err := l.compare(&c, alert.ReferenceBaseline)
+			view, err := alert.Judge{Baseline: l.engine.Baseline(m.Model)}.See(&c, alert.ReferenceBaseline)
 			if err != nil {
 				return err
 			}
-			l.remember(&c, view.groups)
+			l.remember(&c, view.Groups)
 		}
 	}
 	return nil

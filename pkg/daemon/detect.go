@@ -130,7 +130,7 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		w.notes.Incident = l.chain.NextID(change.At)
 	case detect.Raised, detect.Extended, detect.Resolved:
 	}
-	if change.Page() {
+	if change.Page() && !l.shadowed(d.Model) {
 		l.spend(d.budget, spentPage{change.At.UTC(), d.Model, body.Rule})
 	}
 	body.DedupKey = w.notes.Incident
@@ -157,15 +157,28 @@ func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, r
 
 // tellDrift records a change of an incident and owes it to those who were told of
 // it before, to those whom the routes name and, if it is a page, to the budget's
-// receiver.
+// receiver. Of a model on trial nobody hears, and of an incident's end only who
+// heard of the incident.
 func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, pager string) error {
+	told := l.firing[body.DedupKey].Receivers
+	shadow := l.shadowed(body.Model)
+	if body.Status == "resolved" {
+		shadow = len(told) == 0
+	}
+	if shadow {
+		body.Notify = alert.NotifyShadow
+	}
 	draft.Body = body
 	e, err := l.record(draft)
 	if err != nil {
 		return err
 	}
+	if shadow {
+		l.noteFiring(body.Status, body.DedupKey, e, told)
+		return nil
+	}
 	labels := map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity, "owner": body.Labels["owner"]}
-	receivers := union(l.receivers(labels), l.firing[body.DedupKey].Receivers)
+	receivers := union(l.receivers(labels), told)
 	if body.Severity == alert.SeverityPage && pager != "" {
 		receivers = union(receivers, []string{pager})
 	}

@@ -256,7 +256,7 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 	}
 	return Settings{
 		Spec: c.DriftSpec(), Detection: detection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
-		Owner: func(model string) string { return c.Model(model).Owner },
+		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial,
 	}, nil
 }
 

@@ -43,6 +43,7 @@ type Settings struct {
 	Rules     []*alert.Rule
 	Routes    *alert.Routes
 	Owner     func(model string) string
+	OnTrial   func(model string) bool // its alerts are recorded and told to nobody; nil: none is
 	Receivers []notify.Receiver
 	Retention store.Retention
 

@@ -56,7 +56,7 @@ func (l *loop) model(st drift.ModelState, alerts []api.Alert) api.Model {
 	} else if slices.ContainsFunc(m.Reports, func(r api.Report) bool { return r.Drifting > 0 }) {
 		m.Status = "drifting"
 	}
-	if slices.ContainsFunc(alerts, func(a api.Alert) bool { return a.Model == st.Model && a.Active() }) {
+	if slices.ContainsFunc(alerts, func(a api.Alert) bool { return a.Model == st.Model && a.Active() && !a.Shadow }) {
 		m.Status = "alerting"
 	}
 	return m
@@ -197,5 +197,5 @@ func (d *Daemon) Compare(w *drift.Window) *drift.Report {
 }
 
 func storeQuery(q api.Query) store.Query {
-	return store.Query{Model: q.Model, Version: q.Version, Variants: q.Variants, Segment: q.Segment, From: q.From, To: q.To, Size: q.Size, Total: q.Total}
+	return store.Query{Model: q.Model, Version: q.Version, Variants: q.Variants, Segment: q.Segment, From: q.From, To: q.To, Size: q.Size, Total: q.Total, Segments: q.Segments}
 }

@@ -11,8 +11,10 @@ import (
 	"driftd.dev/driftd/pkg/store"
 )
 
-// assign gives states to the rules in force of the same names. Those that no rule
-// would step again are withdrawn, in the order of alerts.
+// assign gives states to the rules in force of the same names, in the order of
+// alerts. Those that no rule would step again are withdrawn, and so are alerts that
+// began in shadow and are in earnest now, or the other way round: they may fire
+// anew, and then who hears of the start is who hears of the end.
 func (l *loop) assign(alerts []store.Alert) error {
 	byName := map[string]*alert.Rule{}
 	l.states = make(map[*alert.Rule]map[string]map[alert.Series]alert.State, len(l.Rules))
@@ -27,6 +29,10 @@ func (l *loop) assign(alerts []store.Alert) error {
 			reason = "the rule was removed from the configuration"
 		case !selects(r, a.Series):
 			reason = "the rule was changed and does not select this series any more"
+		case a.State.Active() && a.State.Shadow && !r.Shadowed(l.shadowed(a.Series.Model)):
+			reason = "its trial in shadow has ended"
+		case a.State.Active() && !a.State.Shadow && r.Shadowed(l.shadowed(a.Series.Model)):
+			reason = "it is on trial in shadow now"
 		}
 		if reason != "" {
 			if err := l.withdraw(a, reason); err != nil {
@@ -74,7 +80,7 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 			return fmt.Errorf("withdraw alert %s: %w", a.Series, err)
 		}
 		ch.Labels, ch.Annotations, ch.Expr, ch.Baseline = told.Labels, told.Annotations, told.Evidence.Expr, told.Evidence.Baseline
-		if _, err := l.tell(l.progress.Seq, &ch, reports{}); err != nil {
+		if _, err := l.tell(l.progress.Seq, &ch, alert.View{}); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,299 @@
+package daemon_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/backtest"
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// trialSpecs are rules of every sort and reference.
+func trialSpecs() []alert.Spec {
+	return append(specs(),
+		alert.Spec{Name: "Sudden", Window: 5 * time.Minute, Reference: alert.ReferencePreviousWindow, Expr: "psi_debiased > 0.05", Limit: 3},
+		alert.Spec{Name: "Hourly", Window: time.Hour, Expr: "drifting_features > 0", Severity: "page"},
+	)
+}
+
+// backtest asks the API on a store what rules would have fired on a model.
+func (w *world) backtest(st *store.Store, model string, specs []alert.Spec) *backtest.Report {
+	w.t.Helper()
+	d, err := daemon.New(w.options(st)) // reads only
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	server, err := api.New(api.Options{Reader: d})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ask := api.BacktestJSON{From: w.scenario.Start.Format(time.RFC3339)}
+	for _, r := range w.rules(specs...) {
+		ask.Rules = append(ask.Rules, api.NewRuleJSON(r.Spec()))
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(w.t.Context(), http.MethodPost, "/api/v1/models/"+url.PathEscape(model)+"/backtest", bytes.NewReader(body))
+	r.Host = "localhost"
+	r.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	server.Handler().ServeHTTP(answer, r)
+	if answer.Code != http.StatusOK {
+		w.t.Fatalf("backtest of %s: %d %s", model, answer.Code, answer.Body)
+	}
+	report := &backtest.Report{}
+	if err := json.Unmarshal(answer.Body.Bytes(), report); err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
+// recorded makes intervals of the ledger's alerts on a model.
+func (w *world) recorded(st *store.Store, model string) []backtest.Interval {
+	w.t.Helper()
+	entries, err := st.Entries(0, 10_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	at := map[string]int{}
+	var out []backtest.Interval
+	for _, e := range entries {
+		var a ledger.Alert
+		if e.Kind != ledger.KindAlert || e.Model != model {
+			continue
+		}
+		if err := json.Unmarshal(e.Body, &a); err != nil {
+			w.t.Fatal(err)
+		}
+		if a.Status == "firing" {
+			at[a.DedupKey] = len(out)
+			out = append(out, backtest.Interval{
+				Rule: a.Rule, Model: a.Model, Version: a.ModelVersion, Variant: a.Variant, Segment: a.Segment, Feature: a.Feature,
+				Severity: a.Severity, StartsAt: a.StartsAt, Reason: a.Reason,
+			})
+			continue
+		}
+		i := &out[at[a.DedupKey]]
+		i.EndsAt, i.Peak = a.EndsAt, a.Evidence.Peak
+	}
+	return out
+}
+
+// printed tells intervals in one order, for comparison.
+func printed(in []backtest.Interval) []string {
+	var out []string
+	for _, i := range in {
+		end := "fires"
+		if i.EndsAt != nil {
+			end = i.EndsAt.Format(time.RFC3339)
+		}
+		out = append(out, fmt.Sprintf("%s to %s %s %s %s/%s{%s}%s %s; %s; %s",
+			i.StartsAt.Format(time.RFC3339), end, i.Rule, i.Model, i.Version, i.Variant, i.Segment, i.Feature, i.Severity, i.Reason, i.Peak))
+	}
+	slices.SortFunc(out, func(a, b string) int { return cmp.Compare(a, b) })
+	return out
+}
+
+// TestABacktestSaysWhatTheDaemonSaid: on the stored windows of the demo's seven
+// hours, the same rules fire at the same windows, for the same reasons, as they did
+// live.
+func TestABacktestSaysWhatTheDaemonSaid(t *testing.T) {
+	w := newWorld(t, story())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	o := w.options(st)
+	o.Rules = w.rules(trialSpecs()...)
+	if err := w.run(o); err != nil {
+		t.Fatal(err)
+	}
+	rules := map[string]int{}
+	for _, m := range w.scenario.Models {
+		want := w.recorded(st, m.Name)
+		report := w.backtest(st, m.Name, trialSpecs())
+		if got := report.Intervals; !slices.Equal(printed(got), printed(want)) {
+			t.Errorf("%s: a backtest gives\n%q\nthe daemon said\n%q", m.Name, printed(got), printed(want))
+		}
+		for _, i := range want {
+			rules[i.Rule]++
+		}
+		if len(report.Rules) != len(trialSpecs()) {
+			t.Errorf("%s: %d rules in the report", m.Name, len(report.Rules))
+		}
+	}
+	for _, spec := range trialSpecs() {
+		if rules[spec.Name] == 0 && spec.Name != "Silence" { // nothing falls silent in the story
+			t.Errorf("%s never fired, so the test says nothing of it: %v", spec.Name, rules)
+		}
+	}
+}
+
+// inShadow returns rules that are on trial.
+func inShadow(specs []alert.Spec) []alert.Spec {
+	out := slices.Clone(specs)
+	for i := range out {
+		out[i].Notify = alert.NotifyShadow
+	}
+	return out
+}
+
+// TestShadow: rules on trial, or rules on a model that is, fire at the same windows
+// as in earnest; the ledger says so, nobody hears of it, and nothing is asked for.
+func TestShadow(t *testing.T) {
+	w := newWorld(t, story())
+	for name, change := range map[string]func(*daemon.Options){
+		"in earnest":         func(*daemon.Options) {},
+		"rules on trial":     func(o *daemon.Options) { o.Rules = w.rules(inShadow(specs())...) },
+		"the model on trial": func(o *daemon.Options) { o.OnTrial = func(model string) bool { return model == "fraud" } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			earnest := name == "in earnest"
+			st := open(t, newSweep(w).prepared)
+			defer st.Close()
+			o := w.options(st)
+			change(&o)
+			heard := &sink{got: map[string]int{}}
+			for i := range o.Receivers {
+				o.Receivers[i].Sink = heard
+			}
+			if err := w.run(o); err != nil {
+				t.Fatal(err)
+			}
+			entries, err := st.Entries(0, 10_000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fired := 0
+			for _, e := range entries {
+				if e.Model != "fraud" {
+					continue
+				}
+				switch e.Kind {
+				case ledger.KindRetrain, ledger.KindRollback:
+					if !earnest {
+						t.Errorf("%s was asked for: %s", e.Kind, e.Body)
+					}
+				case ledger.KindAlert:
+					var a ledger.Alert
+					if err := json.Unmarshal(e.Body, &a); err != nil {
+						t.Fatal(err)
+					}
+					if (a.Notify == alert.NotifyShadow) == earnest {
+						t.Errorf("notify %q in %s", a.Notify, e.Body)
+					}
+					if !earnest && heard.got[e.ID] > 0 {
+						t.Errorf("somebody heard of %s", e.Body)
+					}
+					fired++
+				}
+			}
+			if got, want := printed(w.recorded(st, "fraud")), printed(w.backtest(st, "fraud", specs()).Intervals); fired == 0 || !slices.Equal(got, want) {
+				t.Errorf("%d entries; in shadow\n%q\nin earnest\n%q", fired, got, want)
+			}
+		})
+	}
+}
+
+// TestATrialThatEnds stops while an alert fires in shadow, and starts again with
+// the rule in earnest: the trial's alert ends in shadow, and one that people hear
+// of begins. The other way round people hear of the end.
+func TestATrialThatEnds(t *testing.T) {
+	w := emptyWorld(t, hour())
+	w.publishSpan(0, 25*time.Minute)
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	busy := alert.Spec{Name: "Busy", Model: "fraud", Window: 5 * time.Minute, Expr: "events > 0", Severity: "page"}
+	spans := []time.Duration{25 * time.Minute, 40 * time.Minute, 55 * time.Minute, time.Hour}
+	for i, notify := range []string{alert.NotifyShadow, alert.NotifyReceivers, alert.NotifyShadow} {
+		busy.Notify = notify
+		o := w.options(st)
+		o.Rules = w.rules(busy)
+		if err := w.run(o); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			w.publishSpan(spans[i], spans[i+1])
+			if err := w.run(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := alerts(t, st, "Busy")
+	var said []string
+	for _, a := range got {
+		said = append(said, a.Status+" "+a.Notify+" "+a.Reason)
+	}
+	want := []string{
+		"firing shadow events ", "resolved shadow its trial in shadow has ended", "firing  events ", "resolved  it is on trial in shadow now",
+	}
+	if len(said) < len(want) {
+		t.Fatalf("the ledger says %q", said)
+	}
+	for i := range want {
+		if len(said[i]) < len(want[i]) || said[i][:len(want[i])] != want[i] {
+			t.Errorf("entry %d says %q, want %q", i, said[i], want[i])
+		}
+	}
+}
+
+// TestDriftInShadow: the drift that a budget finds on a model on trial is recorded,
+// from its opening to its end, nobody hears of it, and no page is drawn.
+func TestDriftInShadow(t *testing.T) {
+	w := newWorld(t, calibrated())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	o := within(w.options(st), w)
+	o.OnTrial = func(string) bool { return true }
+	d, stop := w.start(o)
+	w.until(func() bool {
+		s := d.Snapshot()
+		for _, a := range s.Alerts {
+			if a.Rule == alert.RuleDrift && !a.Shadow {
+				t.Error("an incident is shown as if somebody had been told of it")
+			}
+		}
+		return s.Stream.CommittedSeq >= w.last()
+	}, "all is committed")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, a := range driftOf(t, st) {
+		if a.Status == "noted" {
+			continue
+		}
+		if said = append(said, a.Change); a.Notify != alert.NotifyShadow {
+			t.Errorf("%s %s is not in shadow", a.Change, a.Rule)
+		}
+	}
+	if len(said) < 2 || said[0] != "opened" || said[len(said)-1] != "resolved" {
+		t.Errorf("the ledger says %q", said)
+	}
+	if b := d.Snapshot().Budgets; len(b) != 1 || len(b[0].Spent) != 0 {
+		t.Errorf("budgets %+v", b)
+	}
+	w.heard.mu.Lock()
+	defer w.heard.mu.Unlock()
+	entries, err := st.Entries(0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Kind == ledger.KindAlert && w.heard.got[e.ID] > 0 {
+			t.Errorf("somebody heard of %s", e.Body)
+		}
+	}
+}
