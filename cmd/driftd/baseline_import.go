@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"os/user"
@@ -180,34 +181,49 @@ func (im *importer) read(ctx context.Context, e *env, what, file string, fn func
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	_, total := table.Progress()
-	progress := e.newProgress(what+" "+file, "bytes", total)
-	defer progress.end()
-	decoder := event.NewDecoder(im.policy, im.limits)
-	var batch event.Batch
-	var ev event.Event
-	for row, err := range table.All() {
-		if err == nil {
-			err = mapping.Event(row, row.N, &ev)
-		}
+	for ev, err := range im.events(ctx, e, what, table, mapping) {
 		if err != nil {
 			return err
 		}
-		if row.N%4096 == 0 {
-			done, _ := table.Progress()
-			progress.at(done)
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-		}
-		ev.Model = im.model
-		batch.Reset()
-		if reject := decoder.Decode(&batch, event.Prediction, "", event.AppendJSON(nil, &ev)); reject != nil {
-			return &dataset.Error{File: file, Line: row.Line, Rows: table.Format() == "parquet", Err: reject}
-		}
-		fn(&batch.Events[0])
+		fn(ev)
 	}
 	return nil
+}
+
+// events makes an event of every row, through the decoder of live events. what names
+// the work for its progress.
+func (im *importer) events(ctx context.Context, e *env, what string, table *dataset.Table, mapping *dataset.Map) iter.Seq2[*event.Event, error] {
+	return func(yield func(*event.Event, error) bool) {
+		_, total := table.Progress()
+		progress := e.newProgress(what+" "+table.Path(), "bytes", total)
+		defer progress.end()
+		decoder := event.NewDecoder(im.policy, im.limits)
+		var batch event.Batch
+		var ev event.Event
+		for row, err := range table.All() {
+			if err == nil {
+				err = mapping.Event(row, row.N, &ev)
+			}
+			if err == nil && row.N%4096 == 0 {
+				done, _ := table.Progress()
+				progress.at(done)
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			ev.Model = im.model
+			batch.Reset()
+			if reject := decoder.Decode(&batch, event.Prediction, "", event.AppendJSON(nil, &ev)); reject != nil {
+				yield(nil, &dataset.Error{File: table.Path(), Line: row.Line, Rows: table.Format() == "parquet", Err: reject})
+				return
+			}
+			if !yield(&batch.Events[0], nil) {
+				return
+			}
+		}
+	}
 }
 
 func (im *importer) count(ev *event.Event) {

@@ -14,6 +14,7 @@ import (
 type checkReport struct {
 	OK     bool           `json:"ok"`
 	Errors []config.Fault `json:"errors"`
+	Noise  []noiseReport  `json:"noise,omitempty"` // with --noise, when there are no faults
 }
 
 func newCheckCmd(e *env) *cobra.Command {
@@ -25,6 +26,7 @@ what to do. The exit code is 3 when there are faults.`,
 		Example: "  driftd check config /etc/driftd/driftd.yaml\n  driftd check rules rules/*.yaml -o json",
 	}
 	var bare bool
+	var noise noiseOptions
 	checkConfig := &cobra.Command{
 		Use:   "config FILE...",
 		Short: "Check configuration files",
@@ -37,23 +39,29 @@ fault, for files that are checked on another machine.`,
 			return e.checkFiles(files, func(file string) error {
 				_, err := config.Load(file, environment(bare))
 				return err
-			})
+			}, nil)
 		},
 	}
 	checkRules := &cobra.Command{
 		Use:   "rules FILE...",
 		Short: "Check files of rules",
 		Long: `Check files that hold rules alone: a list of rules, or a mapping with the key
-rules. Expressions are compiled.`,
-		Example: "  driftd check rules rules.yaml",
+rules. Expressions are compiled.
+
+With --noise each rule is also judged on so much of the history that a daemon has
+stored, asked by its API or read from --store: how often must it be expected to fire
+in 30 days, over all models that it watches.`,
+		Example: "  driftd check rules rules.yaml\n  driftd check rules rules.yaml --noise 30d",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, files []string) error {
 			return e.checkFiles(files, func(file string) error {
 				_, err := config.LoadRules(file, environment(bare))
 				return err
-			})
+			}, func() ([]noiseReport, error) { return e.measureNoise(cmd.Context(), noise, files) })
 		},
 	}
+	checkRules.Flags().StringVar(&noise.span, "noise", "", "measure each rule on so much of the stored history, such as 30d")
+	noise.flags(checkRules)
 	for _, c := range []*cobra.Command{checkConfig, checkRules} {
 		c.Flags().BoolVar(&bare, "no-environment", false, "take environment variables that are not set for empty")
 		cmd.AddCommand(c)
@@ -72,7 +80,8 @@ func environment(bare bool) config.Options {
 
 // checkFiles loads files one by one and prints the faults of all of them. A file
 // that cannot be read is a failure, not a finding.
-func (e *env) checkFiles(files []string, load func(string) error) error {
+// measure, if it is not nil, says how noisy faultless rules are.
+func (e *env) checkFiles(files []string, load func(string) error, measure func() ([]noiseReport, error)) error {
 	report := checkReport{OK: true, Errors: []config.Fault{}}
 	var text []string
 	for _, file := range files {
@@ -89,7 +98,13 @@ func (e *env) checkFiles(files []string, load func(string) error) error {
 			return fmt.Errorf("check %s: %w", file, err)
 		}
 	}
-	if err := e.print(report.result(text)); err != nil {
+	if report.OK && measure != nil {
+		var err error
+		if report.Noise, err = measure(); err != nil {
+			return err
+		}
+	}
+	if err := e.print(report.result(append(text, noiseLines(report.Noise)...))); err != nil {
 		return err
 	}
 	if !report.OK {

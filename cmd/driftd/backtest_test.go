@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/backtest"
+	"driftd.dev/driftd/pkg/config"
+)
+
+// june is when the rows of june.csv begin; may.csv has no time.
+var june = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+
+const juneHours = 72
+
+// writeMonths writes a reference of 4,000 rows, and three days of 120 rows an hour
+// whose amounts are half a standard deviation higher on the second afternoon.
+func writeMonths(t *testing.T, dir string) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(5, 26))
+	row := func(b *bytes.Buffer, i int, shift float64) {
+		fmt.Fprintf(b, "r%d,%s,%.2f,%s,%.3f\n", i, june.Add(time.Duration(i)*30*time.Second).Format(time.RFC3339),
+			100+20*random.NormFloat64()+shift, []string{"DE", "FR", "US"}[random.IntN(3)], random.Float64())
+	}
+	var may, jun bytes.Buffer
+	may.WriteString("id,at,amount,country,score\n")
+	for i := range 4000 {
+		row(&may, i, 0)
+	}
+	jun.WriteString("id,at,amount,country,score\n")
+	for i := range juneHours * 120 {
+		shift := 0.
+		if hour := i / 120; hour >= 36 && hour < 48 {
+			shift = 15
+		}
+		row(&jun, i, shift)
+	}
+	for name, text := range map[string][]byte{"may.csv": may.Bytes(), "june.csv": jun.Bytes()} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// invoke runs the command and returns what it prints.
+func invoke(t *testing.T, want code, args ...string) (out, errOut string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if got := run(args, strings.NewReader(""), &stdout, &stderr); got != int(want) {
+		t.Fatalf("driftd %q: exit code %d, want %d\n%s%s", args, got, want, stdout.String(), stderr.String())
+	}
+	return stdout.String(), stderr.String()
+}
+
+func report(t *testing.T, text string) *backtestReport {
+	t.Helper()
+	r := &backtestReport{}
+	if err := json.Unmarshal([]byte(text), r); err != nil || len(r.Models) != 1 {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return r
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rulesPage returns the blocks of one language in docs/rules.md.
+func rulesPage(t *testing.T, lang string) (out []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("(?ms)^```"+lang+"\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+const oldRules = `- {alert: AmountDrift, model: fraud, feature: amount, window: 1h, expr: "psi_debiased > 0.1 and n >= 100", severity: page}
+- {alert: FailedCalls, model: fraud, window: 1h, expr: "error_ratio > 0.05", severity: page}
+`
+
+// TestBacktestOfAFile: hours 36 to 47 are shifted, so the rule of two windows fires
+// when hour 37 has closed, and a fault that is put in is noticed in as many.
+func TestBacktestOfAFile(t *testing.T) {
+	rules := rulesPage(t, "yaml")[0]
+	t.Chdir(t.TempDir())
+	writeMonths(t, ".")
+	writeFile(t, "new.yaml", rules)
+	writeFile(t, "old.yaml", oldRules)
+	files := []string{"backtest", "--rules", "new.yaml", "--file", "june.csv", "--reference", "may.csv", "--time", "at", "--ignore", "id", "--model", "fraud", "-q", "-o", "json"}
+
+	out, _ := invoke(t, codeCondition, append(files, "--fail-on", "drift", "--against", "old.yaml")...)
+	r := report(t, out)
+	m := r.Models[0]
+	if len(m.Intervals) != 1 || !m.Intervals[0].StartsAt.Equal(june.Add(38*time.Hour)) || !m.Intervals[0].EndsAt.Equal(june.Add(49*time.Hour)) || m.Intervals[0].Feature != "amount" {
+		t.Errorf("intervals %+v", m.Intervals)
+	}
+	if !m.To.Equal(june.Add(juneHours*time.Hour)) || m.Rules[0].Windows != juneHours || m.Baseline != "may.csv" || m.PagesDay != 1./3 {
+		t.Errorf("judged %s to %s, %+v", m.From, m.To, m.Rules[0])
+	}
+	if *r.Rows != (rowCounts{Read: juneHours * 120, Counted: juneHours * 120}) {
+		t.Errorf("rows %+v", r.Rows)
+	}
+	if d := m.Against; len(d.Changed) != 1 || !d.Changed[0].Before[0].StartsAt.Equal(june.Add(37*time.Hour)) {
+		t.Errorf("against the old rules: %+v", d)
+	}
+
+	out, _ = invoke(t, codeOK, append(files, "--inject", "amount+0.75sd@2026-06-01T06:00:00Z", "--inject", "country:new=0.2,XX@2026-06-01T06:00:00Z")...)
+	delays := report(t, out).Models[0].Injections
+	if len(delays) != 2 || delays[0].DelayS == nil || *delays[0].DelayS != 7200 || delays[0].Rule != "AmountDrift" || !delays[0].Exact || delays[1].AlertAt != nil {
+		t.Errorf("delays %+v", delays)
+	}
+
+	// The same rows through a map, where a repeat is known by its id.
+	text, err := os.ReadFile("june.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	writeFile(t, "june.csv", strings.Join(append(lines[:len(lines)-1], lines[len(lines)-2], lines[1], "x,,1,DE,0\n"), ""))
+	out, _ = invoke(t, codeOK, "backtest", "--rules", "new.yaml", "--file", "june.csv", "--reference", "may.csv", "--model", "fraud", "-q", "-o", "json",
+		"--map", "id=id,time=at,prediction=score,features=amount,country")
+	mapped := report(t, out)
+	if *mapped.Rows != (rowCounts{Read: juneHours*120 + 3, Counted: juneHours * 120, Duplicate: 2, Timeless: 1}) || len(mapped.Models[0].Intervals) != 1 {
+		t.Errorf("through a map: rows %+v, %+v", mapped.Rows, mapped.Models[0].Intervals)
+	}
+	out, _ = invoke(t, codeOK, append(files[:len(files)-2], "-o", "table")...)
+	for _, want := range []string{"1 rows came after their window had closed", "2026-06-02T14:00:00Z  page    AmountDrift  fraud amount  for 11h: psi_debiased"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestTheCommandsOfRulesMD runs every command of docs/rules.md on the data of the
+// other test: beside a daemon, and then those on stored windows on its store.
+func TestTheCommandsOfRulesMD(t *testing.T) {
+	pages := rulesPage(t, "yaml")
+	var commands [][]string
+	words := regexp.MustCompile(`'[^']*'|\S+`)
+	for _, block := range rulesPage(t, "sh") {
+		for line := range strings.Lines(block) {
+			if args := words.FindAllString(line, -1); len(args) > 0 && args[0] == "driftd" {
+				for i := range args {
+					args[i] = strings.Trim(args[i], "'")
+				}
+				commands = append(commands, append(args[1:], "-q"))
+			}
+		}
+	}
+	if len(commands) < 9 {
+		t.Fatalf("docs/rules.md has %d commands", len(commands))
+	}
+	t.Chdir(t.TempDir())
+	writeMonths(t, ".")
+	writeFile(t, "new.yaml", pages[0])
+	writeFile(t, "old.yaml", oldRules)
+	// The daemon has the rule on trial, and one in earnest that is slower.
+	c, err := config.Parse("driftd.yaml", []byte("nats: {embedded: true, url: \"nats://127.0.0.1:0\"}\nhttp: {listen: \"127.0.0.1:0\"}\nstore: {dir: data}\n"+pages[1]+`
+  - {alert: AmountDrift, model: fraud, feature: amount, window: 1h, expr: "psi_debiased > 0.1 and n >= 100", for: 2}
+`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &scriptDaemon{}
+	if err := d.start(c); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Setenv("DRIFTD_SERVER", d.instance.URL())
+	t.Setenv("NATS_URL", d.instance.Embedded.URL())
+	invoke(t, codeOK, "baseline", "import", "may.csv", "--model", "fraud", "--ignore", "id,at", "-q")
+	invoke(t, codeOK, "send", "prediction", "--file", "june.csv", "--model", "fraud", "--map", "id=id,time=at,version='7',features=amount,country,score", "-q")
+	if n, err := d.counted(func(n uint64) bool { return n == juneHours*120 }, time.Minute); err != nil || n != juneHours*120 {
+		t.Fatalf("%d rows are counted, %v", n, err)
+	}
+
+	for _, args := range commands {
+		out, _ := invoke(t, codeOK, args...)
+		t.Logf("driftd %s\n%s", strings.Join(args, " "), out)
+	}
+	out, _ := invoke(t, codeOK, "backtest", "--rules", "running", "--model", "fraud", "-o", "json", "-q")
+	live := report(t, out).Models[0]
+	fired := map[string]backtest.Interval{}
+	for _, i := range live.Intervals {
+		fired[i.Rule] = i
+	}
+	if len(live.Intervals) != 2 || !fired["AmountDrift"].StartsAt.Equal(june.Add(38*time.Hour)) || !fired["AmountDriftSooner"].StartsAt.Equal(june.Add(37*time.Hour)) {
+		t.Errorf("intervals %+v", live.Intervals)
+	}
+	out, _ = invoke(t, codeOK, "report", "shadow", "-o", "json", "-q")
+	var shadow backtest.ShadowReport
+	if err := json.Unmarshal([]byte(out), &shadow); err != nil {
+		t.Fatal(err)
+	}
+	if want := (backtest.ShadowRule{Rule: "AmountDriftSooner", Model: "fraud", Tally: backtest.Tally{Pages: 1}, Matched: 1}); len(shadow.Rules) != 1 || shadow.Rules[0] != want {
+		t.Errorf("in shadow %+v, want %+v", shadow.Rules, want)
+	}
+	if len(shadow.Days) != 1 || shadow.Days[0].Told.Tickets != 1 || len(shadow.Missed) != 0 {
+		t.Errorf("days %+v, missed %+v", shadow.Days, shadow.Missed)
+	}
+	noise, _ := invoke(t, codeOK, "check", "rules", "new.yaml", "--noise", "3d", "-o", "json", "-q")
+	if !strings.Contains(noise, `"fired": 1`) || !strings.Contains(noise, `"per_30d": 10.`) {
+		t.Errorf("noise of the rules: %s", noise)
+	}
+
+	if err := d.end(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DRIFTD_SERVER", "http://127.0.0.1:1")
+	for _, args := range commands {
+		if strings.Contains(strings.Join(args, " "), "running") || strings.Contains(strings.Join(args, " "), "--file") {
+			continue
+		}
+		invoke(t, codeOK, append(args, "--store", "data")...)
+	}
+	out, _ = invoke(t, codeOK, "backtest", "--rules", "new.yaml", "--model", "fraud", "--store", "data", "-o", "json", "-q")
+	if m := report(t, out).Models[0]; len(m.Intervals) != 1 || m.Intervals[0].Rule != "AmountDrift" {
+		t.Errorf("from the store: %+v", m.Intervals)
+	}
+}
+
+// TestBacktestUsage: flags that mean nothing together are refused before anything
+// is read.
+func TestBacktestUsage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeMonths(t, ".")
+	writeFile(t, "new.yaml", oldRules)
+	writeFile(t, "odd.yaml", `[{alert: A, window: 90s, expr: "events == 0"}]`)
+	file := []string{"--file", "june.csv", "--reference", "may.csv"}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+		code code
+	}{
+		"fail on":        {[]string{"--fail-on", "rain"}, `--fail-on "rain": use drift`, codeUsage},
+		"no file":        {[]string{"--time", "at"}, "belong to --file", codeUsage},
+		"whose data":     {[]string{"--inject", "amount*2"}, "need --model", codeUsage},
+		"no reference":   {[]string{"--file", "june.csv"}, "--file needs --reference", codeUsage},
+		"no time":        {file, "--file needs --time COLUMN or --map", codeUsage},
+		"ignore and map": {append(file, "--map", "id=id,time=at,features=*", "--ignore", "id"), "--ignore belongs to --time", codeUsage},
+		"store and file": {append(file, "--time", "at", "--store", "data"), "belong to stored windows", codeUsage},
+		"running":        {append(file, "--time", "at", "--against", "running"), "are a daemon's rules", codeUsage},
+		"no model":       {append(file, "--time", "at"), `no rule watches model "file"`, codeUsage},
+		"no column":      {append(file, "--time", "when", "--model", "fraud"), `no column "when"`, codeUsage},
+		"injection":      {append(file, "--time", "at", "--model", "fraud", "--inject", "amount"), "write FEATURE+0.25sd", codeUsage},
+		"no feature":     {append(file, "--time", "at", "--model", "fraud", "--inject", "amuont*2"), "has no feature", codeUsage},
+		"no rules":       {[]string{"--rules", "none.yaml", "--store", "."}, "no store in", codeFailed},
+		"window":         {append(file, "--time", "at", "--rules", "odd.yaml"), "not a multiple of the pane", codeUsage},
+		"away":           {nil, "no daemon answers", codeTemporary},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("DRIFTD_SERVER", "http://127.0.0.1:1")
+			_, errOut := invoke(t, c.code, append([]string{"backtest", "--rules", "new.yaml", "-q"}, c.args...)...)
+			if !strings.Contains(errOut, c.want) {
+				t.Errorf("%s, want %q", errOut, c.want)
+			}
+		})
+	}
+	if _, errOut := invoke(t, codeUsage, "report", "shadow", "--since", "long"); !strings.Contains(errOut, "use a duration such as 30d") {
+		t.Errorf("since: %s", errOut)
+	}
+	if _, errOut := invoke(t, codeUsage, "check", "rules", "new.yaml", "--store", "data"); !strings.Contains(errOut, "belong to --noise") {
+		t.Errorf("noise: %s", errOut)
+	}
+}
