@@ -95,7 +95,7 @@ func (e *env) survey(ctx context.Context, t *tap, conn *stream.Conn, total uint6
 	defer messages.Stop()
 	p := e.newProgress("read "+t.streamName, "messages", int64(total))
 	defer p.end()
-	for n := uint64(0); n < total; n++ {
+	for n := range total {
 		m, err := e.next(ctx, messages)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && n > 0 {
 			break // the rest has been deleted meanwhile
