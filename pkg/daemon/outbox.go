@@ -12,8 +12,8 @@ import (
 type outbox struct{ store *store.Store }
 
 // Due implements notify.Outbox.
-func (o outbox) Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error) {
-	return o.store.Due(receiver, now, limit)
+func (o outbox) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
+	return o.store.Due(receiver, now, limit, latest)
 }
 
 // Owed implements notify.Outbox.

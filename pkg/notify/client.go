@@ -180,6 +180,8 @@ func (ep endpoint) statusError(resp *http.Response, body []byte, now time.Time) 
 		e.Reason = ReasonTimeout
 	case code/100 == 5:
 		e.Reason = ReasonServer
+	case code/100 == 3: // a gateway's page for maintenance or login, as a rule: it passes
+		e.Reason = ReasonRedirect
 	default:
 		e.Reason, e.Permanent = ReasonRejected, true
 		return e

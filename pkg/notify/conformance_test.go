@@ -106,7 +106,7 @@ var conformance = map[string]struct {
 	"408":                              {status(408), verdict{notify.ReasonTimeout, false, 0}},
 	"400":                              {status(400), verdict{notify.ReasonRejected, true, 0}},
 	"404":                              {status(404), verdict{notify.ReasonRejected, true, 0}},
-	"a redirect is not followed":       {status(307, "Location", "http://127.0.0.1:1/elsewhere"), verdict{notify.ReasonRejected, true, 0}},
+	"a redirect is not followed":       {status(307, "Location", "http://127.0.0.1:1/elsewhere"), verdict{notify.ReasonRedirect, false, 0}},
 	"400 with an endless body":         {endless(400), verdict{notify.ReasonRejected, true, 0}},
 	"200 with an endless body":         {endless(200), verdict{}},
 	"200 and then a broken connection": {cutShort, verdict{}},

@@ -18,6 +18,9 @@ type Receiver struct {
 	Name  string
 	Sink  Sink
 	Limit *Limiter // nil: as fast as it answers
+	// Latest: the receiver wants to know how things are, not all that was. What
+	// it could not be told gives way to what is newer in its Order.
+	Latest bool
 }
 
 // Options configure a Dispatcher. The zero value of a field is its default.

@@ -196,7 +196,7 @@ func TestWorkerHoldsOrderOfNaiveOutbox(t *testing.T) {
 
 type naive struct{ *outbox }
 
-func (n naive) Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error) {
+func (n naive) Due(receiver string, now time.Time, limit int, _ bool) ([]ledger.Delivery, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.DeleteFunc(n.of(receiver), func(d ledger.Delivery) bool { return d.NextAt.After(now) }), nil
@@ -496,27 +496,7 @@ func TestNewDispatcherRefuses(t *testing.T) {
 	}
 }
 
-func TestReadyKeepsOrder(t *testing.T) {
-	now := at
-	mk := func(seq uint64, order string, wait time.Duration) ledger.Delivery {
-		return ledger.Delivery{Seq: seq, Order: order, NextAt: now.Add(wait), Entry: ledger.Entry{ID: fmt.Sprint(seq)}}
-	}
-	owed := []ledger.Delivery{mk(1, "a", time.Second), mk(2, "b", 0), mk(3, "a", 0), mk(4, "", 0), mk(5, "", time.Second), mk(6, "", 0), mk(7, "b", 0)}
-	for name, c := range map[string]struct {
-		limit int
-		want  []uint64
-	}{
-		"all":   {10, []uint64{2, 4, 6, 7}},
-		"limit": {2, []uint64{2, 4}},
-	} {
-		var got []uint64
-		for _, d := range notify.Ready(owed, now, c.limit) {
-			got = append(got, d.Seq)
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
+func TestResultsHaveNames(t *testing.T) {
 	if got := []string{notify.Delivered.String(), notify.Retry.String(), notify.Dead.String(), notify.Result(0).String()}; !slices.Equal(got, []string{"delivered", "retry", "dead", "unknown"}) {
 		t.Errorf("results %v", got)
 	}

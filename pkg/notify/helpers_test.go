@@ -126,14 +126,14 @@ func (o *outbox) of(receiver string) []ledger.Delivery {
 	return slices.DeleteFunc(slices.Clone(o.owed), func(d ledger.Delivery) bool { return d.Receiver != receiver })
 }
 
-func (o *outbox) Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error) {
+func (o *outbox) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failDue > 0 {
 		o.failDue--
 		return nil, fmt.Errorf("disk is gone")
 	}
-	return notify.Ready(o.of(receiver), now, limit), nil
+	return ledger.Due(slices.Values(o.of(receiver)), now, limit, latest), nil
 }
 
 func (o *outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
@@ -144,19 +144,22 @@ func (o *outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
 		return fmt.Errorf("disk is full")
 	}
 	o.log = append(o.log, fmt.Sprintf("%s %d %s", d.Receiver, d.Seq, out.Result))
-	for i := range o.owed {
-		if o.owed[i].Receiver != d.Receiver || o.owed[i].Seq != d.Seq {
-			continue
-		}
-		switch out.Result {
-		case notify.Retry:
-			o.owed[i] = d
-			return nil
-		case notify.Dead:
-			o.dead = append(o.dead, d)
-		}
-		o.owed = slices.Delete(o.owed, i, i+1)
+	i := slices.IndexFunc(o.owed, func(w ledger.Delivery) bool { return w.Receiver == d.Receiver && w.Seq == d.Seq })
+	if i < 0 {
 		return nil
+	}
+	if d.Told = out.Result == notify.Delivered && d.Receipt != ""; d.Told || out.Result == notify.Retry {
+		o.owed[i] = d
+	} else {
+		o.owed = slices.Delete(o.owed, i, i+1)
+	}
+	if out.Result == notify.Dead {
+		o.dead = append(o.dead, d)
+	}
+	if out.Result != notify.Retry {
+		o.owed = slices.DeleteFunc(o.owed, func(w ledger.Delivery) bool {
+			return slices.ContainsFunc(d.Earlier, func(e ledger.Delivery) bool { return e.Receiver == w.Receiver && e.Seq == w.Seq })
+		})
 	}
 	return nil
 }
@@ -164,7 +167,7 @@ func (o *outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
 func (o *outbox) Owed(receiver string) (int, time.Time, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	owed := o.of(receiver)
+	owed := slices.DeleteFunc(o.of(receiver), func(d ledger.Delivery) bool { return d.Told })
 	if len(owed) == 0 {
 		return 0, time.Time{}, nil
 	}

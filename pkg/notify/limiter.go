@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -31,6 +32,22 @@ func SlackLimit() *Limiter { return NewLimiter(time.Second, 1) }
 // PagerDutyLimit is PagerDuty's limit for one integration key: 120 events a
 // minute, here at most 20 of them at once, so that no minute sees more.
 func PagerDutyLimit() *Limiter { return NewLimiter(600*time.Millisecond, 20) }
+
+// wait waits for the next slot and reports whether ctx allowed it to the end.
+func (l *Limiter) wait(ctx context.Context) bool {
+	wait := l.reserve(time.Now())
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
 
 // reserve takes the next slot and returns how long to wait for it. A nil
 // Limiter never waits.

@@ -11,46 +11,18 @@ import (
 // An Outbox is the durable list of deliveries owed. Its methods are called
 // from one goroutine per receiver, concurrently for different receivers.
 type Outbox interface {
-	// Due returns at most limit deliveries to the receiver whose NextAt is not
-	// after now, oldest entry first, with Entry filled. A delivery behind one
-	// of its Order that is not due yet is not due either. Ready does this for
-	// an Outbox that can list all it owes.
-	Due(receiver string, now time.Time, limit int) ([]ledger.Delivery, error)
-	// Settle records what came of a delivery. d carries the new Attempt, NextAt
-	// and LastError already. Delivered deletes it, Retry stores d in its place,
-	// Dead moves it to the dead letters. Settling a delivery that is not owed
-	// any more does nothing.
+	// Due returns what ledger.Due picks of all deliveries to the receiver, with
+	// Entry filled.
+	Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error)
+	// Settle records what came of a delivery. d carries the new Attempt, NextAt,
+	// LastError and Receipt already. Delivered deletes it, or keeps it as told if
+	// it has a Receipt; Retry stores d in its place; Dead moves it to the dead
+	// letters. Delivered and Dead end those of d.Earlier too, at the same moment.
+	// Settling a delivery that is not owed any more does nothing.
 	Settle(d ledger.Delivery, o Outcome) error
-	// Owed counts the deliveries not settled yet, due or not, and gives the
+	// Owed counts the deliveries not told yet, due or not, and gives the
 	// IssuedAt of the oldest (zero when there is none).
 	Owed(receiver string) (n int, oldest time.Time, err error)
-}
-
-// Ready picks from all deliveries owed to one receiver, oldest first, those
-// that Outbox.Due has to return.
-func Ready(owed []ledger.Delivery, now time.Time, limit int) []ledger.Delivery {
-	var due []ledger.Delivery
-	held := map[string]bool{}
-	for _, d := range owed {
-		if len(due) == limit {
-			break
-		}
-		if order := orderOf(d); d.NextAt.After(now) || held[order] {
-			held[order] = true
-			continue
-		}
-		due = append(due, d)
-	}
-	return due
-}
-
-// orderOf is the chain of deliveries in which d has its place; a delivery
-// without an Order is alone.
-func orderOf(d ledger.Delivery) string {
-	if d.Order == "" {
-		return d.Key()
-	}
-	return d.Order
 }
 
 // A Result says what has to happen to a delivery.
@@ -94,6 +66,7 @@ const (
 	ReasonTimeout     Reason = "timeout"      // no answer in time, or status 408
 	ReasonRateLimited Reason = "rate_limited" // status 429: the whole receiver pauses
 	ReasonServer      Reason = "server"       // status 5xx
+	ReasonRedirect    Reason = "redirect"     // status 3xx: never followed
 	ReasonRejected    Reason = "rejected"     // any other status that is not 2xx: dead at once
 	ReasonExpired     Reason = "expired"      // ExpiresAt has passed: dead
 	ReasonEncode      Reason = "encode"       // the entry cannot be told to this kind of receiver: dead
@@ -101,12 +74,23 @@ const (
 	ReasonStore       Reason = "store"        // our own Outbox failed; nothing is lost
 )
 
-// A Sink tells one receiver about one entry.
+// A Sink tells one receiver about one entry. Its methods may be called from
+// several goroutines.
 type Sink interface {
 	// Send returns nil when the receiver has confirmed. An *Error says whether
 	// and when to try again; any other error is retried as ReasonNetwork. It
 	// may be called again for a delivery that did arrive.
 	Send(ctx context.Context, d ledger.Delivery) error
+}
+
+// A Threader is a Sink that builds on what its receiver answered earlier in an
+// Order, such as Slack's, which changes the message that it posted.
+type Threader interface {
+	Sink
+	// SendThread is Send for d.Receipt, and returns the receipt to remember: also
+	// together with an error, when a part of the work is done. Nothing is
+	// remembered of an Order by an empty one.
+	SendThread(ctx context.Context, d ledger.Delivery) (receipt string, err error)
 }
 
 // An Error is a failed Send. Its text holds no secret.

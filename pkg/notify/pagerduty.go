@@ -174,7 +174,7 @@ func dedupKey(a ledger.Alert, d ledger.Delivery) string {
 	if a.DedupKey != "" {
 		return a.DedupKey
 	}
-	return orderOf(d)
+	return d.Line()
 }
 
 // cut shortens text to limit characters.

@@ -103,7 +103,7 @@ func (w *Webhook) body(d ledger.Delivery) ([]byte, error) {
 		status = "resolved"
 	}
 	return encode(webhookBody{
-		Version: "4", GroupKey: "driftd/" + orderOf(d), Status: status, Receiver: w.receiver,
+		Version: "4", GroupKey: "driftd/" + d.Line(), Status: status, Receiver: w.receiver,
 		GroupLabels: promLabels(nil, map[string]string{"alertname": p.labels["alertname"], "model": p.labels["model"]}),
 		RouteLabels: map[string]string{}, CommonLabels: p.labels, CommonAnnotations: p.annotations,
 		ExternalURL: w.external, Reason: m.Title,

@@ -3,7 +3,9 @@ package notify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,7 +109,12 @@ func (w *worker) pass(ctx context.Context) (more bool) {
 			delete(w.held, order)
 		}
 	}
-	due, err := w.outbox.Due(w.name, now, w.opts.Batch)
+	for _, seq := range slices.Sorted(maps.Keys(w.unsettled)) {
+		if s := w.unsettled[seq]; w.held[s.d.Line()].IsZero() {
+			w.settle(s.d, s.o) // it was sent: only our record is missing
+		}
+	}
+	due, err := w.outbox.Due(w.name, now, w.opts.Batch, w.to.Load().Latest)
 	if err != nil {
 		w.observe(ledger.Delivery{Receiver: w.name}, Outcome{
 			Reason: ReasonStore, Err: fmt.Errorf("read deliveries owed to %s: %w", w.name, err),
@@ -115,13 +122,19 @@ func (w *worker) pass(ctx context.Context) (more bool) {
 		return false
 	}
 	sent := false
+	told := map[string]ledger.Delivery{} // in this pass, by line
 	for _, d := range due {
 		// A failure earlier in this pass, or an Outbox that does not hold
 		// back orders itself.
-		if _, held := w.held[orderOf(d)]; held {
+		if _, held := w.held[d.Line()]; held {
 			continue
 		}
-		w.deliver(ctx, d)
+		if t, ok := told[d.Line()]; ok {
+			d.Receipt, d.Earlier = t.Receipt, []ledger.Delivery{t}
+		}
+		if d = w.deliver(ctx, d); d.Told {
+			told[d.Line()] = d
+		}
 		if ctx.Err() != nil || now.Before(w.paused) {
 			return false
 		}
@@ -130,25 +143,26 @@ func (w *worker) pass(ctx context.Context) (more bool) {
 	return sent && len(due) == w.opts.Batch
 }
 
-// deliver makes one attempt and records what came of it.
-func (w *worker) deliver(ctx context.Context, d ledger.Delivery) {
-	if s, ok := w.unsettled[d.Seq]; ok {
-		w.settle(s.d, s.o) // it was sent: only our record is missing
-		return
-	}
+// deliver makes one attempt, records what came of it and returns d as it is now
+// in the Outbox.
+func (w *worker) deliver(ctx context.Context, d ledger.Delivery) ledger.Delivery {
 	expired := func(at time.Time) bool { return !d.ExpiresAt.IsZero() && !at.Before(d.ExpiresAt) }
 	start := time.Now()
 	if !expired(start) {
-		if wait := w.to.Load().Limit.reserve(start); wait > 0 && !sleep(ctx, wait) {
-			return
+		if !w.to.Load().Limit.wait(ctx) {
+			return d
 		}
 		start = time.Now()
 	}
 	var err error
 	if expired(start) {
 		err = &Error{Reason: ReasonExpired, Permanent: true, Err: fmt.Errorf("expired at %s", d.ExpiresAt.UTC().Format(time.RFC3339))}
-	} else if err = w.send(ctx, d); err != nil && ctx.Err() != nil {
-		return // cut off by us: not the receiver's failure
+	} else {
+		before := d.Receipt
+		d.Receipt, err = w.send(ctx, d)
+		if err != nil && ctx.Err() != nil && d.Receipt == before {
+			return d // cut off by us: not the receiver's failure
+		}
 	}
 	now := time.Now()
 	d, o := decide(d, err, now, w.backoff(d.Attempt+1))
@@ -156,28 +170,35 @@ func (w *worker) deliver(ctx context.Context, d ledger.Delivery) {
 		w.paused = o.At
 	}
 	w.observe(d, o, now.Sub(start))
-	w.settle(d, o)
+	return w.settle(d, o)
 }
 
-func (w *worker) send(ctx context.Context, d ledger.Delivery) error {
+// send returns the receipt to remember.
+func (w *worker) send(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.SendTimeout)
 	defer cancel()
-	return w.to.Load().Sink.Send(ctx, d)
+	sink := w.to.Load().Sink
+	if t, ok := sink.(Threader); ok {
+		return t.SendThread(ctx, d)
+	}
+	return "", sink.Send(ctx, d)
 }
 
 // settle records an outcome. When the Outbox cannot, it is kept and recorded
 // later: sending again would be a duplicate.
-func (w *worker) settle(d ledger.Delivery, o Outcome) {
+func (w *worker) settle(d ledger.Delivery, o Outcome) ledger.Delivery {
 	if err := w.outbox.Settle(d, o); err != nil {
 		w.unsettled[d.Seq] = settlement{d, o}
-		w.held[orderOf(d)] = time.Now().Add(w.opts.Poll)
+		w.held[d.Line()] = time.Now().Add(w.opts.Poll)
 		w.observe(d, Outcome{Reason: ReasonStore, Err: fmt.Errorf("record delivery of entry %d to %s: %w", d.Seq, w.name, err)}, 0)
-		return
+		return d
 	}
 	delete(w.unsettled, d.Seq)
 	if o.Result == Retry {
-		w.held[orderOf(d)] = o.At
+		w.held[d.Line()] = o.At
 	}
+	d.Told = o.Result == Delivered && d.Receipt != ""
+	return d
 }
 
 // decide is the retry table. It returns d as it has to be stored.
@@ -226,16 +247,4 @@ func (w *worker) observe(d ledger.Delivery, o Outcome, took time.Duration) {
 	w.stats.PausedUntil = w.paused
 	w.mu.Unlock()
 	w.opts.Observe(Attempt{Receiver: w.name, Delivery: d, Outcome: o, Took: took})
-}
-
-// sleep waits and reports whether it was allowed to the end.
-func sleep(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -42,45 +42,47 @@ func (b *Batch) Owe(d ledger.Delivery) {
 	b.json(d)
 }
 
-// Due returns at most limit deliveries to a receiver whose NextAt is not after
-// now, oldest first, with their entries. What comes behind a delivery of its
-// Order that must wait is not due either; one without an Order is alone.
-func (s *Store) Due(receiver string, now time.Time, limit int) (due []ledger.Delivery, err error) {
-	waiting := map[string]bool{}
-	err = s.owed(receiver, func(t *badger.Txn, d ledger.Delivery) error {
-		switch {
-		case len(due) >= limit:
-			return errStop
-		case d.NextAt.After(now):
-			waiting[d.Order] = d.Order != ""
-			return nil
-		case waiting[d.Order]:
-			return nil
+// Due returns the deliveries to a receiver that ledger.Due picks, with their
+// entries.
+func (s *Store) Due(receiver string, now time.Time, limit int, latest bool) (due []ledger.Delivery, err error) {
+	err = s.view(func(t *badger.Txn) error {
+		var scanned error
+		due = ledger.Due(func(yield func(ledger.Delivery) bool) {
+			scanned = owed(t, receiver, func(d ledger.Delivery) error {
+				if !yield(d) {
+					return errStop
+				}
+				return nil
+			})
+		}, now, limit, latest)
+		if scanned != nil {
+			return scanned
 		}
-		if d.Entry, err = entry(t, d.Seq); err != nil {
-			return fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+		for i := range due {
+			if due[i].Entry, err = entry(t, due[i].Seq); err != nil {
+				return fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+			}
 		}
-		due = append(due, d)
 		return nil
 	})
 	return due, wrap(err, "read what is due to %s", receiver)
 }
 
 // owed hands every delivery to a receiver to fn, oldest first, without entry.
-func (s *Store) owed(receiver string, fn func(*badger.Txn, ledger.Delivery) error) error {
-	return s.view(func(t *badger.Txn) error {
-		return scan(t, appendName([]byte(tableOwed), receiver), nil, func(key, payload []byte) error {
-			var d ledger.Delivery
-			if err := decodeJSON(key, payload, &d); err != nil {
-				return err
-			}
-			return fn(t, d)
-		})
+func owed(t *badger.Txn, receiver string, fn func(ledger.Delivery) error) error {
+	return scan(t, appendName([]byte(tableOwed), receiver), nil, func(key, payload []byte) error {
+		var d ledger.Delivery
+		if err := decodeJSON(key, payload, &d); err != nil {
+			return err
+		}
+		return fn(d)
 	})
 }
 
-// Settle records what came of a delivery. d carries its new Attempt, NextAt and
-// LastError. One that is not owed any more is left alone.
+// Settle records what came of a delivery. d carries its new Attempt, NextAt,
+// LastError and Receipt. One that is not owed any more is left alone. A
+// delivered one with a Receipt stays, as told. Unless there is another attempt,
+// those whose place it took are settled with it.
 func (s *Store) Settle(d ledger.Delivery, o Outcome) error {
 	err := s.update(func(w *writer) error { return settle(w, d, o) })
 	return wrap(err, "settle delivery %d to %s", d.Seq, d.Receiver)
@@ -95,14 +97,38 @@ func settle(w *writer, d ledger.Delivery, o Outcome) error {
 	}
 	switch o.Result {
 	case Delivered:
-		return w.remove(key)
+		if d.Receipt != "" {
+			d.Told = true
+			return errors.Join(setJSON(w, key, d), settleEarlier(w, d, o))
+		}
+		return errors.Join(w.remove(key), settleEarlier(w, d, o))
 	case Retry:
 		return setJSON(w, key, d)
 	case Dead:
-		dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
-		return errors.Join(setJSON(w, dead, DeadLetter{d, o.At.UTC()}), w.remove(key))
+		return errors.Join(bury(w, key, d, o), settleEarlier(w, d, o))
 	}
 	return fmt.Errorf("result %d is unknown", o.Result)
+}
+
+// settleEarlier removes what a delivery took the place of; if it died, what
+// nobody was told of died with it.
+func settleEarlier(w *writer, d ledger.Delivery, o Outcome) error {
+	var errs []error
+	for _, e := range d.Earlier {
+		key := appendDelivery(nil, tableOwed, e.Receiver, e.Seq)
+		if o.Result == Dead && !e.Told {
+			errs = append(errs, bury(w, key, e, o))
+			continue
+		}
+		errs = append(errs, w.remove(key))
+	}
+	return errors.Join(errs...)
+}
+
+// bury moves a delivery to the dead letters.
+func bury(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
+	dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
+	return errors.Join(setJSON(w, dead, DeadLetter{d, o.At.UTC()}), w.remove(key))
 }
 
 func setJSON(w *writer, key []byte, v any) error {
@@ -116,17 +142,22 @@ func setJSON(w *writer, key []byte, v any) error {
 // Owed counts the deliveries to a receiver that are not settled and gives the
 // time the oldest was issued, zero when there is none.
 func (s *Store) Owed(receiver string) (n int, oldest time.Time, err error) {
-	err = s.owed(receiver, func(_ *badger.Txn, d ledger.Delivery) error {
-		if n++; oldest.IsZero() || d.IssuedAt.Before(oldest) {
-			oldest = d.IssuedAt
-		}
-		return nil
+	err = s.view(func(t *badger.Txn) error {
+		return owed(t, receiver, func(d ledger.Delivery) error {
+			if d.Told {
+				return nil
+			}
+			if n++; oldest.IsZero() || d.IssuedAt.Before(oldest) {
+				oldest = d.IssuedAt
+			}
+			return nil
+		})
 	})
 	return n, oldest, wrap(err, "count what is owed to %s", receiver)
 }
 
-// Receivers returns the names to which something is owed, ascending: also
-// those that the configuration no longer knows.
+// Receivers returns the names to which something is owed or of which a Receipt
+// is kept, ascending: also those that the configuration no longer knows.
 func (s *Store) Receivers() (names []string, err error) {
 	err = s.view(func(t *badger.Txn) error {
 		return scanKeys(t, []byte(tableOwed), func(key []byte) ([]byte, error) {

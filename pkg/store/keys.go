@@ -36,7 +36,7 @@ import (
 //	a/ name(rule) group name(signal) u16(chunk)
 //	                                    JSON: alert.State of one series
 //	l/ u64(seq)                         ledger entry
-//	d/ name(receiver) u64(seq)          JSON: ledger.Delivery still owed
+//	d/ name(receiver) u64(seq)          JSON: ledger.Delivery still owed, or told and kept for its receipt
 //	x/ name(receiver) u64(seq)          JSON: DeadLetter
 //	u/ u32(slot)                        ids seen, 8 bytes each, big-endian
 //	r/ name(model) u64(n)               bytes: learning chunk n of the model

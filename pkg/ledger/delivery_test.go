@@ -1,0 +1,100 @@
+package ledger_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// owed reads deliveries from "seq order flags": "w" waits, "f" has failed
+// before, "t" is told and has the receipt r<seq>.
+func owed(t *testing.T, now time.Time, text string) []ledger.Delivery {
+	t.Helper()
+	var out []ledger.Delivery
+	for line := range strings.Lines(text) {
+		var d ledger.Delivery
+		var flags string
+		if n, err := fmt.Sscan(line, &d.Seq, &d.Order, &flags); n < 2 {
+			t.Fatalf("%q: %v", line, err)
+		}
+		d.Order = strings.Trim(d.Order, "-")
+		for _, f := range flags {
+			switch f {
+			case 'w':
+				d.NextAt = now.Add(time.Second)
+			case 'f':
+				d.Attempt = 3
+			case 't':
+				d.Told, d.Receipt = true, fmt.Sprint("r", d.Seq)
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// shown writes deliveries as "seq", "seq<earlier,earlier" or "seq=receipt"; "!"
+// marks the unheard.
+func shown(due []ledger.Delivery) string {
+	var out []string
+	for _, d := range due {
+		s := fmt.Sprint(d.Seq)
+		for i, e := range d.Earlier {
+			s += []string{"<", ","}[min(i, 1)] + fmt.Sprint(e.Seq)
+		}
+		if d.Receipt != "" {
+			s += "=" + d.Receipt
+		}
+		if d.Unheard() {
+			s += "!"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestDue(t *testing.T) {
+	now := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		owed         string
+		limit        int
+		each, latest string // want
+	}{
+		"nothing":                     {"", 9, "", ""},
+		"orders are lines":            {"1 a w\n2 b\n3 a\n4 -\n5 - w\n6 -\n7 b", 9, "2 4 6 7", "2 4 6 7"},
+		"limit":                       {"1 a\n2 b\n3 c", 2, "1 2", "1 2"},
+		"tried before, nothing newer": {"1 a f", 9, "1", "1"},
+		"newer than what failed":      {"1 a f\n2 b\n3 a", 9, "1 2 3", "3<1! 2"},
+		"newer than two that failed":  {"1 a f\n2 a f\n3 a", 9, "1 2 3", "3<1,2!"},
+		"newer than what was not":     {"1 a\n2 a", 9, "1 2", "1 2"},
+		"the newer waits":             {"1 a f\n2 a w\n3 b", 9, "1 3", "3"},
+		"the newer waits, limit":      {"1 a f\n2 b\n3 a w\n4 c", 2, "1 2", "2 4"},
+		"the failed waits":            {"1 a fw\n2 a", 9, "", ""},
+		"told":                        {"1 a t\n2 b", 9, "2", "2"},
+		"told, then newer":            {"1 a t\n2 a", 9, "2<1=r1", "2<1=r1"},
+		"told, failed, newer":         {"1 a t\n2 a f\n3 a", 9, "2<1=r1 3<1=r1", "3<1,2=r1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := owed(t, now, c.owed)
+			if got := shown(ledger.Due(slices.Values(all), now, c.limit, false)); got != c.each {
+				t.Errorf("each: %q, want %q", got, c.each)
+			}
+			if got := shown(ledger.Due(slices.Values(all), now, c.limit, true)); got != c.latest {
+				t.Errorf("latest: %q, want %q", got, c.latest)
+			}
+		})
+	}
+}
+
+// What takes the place of another goes on with its patience.
+func TestDueKeepsAttempts(t *testing.T) {
+	now := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	due := ledger.Due(slices.Values(owed(t, now, "1 a f\n2 a")), now, 9, true)
+	if len(due) != 1 || due[0].Attempt != 3 {
+		t.Errorf("due %+v, want 3 attempts", due)
+	}
+}
