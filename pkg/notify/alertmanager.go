@@ -132,7 +132,7 @@ func (am *Alertmanager) push(ctx context.Context, alerts []amAlert) (accepted in
 // alert words an entry. Alertmanager refuses an end before the start, and an
 // end in its future is "still firing", so a resolve never ends after now.
 func (am *Alertmanager) alert(d ledger.Delivery, now time.Time) (amAlert, error) {
-	m, err := Describe(d.Entry, am.external)
+	m, err := word(d, am.external)
 	if err != nil {
 		return amAlert{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -132,12 +133,25 @@ func newEndpoint(what, base, path string, client *http.Client, secrets ...string
 	return endpoint{client: client, url: func() string { return full }, hide: func() []string { return hide }}, nil
 }
 
+// hiding returns the endpoint with further strings that no error may contain.
+func (ep endpoint) hiding(secrets ...string) endpoint {
+	hide := slices.Concat(ep.hide(), secrets)
+	ep.hide = func() []string { return hide }
+	return ep
+}
+
 // post sends body as JSON. It returns nil for a 2xx answer and an *Error
 // otherwise.
 func (ep endpoint) post(ctx context.Context, body []byte, headers map[string]string) error {
+	_, _, err := ep.ask(ctx, body, headers)
+	return err
+}
+
+// ask is post for who reads the answer: its header and the start of its body.
+func (ep endpoint) ask(ctx context.Context, body []byte, headers map[string]string) (http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ep.url(), bytes.NewReader(body))
 	if err != nil {
-		return unsendable(ep.clean(err))
+		return nil, nil, unsendable(ep.clean(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", userAgent)
@@ -146,13 +160,13 @@ func (ep endpoint) post(ctx context.Context, body []byte, headers map[string]str
 	}
 	resp, err := ep.client.Do(req)
 	if err != nil {
-		return ep.netError(err)
+		return nil, nil, ep.netError(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	// What follows a status does not change it, so a cut or endless body is
 	// the same as a short one.
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
-	return ep.statusError(resp, text, time.Now())
+	return resp.Header, text, ep.statusError(resp, text, time.Now())
 }
 
 // netError classes a call without an answer.

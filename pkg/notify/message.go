@@ -65,6 +65,17 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 	return m, err
 }
 
+// word describes a delivery: its entry and, when that takes the place of entries
+// that never arrived, that it does.
+func word(d ledger.Delivery, externalURL string) (Message, error) {
+	m, err := Describe(d.Entry, externalURL)
+	if err == nil && m.Status == "resolved" && d.Unheard() {
+		m.Title = strings.Replace(m.Title, "Resolved:", "Fired and resolved:", 1)
+		m.Sentence += " It fired and was resolved while this receiver could not be reached."
+	}
+	return m, err
+}
+
 func describe[B any](e ledger.Entry, m *Message, words func(B, *Message)) error {
 	body, err := decode[B](e)
 	if err == nil {
@@ -93,20 +104,23 @@ func describeAlert(a ledger.Alert, m *Message) {
 		subject, verb = a.Feature+" of "+where, "moved"
 		what += "/" + a.Feature
 	}
-	span := "in the window " + spanText(a.Window.Start, a.Window.End)
+	span := " in the window " + spanText(a.Window.Start, a.Window.End)
+	if a.Model == "" { // driftd's own
+		subject, verb, what, span = "driftd", "reports "+a.Rule, "driftd", ""
+	}
 	if a.Status == "resolved" {
 		m.Title = fmt.Sprintf("Resolved: %s on %s", a.Rule, what)
 		m.Sentence = subject + " is back to normal"
 		if a.EndsAt != nil {
 			m.Sentence += fmt.Sprintf(" since %s, after %s", timeText(*a.EndsAt), durationText(a.EndsAt.Sub(a.StartsAt)))
 		}
-		m.Sentence += fmt.Sprintf(": %s %s", orDash(a.Reason), span)
+		m.Sentence += fmt.Sprintf(": %s%s", orDash(a.Reason), span)
 		if a.Evidence.Peak != "" {
 			m.Sentence += "; at its worst " + a.Evidence.Peak
 		}
 	} else {
 		m.Title = fmt.Sprintf("%s: %s on %s", capital(a.Severity), a.Rule, what)
-		m.Sentence = fmt.Sprintf("%s %s: %s %s, firing since %s", subject, verb, orDash(a.Reason), span, timeText(a.StartsAt))
+		m.Sentence = fmt.Sprintf("%s %s: %s%s, firing since %s", subject, verb, orDash(a.Reason), span, timeText(a.StartsAt))
 	}
 	m.Sentence += "."
 	m.About = fields("Model", a.Model, "Version", a.ModelVersion, "Variant", a.Variant, "Segment", a.Segment,

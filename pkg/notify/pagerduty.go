@@ -84,7 +84,7 @@ type pdLink struct {
 
 // Send implements Sink.
 func (p *PagerDuty) Send(ctx context.Context, d ledger.Delivery) error {
-	m, err := Describe(d.Entry, p.external)
+	m, err := word(d, p.external)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ type SlackOptions struct {
 }
 
 // Slack posts to an incoming webhook. Slack gives no message id back, so a
-// resolve is a message of its own and a repeat cannot be seen.
+// resolve is a message of its own and a repeat cannot be seen: SlackBot can do
+// better.
 type Slack struct {
 	ep       endpoint
 	external string
@@ -43,7 +44,7 @@ func NewSlack(o SlackOptions) (*Slack, error) {
 
 // Send implements Sink.
 func (s *Slack) Send(ctx context.Context, d ledger.Delivery) error {
-	m, err := Describe(d.Entry, s.external)
+	m, err := word(d, s.external)
 	if err != nil {
 		return err
 	}
@@ -78,18 +79,31 @@ type slackMessage struct {
 // slackPayload lays a message out: header, sentence, what it is about, the
 // numbers, where to look.
 func slackPayload(m Message) slackMessage {
-	out := slackMessage{
-		Text: slackEscape(m.Title+": "+m.Sentence, slackSection),
-		Blocks: []slackBlock{
-			{Type: "header", Text: plain(m.Title, slackHeader)},
-			{Type: "section", Text: plain(m.Sentence, slackSection)},
-		},
+	out := slackMessage{Text: slackEscape(m.Title+": "+m.Sentence, slackSection), Blocks: slackHead(m)}
+	out.Blocks = append(append(out.Blocks, slackDetails(m)...), slackFoot(m))
+	return out
+}
+
+func slackHead(m Message) []slackBlock {
+	return []slackBlock{
+		{Type: "header", Text: plain(m.Title, slackHeader)},
+		{Type: "section", Text: plain(m.Sentence, slackSection)},
 	}
+}
+
+// slackDetails are what it is about and the numbers; nil if there are none.
+func slackDetails(m Message) []slackBlock {
+	var out []slackBlock
 	for _, fs := range [][]Field{m.About, m.Values} {
 		if len(fs) > 0 {
-			out.Blocks = append(out.Blocks, slackBlock{Type: "section", Fields: slackFieldTexts(fs)})
+			out = append(out, slackBlock{Type: "section", Fields: slackFieldTexts(fs)})
 		}
 	}
+	return out
+}
+
+// slackFoot says where to look.
+func slackFoot(m Message) slackBlock {
 	foot := []string{"ledger " + numberText(float64(m.Seq))}
 	if !m.Window.Start.IsZero() {
 		foot = append([]string{"window " + spanText(m.Window.Start, m.Window.End)}, foot...)
@@ -98,8 +112,7 @@ func slackPayload(m Message) slackMessage {
 	if m.Link != "" {
 		where.Text += " · <" + slackEscape(strings.ReplaceAll(m.Link, "|", "%7C"), slackSection) + "|open in driftd>"
 	}
-	out.Blocks = append(out.Blocks, slackBlock{Type: "context", Elements: []slackText{where}})
-	return out
+	return slackBlock{Type: "context", Elements: []slackText{where}}
 }
 
 func plain(text string, limit int) *slackText {

@@ -86,7 +86,7 @@ func (w *Webhook) Send(ctx context.Context, d ledger.Delivery) error {
 }
 
 func (w *Webhook) body(d ledger.Delivery) ([]byte, error) {
-	m, err := Describe(d.Entry, w.external)
+	m, err := word(d, w.external)
 	if err != nil {
 		return nil, err
 	}

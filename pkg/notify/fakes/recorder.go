@@ -31,15 +31,20 @@ type recorder struct {
 type failure struct {
 	status     int
 	retryAfter string
+	body       string
 }
 
 // FailNext makes the next n calls fail with a status and, unless empty, a
 // Retry-After header. Failures queue up behind those scripted before.
 func (r *recorder) FailNext(n, status int, retryAfter string) {
+	r.fail(n, failure{status, retryAfter, http.StatusText(status)})
+}
+
+func (r *recorder) fail(n int, f failure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for range n {
-		r.script = append(r.script, failure{status, retryAfter})
+		r.script = append(r.script, f)
 	}
 }
 
@@ -70,7 +75,7 @@ func (r *recorder) answer(req *http.Request, body []byte, handle func([]byte) (i
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.script) > 0 {
-		status, answer, retryAfter = r.script[0].status, http.StatusText(r.script[0].status), r.script[0].retryAfter
+		status, answer, retryAfter = r.script[0].status, r.script[0].body, r.script[0].retryAfter
 		r.script = r.script[1:]
 	} else {
 		status, answer = handle(body)

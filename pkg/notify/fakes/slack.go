@@ -3,6 +3,7 @@ package fakes
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"html"
 	"html/template"
 	"net/http"
@@ -18,13 +19,20 @@ type SlackMessage struct {
 	Body   string // the sentence
 	Fields []string
 	Foot   string
+
+	// Of messages that a bot posted.
+	TS     string // names the message in its channel
+	Thread string // TS of the message that it answers
+	Edits  int    // times that it was changed
 }
 
-// Slack is an incoming webhook: POST /services/..., and GET / shows the
-// channel as a page.
+// Slack is an incoming webhook, POST /services/..., and the Web API of a bot
+// that is in every channel, POST /api/chat.postMessage and /api/chat.update. GET
+// / shows the channel as a page.
 type Slack struct {
 	recorder
 	messages   []SlackMessage  // guarded by mu
+	posts      int             // by the bot; guarded by mu
 	seen       map[string]bool // bodies; guarded by mu
 	duplicates int             // guarded by mu
 }
@@ -47,10 +55,28 @@ func (s *Slack) Duplicates() int {
 	return s.duplicates
 }
 
+// Delete removes the message that ts names, as a person may.
+func (s *Slack) Delete(ts string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.messages = slices.DeleteFunc(s.messages, func(m SlackMessage) bool { return m.TS == ts })
+}
+
+// Refuse makes the Web API answer the next n calls with an error: with status 200,
+// as Slack does.
+func (s *Slack) Refuse(n int, code string) {
+	s.fail(n, failure{status: http.StatusOK, body: notOK(code)})
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Slack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		s.page(w)
+		return
+	}
+	if method, ok := strings.CutPrefix(r.URL.Path, "/api/"); ok {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		s.serve(w, r, func(body []byte) (int, string) { return s.api(method, r.Header, body) })
 		return
 	}
 	w.Header().Set("Content-Type", "text/html")
@@ -73,27 +99,59 @@ type slackBlock struct {
 	Fields, Elements []slackText
 }
 
-func (s *Slack) post(body []byte) (int, string) {
-	var m struct {
-		Text   string
-		Blocks []slackBlock
+// api answers a call of the Web API: always with status 200.
+func (s *Slack) api(method string, header http.Header, body []byte) (int, string) {
+	var c struct {
+		Channel  string
+		TS       string
+		ThreadTS string `json:"thread_ts"`
 	}
-	if err := json.Unmarshal(body, &m); err != nil {
-		return http.StatusBadRequest, "invalid_payload"
+	switch {
+	case !strings.HasPrefix(header.Get("Authorization"), "Bearer xoxb-"):
+		return http.StatusOK, notOK("not_authed")
+	case json.Unmarshal(body, &c) != nil:
+		return http.StatusOK, notOK("invalid_json")
+	case c.Channel == "":
+		return http.StatusOK, notOK("channel_not_found")
 	}
-	if m.Text == "" && len(m.Blocks) == 0 {
-		return http.StatusBadRequest, "no_text"
+	shown, fault := render(body)
+	if fault != "" {
+		return http.StatusOK, notOK(fault)
 	}
-	shown := SlackMessage{Text: html.UnescapeString(m.Text)}
-	if len(m.Blocks) > 50 {
-		return http.StatusBadRequest, "invalid_blocks"
-	}
-	for _, b := range m.Blocks {
-		if !b.valid() {
-			return http.StatusBadRequest, "invalid_blocks"
+	switch method {
+	case "chat.postMessage":
+		s.posts++
+		shown.TS, shown.Thread = fmt.Sprintf("1700000000.%06d", s.posts), c.ThreadTS
+		s.keep(body, shown)
+	case "chat.update":
+		i := slices.IndexFunc(s.messages, func(m SlackMessage) bool { return m.TS == c.TS && c.TS != "" })
+		if i < 0 || c.Channel != slackChannel {
+			return http.StatusOK, notOK("message_not_found")
 		}
-		b.show(&shown)
+		shown.TS, shown.Thread, shown.Edits = c.TS, s.messages[i].Thread, s.messages[i].Edits+1
+		s.messages[i] = shown
+	default:
+		return http.StatusOK, notOK("unknown_method")
 	}
+	return http.StatusOK, fmt.Sprintf(`{"ok":true,"channel":%q,"ts":%q}`, slackChannel, shown.TS)
+}
+
+// slackChannel is the id of the only channel, whatever name it was called by.
+const slackChannel = "C0DEMO"
+
+func notOK(code string) string { return fmt.Sprintf(`{"ok":false,"error":%q}`, code) }
+
+// post answers the incoming webhook.
+func (s *Slack) post(body []byte) (int, string) {
+	shown, fault := render(body)
+	if fault != "" {
+		return http.StatusBadRequest, fault
+	}
+	s.keep(body, shown)
+	return http.StatusOK, "ok"
+}
+
+func (s *Slack) keep(body []byte, shown SlackMessage) {
 	if s.seen[string(body)] {
 		s.duplicates++
 	}
@@ -103,7 +161,33 @@ func (s *Slack) post(body []byte) (int, string) {
 		clear(s.seen)
 	}
 	s.messages = append(s.messages, shown)
-	return http.StatusOK, "ok"
+}
+
+// render returns what a reader sees of a message, or what is wrong with it.
+func render(body []byte) (shown SlackMessage, fault string) {
+	var m struct {
+		Text   string
+		Blocks []slackBlock
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return shown, "invalid_payload"
+	}
+	shown.Text = html.UnescapeString(m.Text)
+	switch {
+	case m.Text == "" && len(m.Blocks) == 0:
+		return shown, "no_text"
+	case utf8.RuneCountInString(m.Text) > 40_000:
+		return shown, "msg_too_long"
+	case len(m.Blocks) > 50:
+		return shown, "invalid_blocks"
+	}
+	for _, b := range m.Blocks {
+		if !b.valid() {
+			return shown, "invalid_blocks"
+		}
+		b.show(&shown)
+	}
+	return shown, ""
 }
 
 // valid checks Slack's limits on the blocks that driftd uses.
@@ -148,9 +232,9 @@ var slackPage = template.Must(template.New("slack").Parse(`<!doctype html>
 <title>Slack (fake): {{len .}} messages</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1d1c1d}
 article{border-left:4px solid #4a154b;padding:.2rem 1rem;margin:1rem 0}h2{font-size:1rem;margin:.2rem 0}
-ul{columns:2;list-style:none;padding:0}li{white-space:pre-line;break-inside:avoid}small{color:#616061}</style>
+ul{columns:2;list-style:none;padding:0}li{white-space:pre-line;break-inside:avoid}small{color:#616061}.reply{margin-left:2rem;border-color:#ddd}</style>
 <h1>#ml-alerts</h1>
-{{range .}}<article><h2>{{.Header}}</h2><p>{{.Body}}</p><ul>{{range .Fields}}<li>{{.}}</li>{{end}}</ul><small>{{.Foot}}</small></article>
+{{range .}}<article{{if .Thread}} class="reply"{{end}}><h2>{{.Header}}</h2><p>{{or .Body .Text}}</p><ul>{{range .Fields}}<li>{{.}}</li>{{end}}</ul><small>{{.Foot}}{{if .Edits}} (edited){{end}}</small></article>
 {{else}}<p>Nothing was posted yet.</p>{{end}}</html>
 `))
 
