@@ -44,10 +44,7 @@ func AnyAddress() []netip.Prefix {
 // environment, only public addresses unless allowed.
 func NewClient(o ClientOptions) *http.Client {
 	orDefault(&o.Timeout, 10*time.Second)
-	dialer := &net.Dialer{
-		Timeout: o.Timeout,
-		Control: func(_, address string, _ syscall.RawConn) error { return allowed(address, o.AllowPrivate) },
-	}
+	dialer := guardedDialer(o.Timeout, o.AllowPrivate)
 	return &http.Client{
 		Timeout: o.Timeout,
 		Transport: &http.Transport{
@@ -60,6 +57,14 @@ func NewClient(o ClientOptions) *http.Client {
 			ForceAttemptHTTP2:      true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// guardedDialer connects to public addresses, and to those of listed networks.
+func guardedDialer(timeout time.Duration, private []netip.Prefix) *net.Dialer {
+	return &net.Dialer{
+		Timeout: timeout,
+		Control: func(_, address string, _ syscall.RawConn) error { return allowed(address, private) },
 	}
 }
 

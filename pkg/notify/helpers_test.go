@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -172,4 +173,12 @@ func (o *outbox) Owed(receiver string) (int, time.Time, error) {
 		return 0, time.Time{}, nil
 	}
 	return len(owed), owed[0].IssuedAt, nil
+}
+
+// contextWithin ends after a while if bounded, or else with the test.
+func contextWithin(t *testing.T, d time.Duration, bounded bool) (context.Context, context.CancelFunc) {
+	if !bounded {
+		return context.WithCancel(t.Context())
+	}
+	return context.WithTimeout(t.Context(), d)
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -19,6 +20,7 @@ type Message struct {
 	Status   string // "firing" or "resolved"; empty unless an alert
 	Severity string // "page", "ticket" or "info"
 	Title    string // one line
+	Topic    string // the title without the status, the same from the first message to the last
 	Sentence string // what moved, by how much, since when, where
 	About    []Field
 	Values   []Field // the statistics of the decision; those it used come first
@@ -29,6 +31,16 @@ type Message struct {
 
 // A Field is a name and its value.
 type Field struct{ Name, Value string }
+
+// Tables are the fields that there are: what it is about, and the numbers.
+func (m Message) Tables() (out [][]Field) {
+	for _, fs := range [][]Field{m.About, m.Values} {
+		if len(fs) > 0 {
+			out = append(out, fs)
+		}
+	}
+	return out
+}
 
 // Notifies says whether people hear of an entry by default. Baselines,
 // configurations and epochs are in the ledger for who looks.
@@ -62,6 +74,7 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 	default:
 		err = unsendable(fmt.Errorf("entry %d has kind %q, which has no words", e.Seq, e.Kind))
 	}
+	m.Topic = cmp.Or(m.Topic, m.Title)
 	return m, err
 }
 
@@ -108,8 +121,9 @@ func describeAlert(a ledger.Alert, m *Message) {
 	if a.Model == "" { // driftd's own
 		subject, verb, what, span = "driftd", "reports "+a.Rule, "driftd", ""
 	}
+	m.Topic = a.Rule + " on " + what
 	if a.Status == "resolved" {
-		m.Title = fmt.Sprintf("Resolved: %s on %s", a.Rule, what)
+		m.Title = "Resolved: " + m.Topic
 		m.Sentence = subject + " is back to normal"
 		if a.EndsAt != nil {
 			m.Sentence += fmt.Sprintf(" since %s, after %s", timeText(*a.EndsAt), durationText(a.EndsAt.Sub(a.StartsAt)))
@@ -119,7 +133,7 @@ func describeAlert(a ledger.Alert, m *Message) {
 			m.Sentence += "; at its worst " + a.Evidence.Peak
 		}
 	} else {
-		m.Title = fmt.Sprintf("%s: %s on %s", capital(a.Severity), a.Rule, what)
+		m.Title = capital(a.Severity) + ": " + m.Topic
 		m.Sentence = fmt.Sprintf("%s %s: %s%s, firing since %s", subject, verb, orDash(a.Reason), span, timeText(a.StartsAt))
 	}
 	m.Sentence += "."

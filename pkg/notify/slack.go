@@ -94,10 +94,8 @@ func slackHead(m Message) []slackBlock {
 // slackDetails are what it is about and the numbers; nil if there are none.
 func slackDetails(m Message) []slackBlock {
 	var out []slackBlock
-	for _, fs := range [][]Field{m.About, m.Values} {
-		if len(fs) > 0 {
-			out = append(out, slackBlock{Type: "section", Fields: slackFieldTexts(fs)})
-		}
+	for _, fs := range m.Tables() {
+		out = append(out, slackBlock{Type: "section", Fields: slackFieldTexts(fs)})
 	}
 	return out
 }

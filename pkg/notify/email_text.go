@@ -1,0 +1,134 @@
+package notify
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/textproto"
+	"strings"
+	"time"
+	"unicode"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+const mailSubject = 200 // characters
+
+// compose writes the mail of a delivery (RFC 5322, RFC 2046).
+func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, error) {
+	var b bytes.Buffer
+	parts := multipart.NewWriter(&b)
+	// The boundary is the entry's, so that every attempt sends the same mail.
+	if err := parts.SetBoundary("driftd-" + mailToken(d.Key())); err != nil {
+		return nil, unsendable(fmt.Errorf("entry %d: %w", d.Seq, err))
+	}
+	to := make([]string, len(e.to))
+	for i, a := range e.to {
+		to[i] = a.String()
+	}
+	self, root := e.messageID(d.Key()), e.messageID(d.Line())
+	subject := "[driftd] " + m.Topic
+	header := [][2]string{{"From", e.from.String()}, {"To", strings.Join(to, ",\r\n\t")}}
+	if m.Status == "resolved" {
+		subject = "Re: " + subject
+	}
+	header = append(header, [][2]string{
+		{"Subject", mime.QEncoding.Encode("utf-8", cut(inOneLine(subject), mailSubject))},
+		{"Date", now.UTC().Format(time.RFC1123Z)}, {"Message-ID", self},
+	}...)
+	if self != root {
+		header = append(header, [][2]string{{"In-Reply-To", root}, {"References", root}}...)
+	}
+	header = append(header, [][2]string{
+		{"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"},
+		{"Content-Type", `multipart/alternative; boundary="` + parts.Boundary() + `"`},
+	}...)
+	for _, h := range header {
+		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
+	}
+	b.WriteString("\r\n")
+	var html bytes.Buffer
+	if err := mailHTML.Execute(&html, m); err != nil {
+		return nil, unsendable(fmt.Errorf("entry %d as HTML: %w", d.Seq, err))
+	}
+	for _, part := range [][2]string{{"text/plain", mailText(m)}, {"text/html", html.String()}} {
+		if err := mailPart(parts, part[0], part[1]); err != nil {
+			return nil, unsendable(fmt.Errorf("entry %d as %s: %w", d.Seq, part[0], err))
+		}
+	}
+	if err := parts.Close(); err != nil {
+		return nil, unsendable(err)
+	}
+	return b.Bytes(), nil
+}
+
+func mailPart(parts *multipart.Writer, kind, text string) error {
+	w, err := parts.CreatePart(textproto.MIMEHeader{
+		"Content-Type": {kind + "; charset=utf-8"}, "Content-Transfer-Encoding": {"quoted-printable"},
+	})
+	if err != nil {
+		return err
+	}
+	q := quotedprintable.NewWriter(w)
+	if _, err := q.Write([]byte(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+		return err
+	}
+	return q.Close()
+}
+
+// mailText is the message for who reads no HTML.
+func mailText(m Message) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s\n", inOneLine(m.Title), inOneLine(m.Sentence))
+	for _, fs := range m.Tables() {
+		b.WriteString("\n")
+		for _, f := range fs {
+			fmt.Fprintf(&b, "%s: %s\n", inOneLine(f.Name), inOneLine(f.Value))
+		}
+	}
+	fmt.Fprintf(&b, "\nledger %d", m.Seq)
+	if m.Link != "" {
+		fmt.Fprintf(&b, ": %s", m.Link)
+	}
+	return b.String() + "\n"
+}
+
+var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>
+<html lang="en"><body style="font:15px/1.5 sans-serif;color:#222">
+<h2 style="font-size:17px">{{.Title}}</h2>
+<p>{{.Sentence}}</p>
+{{range $fields := .Tables}}<table style="border-collapse:collapse;margin:0 0 12px">{{range $fields}}
+<tr><th align="left" style="padding:2px 16px 2px 0;font-weight:normal;color:#666">{{.Name}}</th><td>{{.Value}}</td></tr>{{end}}
+</table>
+{{end}}<p style="color:#666">ledger {{.Seq}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}</p>
+</body></html>
+`))
+
+// messageID is the address of a mail, or of the thread it is in.
+func (e *Email) messageID(id string) string {
+	_, domain, _ := strings.Cut(e.from.Address, "@")
+	return "<" + mailToken(id) + "@" + domain + ">"
+}
+
+// mailToken leaves of a text what may stand in a Message-ID and in a boundary.
+func mailToken(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, text[:min(len(text), 60)])
+}
+
+// inOneLine makes control characters spaces: nobody's name ends a header.
+func inOneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
