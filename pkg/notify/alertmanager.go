@@ -118,6 +118,12 @@ func (am *Alertmanager) push(ctx context.Context, alerts []amAlert) (accepted in
 			continue
 		}
 		e := *asError(err)
+		if (e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity) && len(alerts) > 1 {
+			if e.Err = am.halve(ctx, ep, alerts); e.Err == nil {
+				accepted++
+				continue
+			}
+		}
 		e.Err = fmt.Errorf("alertmanager %d of %d: %w", i+1, len(am.replicas), e.Err)
 		if worst == nil || worst.Permanent && !e.Permanent {
 			worst = &e
@@ -127,6 +133,30 @@ func (am *Alertmanager) push(ctx context.Context, alerts []amAlert) (accepted in
 		return accepted, nil
 	}
 	return accepted, worst
+}
+
+// halve finds the alerts for which a replica refused a batch, so that the others
+// arrive. To repeat what it took is harmless.
+func (am *Alertmanager) halve(ctx context.Context, ep endpoint, alerts []amAlert) error {
+	var errs []error
+	middle := len(alerts) / 2
+	for _, half := range [][]amAlert{alerts[:middle], alerts[middle:]} {
+		body, err := encode(half)
+		if err != nil {
+			return err
+		}
+		err = ep.post(ctx, body, nil)
+		switch {
+		case err == nil:
+		case len(half) == 1:
+			errs = append(errs, fmt.Errorf("alert %s of model %s: %w", half[0].Labels["alertname"], half[0].Labels["model"], err))
+		case asError(err).Permanent:
+			errs = append(errs, am.halve(ctx, ep, half))
+		default:
+			return err // it is down: the rest can wait for the next time
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // alert words an entry. Alertmanager refuses an end before the start, and an

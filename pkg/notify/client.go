@@ -191,7 +191,7 @@ func (ep endpoint) statusError(resp *http.Response, body []byte, now time.Time) 
 		return nil
 	}
 	// Redacted before it is cut: half a secret is not found again.
-	e := &Error{Err: fmt.Errorf("status %d%s", code, snippet(ep.redact(string(body))))}
+	e := &Error{Status: code, Err: fmt.Errorf("status %d%s", code, snippet(ep.redact(string(body))))}
 	switch {
 	case code == http.StatusTooManyRequests:
 		e.Reason = ReasonRateLimited

@@ -98,6 +98,7 @@ type Error struct {
 	Reason     Reason
 	Permanent  bool          // do not try again
 	RetryAfter time.Duration // the receiver asked not to be called earlier; 0: it did not ask
+	Status     int           // of HTTP; 0 without an answer
 	Err        error
 }
 

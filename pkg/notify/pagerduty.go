@@ -1,10 +1,14 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
@@ -144,17 +148,36 @@ func (p *PagerDuty) change(d ledger.Delivery, m Message) pdEvent {
 	return ev
 }
 
-// pdCustom leaves the details out of an event that PagerDuty would refuse for
-// its size: who is paged can follow the link.
+// pdCustom leaves the largest details out of an event that PagerDuty would refuse
+// for its size: who is paged can follow the link.
 func pdCustom(details map[string]any) map[string]any {
+	sizes := map[string]int{}
+	total := 0
 	for k, v := range details {
 		if v == "" {
 			delete(details, k)
+			continue
 		}
+		b, _ := json.Marshal(v) // of a ledger entry, which is JSON
+		sizes[k] = len(k) + len(b)
+		total += sizes[k]
 	}
-	if b, err := json.Marshal(details); err != nil || len(b) > pdDetails {
-		return map[string]any{"left_out": fmt.Sprintf("details of %d bytes: see ledger entry", len(b)), "ledger_seq": details["ledger_seq"]}
+	if total <= pdDetails {
+		return details
 	}
+	largest := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
+	})
+	var left []string
+	for _, k := range largest {
+		if total <= pdDetails {
+			break
+		}
+		total -= sizes[k]
+		delete(details, k)
+		left = append(left, k)
+	}
+	details["left_out"] = "too large, see the ledger entry: " + strings.Join(left, ", ")
 	return details
 }
 

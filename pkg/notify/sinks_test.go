@@ -1,9 +1,11 @@
 package notify_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -160,8 +162,9 @@ func TestPagerDutySizes(t *testing.T) {
 	a.Reason, a.DedupKey = strings.Repeat("é", 300_000), strings.Repeat("k", 300)
 	fake := fakes.NewPagerDuty() // refuses more than 512,000 bytes, 1,024 and 255 characters
 	sendTo(t, "pagerduty", fake, delivery(t, ledger.KindAlert, a))
-	if d := fake.Incidents()[0].Details; d["left_out"] == nil || d["ledger_seq"] != 812.0 {
-		t.Errorf("details %v, want a note that they are left out", d)
+	d := fake.Incidents()[0].Details
+	if d["left_out"] != "too large, see the ledger entry: reason" || d["ledger_seq"] != 812.0 || d["rule"] != "AmountDrift" {
+		t.Errorf("details %v, want all but the reason", d)
 	}
 }
 
@@ -380,6 +383,54 @@ func TestAlertmanagerRefresh(t *testing.T) {
 	}
 	if err := s.Refresh(t.Context(), nil); err != nil {
 		t.Errorf("nothing to refresh: %v", err)
+	}
+}
+
+// Of a batch that is refused, all but the bad ones arrive: 0.34 stores them with
+// status 400, and nothing with 422.
+func TestAlertmanagerBisects(t *testing.T) {
+	fake := fakes.NewAlertmanager()
+	posts := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		posts++
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"feature":"bad`) {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		fake.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	s, err := notify.NewAlertmanager(notify.AlertmanagerOptions{URLs: []string{srv.URL}, Client: loopback(t, 10*time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var firing []ledger.Delivery
+	for i := range 200 {
+		a := fired()
+		a.Feature = fmt.Sprint(i)
+		if i == 17 || i == 150 {
+			a.Feature = fmt.Sprint("bad", i)
+		}
+		firing = append(firing, delivery(t, ledger.KindAlert, a))
+	}
+	err = s.Refresh(t.Context(), firing)
+	if err == nil || strings.Count(err.Error(), "AmountDrift") != 2 {
+		t.Errorf("error %v, want the two refused ones named", err)
+	}
+	// Each of two bad ones in 200 costs at most two calls a level, of which 2^8 has 8.
+	if len(fake.Alerts()) != 198 || posts > 1+2*2*8 {
+		t.Errorf("%d alerts arrived in %d calls", len(fake.Alerts()), posts)
+	}
+	// What is wrong for all is not halved.
+	posts = 0
+	gone, err := notify.NewAlertmanager(notify.AlertmanagerOptions{URLs: []string{srv.URL + "/elsewhere"}, Client: loopback(t, 10*time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Refresh(t.Context(), firing[:10]); err == nil || posts != 1 {
+		t.Errorf("error %v after %d calls, want one", err, posts)
 	}
 }
 
