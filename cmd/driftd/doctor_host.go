@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,6 +150,14 @@ func (d *doctor) receivers(ctx context.Context) {
 // their hosts may be shown.
 func (d *doctor) addresses(r config.Receiver) (out []string, err error) {
 	switch {
+	case r.Slack != nil && r.Slack.Bot():
+		_, err := d.config.Read(r.Slack.Token, r.Slack.TokenFile)
+		return []string{cmp.Or(r.Slack.URL.Reveal(), "https://slack.com")}, err
+	case r.Email != nil:
+		if r.Email.Username != "" {
+			_, err = d.config.Read(r.Email.Password, r.Email.PasswordFile)
+		}
+		return []string{"smtp://" + r.Email.Server}, err
 	case r.Slack != nil:
 		hook, err := d.config.Read(r.Slack.WebhookURL, r.Slack.WebhookURLFile)
 		return []string{hook}, err
@@ -156,8 +165,13 @@ func (d *doctor) addresses(r config.Receiver) (out []string, err error) {
 		_, err := d.config.Read(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
 		return []string{r.PagerDuty.URL.Reveal()}, err
 	case r.Webhook != nil:
-		if _, err = d.config.Read(r.Webhook.Secret, r.Webhook.SecretFile); errors.Is(err, config.ErrNoSecret) {
-			err = nil
+		for _, secret := range []func() (string, error){
+			func() (string, error) { return d.config.Read(r.Webhook.Secret, r.Webhook.SecretFile) },
+			func() (string, error) { return d.config.Read(r.Webhook.NextSecret, r.Webhook.NextSecretFile) },
+		} {
+			if _, failed := secret(); !errors.Is(failed, config.ErrNoSecret) {
+				err = errors.Join(err, failed)
+			}
 		}
 		return []string{r.Webhook.URL.Reveal()}, err
 	case r.Alertmanager != nil:

@@ -96,7 +96,7 @@ func (c *Config) HMACKey() ([]byte, error) {
 		return nil, nil
 	}
 	if c.Privacy.HMACKey.Set() || c.Privacy.HMACKeyFile != "" {
-		text, err := c.source(c.Privacy.HMACKey, c.Privacy.HMACKeyFile)()
+		text, err := c.Source(c.Privacy.HMACKey, c.Privacy.HMACKeyFile)()
 		return []byte(text), err
 	}
 	path := filepath.Join(c.Store.Dir, hmacKeyName)

@@ -44,6 +44,7 @@ func schemaTypes() map[reflect.Type]*jsonschema.Schema {
 	types := map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[Secret]():   text(),
 		reflect.TypeFor[Address]():  text(),
+		reflect.TypeFor[Network]():  text(),
 		reflect.TypeFor[Duration](): {Type: "string", Pattern: duration},
 		reflect.TypeFor[Size]():     {Types: []string{"string", "integer"}},
 		reflect.TypeFor[Hold]():     {Types: []string{"string", "integer"}},
@@ -51,7 +52,7 @@ func schemaTypes() map[reflect.Type]*jsonschema.Schema {
 			text(), {Type: "array", Items: text()},
 		}},
 	}
-	for _, w := range []any{Action(""), FeatureType(""), Severity(""), Notify(""), Role(""), Variant(""), Trigger(""), Reference(""), DLQBody("")} {
+	for _, w := range []any{Action(""), FeatureType(""), Severity(""), Notify(""), Role(""), Variant(""), Trigger(""), Reference(""), DLQBody(""), MailTLS("")} {
 		s := text()
 		for _, word := range w.(word).words() {
 			s.Enum = append(s.Enum, word)

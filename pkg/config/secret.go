@@ -102,8 +102,8 @@ type Source func() (string, error)
 // configured.
 var ErrNoSecret = errors.New("no secret is configured")
 
-// source returns the Source of a secret and its *_file twin.
-func (c *Config) source(secret Secret, file string) Source {
+// Source returns the Source of a secret and its *_file twin.
+func (c *Config) Source(secret Secret, file string) Source {
 	if file == "" {
 		return func() (string, error) {
 			if !secret.Set() {

@@ -167,7 +167,7 @@ func (m Model) wrapped() event.WrappedModel {
 
 // Read returns a secret: the one given, or else the content of its file, read
 // anew.
-func (c *Config) Read(secret Secret, file string) (string, error) { return c.source(secret, file)() }
+func (c *Config) Read(secret Secret, file string) (string, error) { return c.Source(secret, file)() }
 
 // TickSubject returns the subject on which driftd lets stream time pass while
 // nobody publishes, "" if the subjects read leave no room for one.

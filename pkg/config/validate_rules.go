@@ -102,54 +102,6 @@ func (v *validator) receiver(path, name string, c *Config) {
 	}
 }
 
-// SignalReceiver is the receiver of the signals on NATS, which every decision is
-// sent to without a route.
-const SignalReceiver = "nats"
-
-func (v *validator) receivers(c *Config) {
-	first := map[string]bool{}
-	for i, r := range c.Receivers {
-		path := fmt.Sprintf("receivers[%d]", i)
-		v.named(path+".name", r.Name, "receiver", first)
-		kinds := 0
-		if r.PagerDuty != nil {
-			kinds++
-			v.exactlyOne(path+".pagerduty", "routing_key", r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
-			v.address(path+".pagerduty.url", r.PagerDuty.URL, "http", "https")
-		}
-		if r.Slack != nil {
-			kinds++
-			v.exactlyOne(path+".slack", "webhook_url", r.Slack.WebhookURL, r.Slack.WebhookURLFile)
-		}
-		if r.Webhook != nil {
-			kinds++
-			v.address(path+".webhook.url", r.Webhook.URL, "http", "https")
-			v.atMostOne(path+".webhook", "secret", r.Webhook.Secret.Set(), r.Webhook.SecretFile != "")
-		}
-		if r.Alertmanager != nil {
-			kinds++
-			if len(r.Alertmanager.URLs) == 0 {
-				v.fault(path+".alertmanager.urls", "no address")
-			}
-			for j, u := range r.Alertmanager.URLs {
-				v.address(fmt.Sprintf("%s.alertmanager.urls[%d]", path, j), u, "http", "https")
-			}
-		}
-		if r.NATS != nil {
-			kinds++
-		}
-		if r.Name == SignalReceiver {
-			v.fault(path+".name", "%q is the name of driftd's own signals: choose another", r.Name)
-		}
-		if r.Name != "" && !routed(c, r.Name) {
-			v.fault(path+".name", "nobody sends to %q: name it in routes or in a budget, or remove it", r.Name)
-		}
-		if kinds != 1 {
-			v.fault(path, "a receiver is exactly one of pagerduty, slack, webhook, alertmanager and nats, found %d", kinds)
-		}
-	}
-}
-
 // routed reports whether a route or a budget names the receiver.
 func routed(c *Config, name string) bool {
 	return slices.Contains(c.Routes.receivers(), name) ||

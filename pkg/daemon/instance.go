@@ -60,7 +60,8 @@ type Extras struct {
 	// Load reads the configuration as it was read for Start; nil: it cannot be
 	// loaded again.
 	Load func() (*config.Config, error)
-	// Client reaches receivers; nil: notify.NewClient with its guard.
+	// Client reaches receivers over HTTP; nil: one each, with the guard that the
+	// configuration asks for.
 	Client *http.Client
 	// Pages are served beside the API, by path prefix.
 	Pages map[string]http.Handler

@@ -2,9 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/ledger"
@@ -19,7 +23,7 @@ func (i *Instance) receivers(c *config.Config) ([]notify.Receiver, error) {
 	for n, r := range c.Receivers {
 		receiver, err := newReceiver(c, r, i.extras.Client, i.signals)
 		if err != nil {
-			faults = append(faults, c.Fault(receiverPath(n, r), "receiver %s: %v", r.Name, err))
+			faults = append(faults, c.Fault(fmt.Sprintf("receivers[%d].%s", n, r.Kind()), "receiver %s: %v", r.Name, err))
 			continue
 		}
 		if i := slices.IndexFunc(out, func(o notify.Receiver) bool { return o.Name == r.Name }); i >= 0 {
@@ -34,46 +38,31 @@ func (i *Instance) receivers(c *config.Config) ([]notify.Receiver, error) {
 	return out, nil
 }
 
-// receiverPath is where the kind of the n-th receiver is configured.
-func receiverPath(n int, r config.Receiver) string {
-	path := fmt.Sprintf("receivers[%d]", n)
-	switch {
-	case r.Slack != nil:
-		return path + ".slack"
-	case r.PagerDuty != nil:
-		return path + ".pagerduty"
-	case r.Webhook != nil:
-		return path + ".webhook"
-	case r.Alertmanager != nil:
-		return path + ".alertmanager"
-	}
-	return path
-}
-
+// newReceiver makes one receiver. client reaches it over HTTP; nil: one with the
+// guard that the configuration asks for.
 func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signals notify.Sink) (out notify.Receiver, err error) {
-	out.Name = r.Name
+	// Machines are told of everything; people of how things are.
+	out.Name, out.Latest = r.Name, r.NATS == nil
+	if client == nil {
+		if client, err = newClient(r); err != nil {
+			return out, err
+		}
+	}
 	external := c.HTTP.ExternalURL
 	switch {
 	case r.Slack != nil:
 		out.Limit = notify.SlackLimit()
-		out.Sink, err = newRotating(c, r.Slack.WebhookURL, r.Slack.WebhookURLFile, func(hook string) (notify.Sink, error) {
-			return notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Client: client})
-		})
+		out.Sink, err = newSlack(c, r.Slack, out.Limit, client)
 	case r.PagerDuty != nil:
 		out.Limit = notify.PagerDutyLimit()
-		out.Sink, err = newRotating(c, r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile, func(key string) (notify.Sink, error) {
+		out.Sink, err = newRotating(c.Source(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile), func(key string) (notify.Sink, error) {
 			return notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Client: client})
 		})
 	case r.Webhook != nil:
-		o := notify.WebhookOptions{URL: r.Webhook.URL.Reveal(), Receiver: r.Name, ExternalURL: external, Client: client}
-		if !r.Webhook.Secret.Set() && r.Webhook.SecretFile == "" {
-			out.Sink, err = notify.NewWebhook(o)
-			break
-		}
-		out.Sink, err = newRotating(c, r.Webhook.Secret, r.Webhook.SecretFile, func(secret string) (notify.Sink, error) {
-			o := o
-			o.Secrets = []string{secret}
-			return notify.NewWebhook(o)
+		out.Sink, err = newRotating(webhookSecrets(c, r.Webhook), func(secrets string) (notify.Sink, error) {
+			return notify.NewWebhook(notify.WebhookOptions{
+				URL: r.Webhook.URL.Reveal(), Secrets: strings.Fields(secrets), Receiver: r.Name, ExternalURL: external, Client: client,
+			})
 		})
 	case r.Alertmanager != nil:
 		o := notify.AlertmanagerOptions{ExternalURL: external, ValidFor: alertmanagerBelieves, Client: client}
@@ -81,10 +70,100 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 			o.URLs = append(o.URLs, u.Reveal())
 		}
 		out.Sink, err = notify.NewAlertmanager(o)
+	case r.Email != nil:
+		out.Sink, err = newEmail(c, r)
 	default:
 		out.Sink = signals
 	}
 	return out, err
+}
+
+func newSlack(c *config.Config, s *config.Slack, limit *notify.Limiter, client *http.Client) (notify.Sink, error) {
+	external := c.HTTP.ExternalURL
+	if !s.Bot() {
+		return newRotating(c.Source(s.WebhookURL, s.WebhookURLFile), func(hook string) (notify.Sink, error) {
+			return notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Client: client})
+		})
+	}
+	token := c.Source(s.Token, s.TokenFile)
+	if err := readable(token); err != nil {
+		return nil, err
+	}
+	return notify.NewSlackBot(notify.SlackBotOptions{
+		Token: token, Channel: s.Channel, BaseURL: s.URL.Reveal(), ExternalURL: external, Limit: limit, Client: client,
+	})
+}
+
+func newEmail(c *config.Config, r config.Receiver) (notify.Sink, error) {
+	e := r.Email
+	password := c.Source(e.Password, e.PasswordFile)
+	if e.Username != "" {
+		if err := readable(password); err != nil {
+			return nil, err
+		}
+	}
+	return notify.NewEmail(notify.EmailOptions{
+		Server: e.Server, TLS: string(e.TLS), From: e.From, To: e.To, Username: e.Username, Password: password,
+		ExternalURL: c.HTTP.ExternalURL, AllowPrivate: allowPrivate(r),
+	})
+}
+
+// readable fails when there is no secret now.
+func readable(secret config.Source) error {
+	if _, err := secret(); err != nil {
+		return missingSecret(err)
+	}
+	return nil
+}
+
+func missingSecret(err error) error {
+	return fmt.Errorf("%w; it is read at every delivery, and has to be there", err)
+}
+
+// webhookSecrets reads the secret and, while receivers change over, the next: two
+// words, or fewer.
+func webhookSecrets(c *config.Config, w *config.Webhook) config.Source {
+	sources := []config.Source{c.Source(w.Secret, w.SecretFile), c.Source(w.NextSecret, w.NextSecretFile)}
+	return func() (string, error) {
+		var out []string
+		for _, source := range sources {
+			secret, err := source()
+			switch {
+			case errors.Is(err, config.ErrNoSecret):
+			case err != nil:
+				return "", err
+			default:
+				out = append(out, secret)
+			}
+		}
+		return strings.Join(out, " "), nil
+	}
+}
+
+// newClient is the HTTP client of a receiver.
+func newClient(r config.Receiver) (*http.Client, error) {
+	o := notify.ClientOptions{AllowPrivate: allowPrivate(r)}
+	if r.Proxy != "" {
+		proxy, err := url.Parse(r.Proxy.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("proxy %s is not a URL", r.Proxy)
+		}
+		o.Proxy = proxy
+	}
+	return notify.NewClient(o), nil
+}
+
+// allowPrivate lists the networks that are not public and that a receiver may be
+// in. Alertmanagers, mail relays and proxies are the site's own; what else is told
+// is outside, unless the configuration says otherwise.
+func allowPrivate(r config.Receiver) (out []netip.Prefix) {
+	for _, n := range r.AllowPrivate {
+		out = append(out, n.Prefix)
+	}
+	if len(out) == 0 && (r.Alertmanager != nil || r.Email != nil || r.Proxy != "") {
+		return notify.SiteNetworks()
+	}
+	return out
 }
 
 // A rotating sink reads its secret at every delivery, so that a secret in a file
@@ -101,10 +180,10 @@ type rotating struct {
 }
 
 // newRotating fails when there is no secret now that a sink can be made of.
-func newRotating(c *config.Config, secret config.Secret, file string, build func(secret string) (notify.Sink, error)) (*rotating, error) {
-	r := &rotating{read: func() (string, error) { return c.Read(secret, file) }, make: build}
+func newRotating(read config.Source, build func(secret string) (notify.Sink, error)) (*rotating, error) {
+	r := &rotating{read: read, make: build}
 	if err := r.turn(); err != nil {
-		return nil, fmt.Errorf("%w; it is read at every delivery, and has to be there", err)
+		return nil, missingSecret(err)
 	}
 	r.kind = sinkKind(r.sink)
 	return r, nil

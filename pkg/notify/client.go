@@ -32,6 +32,20 @@ type ClientOptions struct {
 	// address that a connection goes to is checked, not the name: a name whose
 	// answer changes cannot lead driftd to its host's neighbours.
 	AllowPrivate []netip.Prefix
+	// Proxy is on the way to every receiver; nil: none. The address checked is the
+	// proxy's: which receivers it reaches is its own affair.
+	Proxy *url.URL
+}
+
+// SiteNetworks are those that an operator's own servers may be in: loopback,
+// private (RFC 1918, RFC 4193) and shared address space (RFC 6598). Link-local is
+// not: clouds answer there with credentials.
+func SiteNetworks() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("100.64.0.0/10"),
+	}
 }
 
 // AnyAddress is the AllowPrivate that allows every network.
@@ -40,14 +54,19 @@ func AnyAddress() []netip.Prefix {
 }
 
 // NewClient returns the HTTP client for receivers: bounded in time, no
-// redirects (a receiver is where the configuration says), no proxy from the
+// redirects (a receiver is where the configuration says), no proxy of the
 // environment, only public addresses unless allowed.
 func NewClient(o ClientOptions) *http.Client {
 	orDefault(&o.Timeout, 10*time.Second)
 	dialer := guardedDialer(o.Timeout, o.AllowPrivate)
+	var proxy func(*http.Request) (*url.URL, error)
+	if o.Proxy != nil {
+		proxy = http.ProxyURL(o.Proxy)
+	}
 	return &http.Client{
 		Timeout: o.Timeout,
 		Transport: &http.Transport{
+			Proxy:                  proxy,
 			DialContext:            dialer.DialContext,
 			TLSHandshakeTimeout:    o.Timeout,
 			ResponseHeaderTimeout:  o.Timeout,

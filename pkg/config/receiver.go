@@ -1,0 +1,222 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Receiver is one destination, of exactly one kind.
+type Receiver struct {
+	Name         string        `json:"name" config:"required" jsonschema:"name, unique"`
+	AllowPrivate []Network     `json:"allow_private,omitempty" jsonschema:"networks that are not public and that it may be in, such as 10.0.0.0/8; if absent, those of the own site for alertmanager, email and a proxy, and none for the others"`
+	Proxy        Address       `json:"proxy,omitempty" jsonschema:"HTTP proxy on the way to it; the environment's is not used"`
+	PagerDuty    *PagerDuty    `json:"pagerduty,omitempty" jsonschema:"PagerDuty Events v2"`
+	Slack        *Slack        `json:"slack,omitempty" jsonschema:"Slack, by an incoming webhook or by a bot"`
+	Webhook      *Webhook      `json:"webhook,omitempty" jsonschema:"HTTP POST with the body of Alertmanager's webhook, version 4"`
+	Alertmanager *Alertmanager `json:"alertmanager,omitempty" jsonschema:"push to Alertmanager's API v2"`
+	Email        *Email        `json:"email,omitempty" jsonschema:"mail by SMTP"`
+	NATS         *Signal       `json:"nats,omitempty" jsonschema:"publish on driftd.alerts.<model>"`
+}
+
+// PagerDuty is an Events v2 integration.
+type PagerDuty struct {
+	RoutingKey     Secret  `json:"routing_key,omitzero" jsonschema:"integration key"`
+	RoutingKeyFile string  `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
+	URL            Address `json:"url" jsonschema:"base address of the events API"`
+}
+
+// Slack is an incoming webhook, or a bot and a channel that it is in.
+type Slack struct {
+	WebhookURL     Secret  `json:"webhook_url,omitzero" jsonschema:"address of the webhook, a secret"`
+	WebhookURLFile string  `json:"webhook_url_file,omitempty" jsonschema:"file that holds it"`
+	Token          Secret  `json:"token,omitzero" jsonschema:"token of a bot with the scope chat:write, instead of a webhook: messages are changed in place"`
+	TokenFile      string  `json:"token_file,omitempty" jsonschema:"file that holds it; exactly one of the four"`
+	Channel        string  `json:"channel,omitempty" jsonschema:"where the bot posts: an id or a name"`
+	URL            Address `json:"url,omitempty" jsonschema:"base address of the Web API, for a bot; Slack's if absent"`
+}
+
+// Bot reports whether a bot posts, not a webhook.
+func (s Slack) Bot() bool { return s.Token.Set() || s.TokenFile != "" }
+
+// Webhook is any HTTP endpoint.
+type Webhook struct {
+	URL            Address `json:"url" config:"required" jsonschema:"where to POST"`
+	Secret         Secret  `json:"secret,omitzero" jsonschema:"signs the body (Standard Webhooks)"`
+	SecretFile     string  `json:"secret_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
+	NextSecret     Secret  `json:"next_secret,omitzero" jsonschema:"signs the body too, while receivers change from one secret to the other"`
+	NextSecretFile string  `json:"next_secret_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
+}
+
+// Alertmanager is a cluster of Alertmanagers.
+type Alertmanager struct {
+	URLs []Address `json:"urls" config:"required" jsonschema:"base addresses; each gets every alert"`
+}
+
+// Email is a mail server and who gets mail.
+type Email struct {
+	Server       string   `json:"server" config:"required" jsonschema:"host:port of the SMTP server"`
+	TLS          MailTLS  `json:"tls" jsonschema:"starttls, tls from the first byte as on port 465, or none"`
+	From         string   `json:"from" config:"required" jsonschema:"the sender's address"`
+	To           []string `json:"to" config:"required" jsonschema:"the recipients' addresses"`
+	Username     string   `json:"username,omitempty" jsonschema:"to log in with; none if absent"`
+	Password     Secret   `json:"password,omitzero" jsonschema:"for the username"`
+	PasswordFile string   `json:"password_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
+}
+
+// Signal is the NATS receiver. It has no settings.
+type Signal struct{}
+
+// A MailTLS says how a mail server is reached.
+type MailTLS string
+
+func (MailTLS) words() []string { return []string{"starttls", "tls", "none"} }
+
+// A Network is a range of addresses, such as 10.0.0.0/8, or one address.
+type Network struct{ netip.Prefix }
+
+// MarshalText is Prefix.String.
+func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+func (n *Network) parse(text string) error {
+	if a, err := netip.ParseAddr(text); err == nil {
+		n.Prefix = netip.PrefixFrom(a, a.BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return fmt.Errorf("expected a network such as 10.0.0.0/8, found %q", text)
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("network %s has bits set behind its length: write %s", text, p.Masked())
+	}
+	n.Prefix = p
+	return nil
+}
+
+func (e *Email) setDefaults() { e.TLS = "starttls" }
+
+// kinds lists the kinds that a receiver has: one, if it is right.
+func (r Receiver) kinds() (out []string) {
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{
+		{"pagerduty", r.PagerDuty != nil},
+		{"slack", r.Slack != nil},
+		{"webhook", r.Webhook != nil},
+		{"alertmanager", r.Alertmanager != nil},
+		{"email", r.Email != nil},
+		{"nats", r.NATS != nil},
+	} {
+		if k.set {
+			out = append(out, k.name)
+		}
+	}
+	return out
+}
+
+// Kind returns the receiver's kind: the key that says how it is reached.
+func (r Receiver) Kind() string { return strings.Join(r.kinds(), " and ") }
+
+// SignalReceiver is the receiver of the signals on NATS, which every decision is
+// sent to without a route.
+const SignalReceiver = "nats"
+
+func (v *validator) receivers(c *Config) {
+	first := map[string]bool{}
+	for i, r := range c.Receivers {
+		path := fmt.Sprintf("receivers[%d]", i)
+		v.named(path+".name", r.Name, "receiver", first)
+		if r.Name == SignalReceiver {
+			v.fault(path+".name", "%q is the name of driftd's own signals: choose another", r.Name)
+		}
+		if r.Name != "" && !routed(c, r.Name) {
+			v.fault(path+".name", "nobody sends to %q: name it in routes or in a budget, or remove it", r.Name)
+		}
+		kinds := r.kinds()
+		if len(kinds) != 1 {
+			v.fault(path, "a receiver is exactly one of pagerduty, slack, webhook, alertmanager, email and nats, found %d", len(kinds))
+		}
+		if r.Proxy != "" {
+			v.address(path+".proxy", r.Proxy, "http", "https")
+			if slices.Contains(kinds, "email") || slices.Contains(kinds, "nats") {
+				v.fault(path+".proxy", "%s goes through no proxy", kinds[0])
+			}
+		}
+		v.receiverKind(path, r)
+	}
+}
+
+// receiverKind checks what is particular to a kind.
+func (v *validator) receiverKind(path string, r Receiver) {
+	if r.PagerDuty != nil {
+		v.exactlyOne(path+".pagerduty", "routing_key", r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
+		v.address(path+".pagerduty.url", r.PagerDuty.URL, "http", "https")
+	}
+	if r.Slack != nil {
+		v.slack(path+".slack", r.Slack)
+	}
+	if r.Webhook != nil {
+		v.address(path+".webhook.url", r.Webhook.URL, "http", "https")
+		v.atMostOne(path+".webhook", "secret", r.Webhook.Secret.Set(), r.Webhook.SecretFile != "")
+		v.atMostOne(path+".webhook", "next_secret", r.Webhook.NextSecret.Set(), r.Webhook.NextSecretFile != "")
+	}
+	if r.Alertmanager != nil {
+		if len(r.Alertmanager.URLs) == 0 {
+			v.fault(path+".alertmanager.urls", "no address")
+		}
+		for j, u := range r.Alertmanager.URLs {
+			v.address(fmt.Sprintf("%s.alertmanager.urls[%d]", path, j), u, "http", "https")
+		}
+	}
+	if r.Email != nil {
+		v.email(path+".email", r.Email)
+	}
+}
+
+func (v *validator) slack(path string, s *Slack) {
+	if !s.Bot() {
+		v.exactlyOne(path, "webhook_url", s.WebhookURL, s.WebhookURLFile)
+		if s.Channel != "" {
+			v.fault(path+".channel", "a webhook has its own channel: remove channel, or give the token of a bot instead of the webhook")
+		}
+		return
+	}
+	v.exactlyOne(path, "token", s.Token, s.TokenFile)
+	if s.URL != "" {
+		v.address(path+".url", s.URL, "http", "https")
+	}
+	if s.WebhookURL.Set() || s.WebhookURLFile != "" {
+		v.fault(path, "a bot posts without a webhook: remove webhook_url, or the token")
+	}
+	if s.Channel == "" {
+		v.fault(path, "\"channel\" is missing: where the bot posts")
+	}
+}
+
+func (v *validator) email(path string, e *Email) {
+	if host, port, err := net.SplitHostPort(e.Server); err != nil || host == "" || port == "" {
+		v.fault(path+".server", "expected host:port, such as mail.example:587, found %q", e.Server)
+	}
+	if len(e.To) == 0 {
+		v.fault(path+".to", "nobody")
+	}
+	for i, to := range e.To {
+		v.mailAddress(fmt.Sprintf("%s.to[%d]", path, i), to)
+	}
+	v.mailAddress(path+".from", e.From)
+	v.atMostOne(path, "password", e.Password.Set(), e.PasswordFile != "")
+	if has := e.Password.Set() || e.PasswordFile != ""; has != (e.Username != "") {
+		v.fault(path, "username and password belong together")
+	}
+}
+
+func (v *validator) mailAddress(path, text string) {
+	if _, err := mail.ParseAddress(text); err != nil {
+		v.fault(path, "expected a mail address, found %q", text)
+	}
+}
