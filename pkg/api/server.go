@@ -31,6 +31,9 @@ type Options struct {
 	Hosts       []string                               // further names that requests may come by
 	Access      *Access                                // who may ask for what; nil: everybody for everything, which is for loopback
 	Backup      func(context.Context, io.Writer) error // of the store as it was last committed; nil: 404
+	// TryReceiver sends a test to a receiver, at once; its error is ErrNotFound
+	// for a name that there is not. nil: there are no receivers.
+	TryReceiver func(ctx context.Context, name string) (ReceiverTry, error)
 	// MetricsPublic lets MetricsHandler answer everybody, whatever Access says.
 	MetricsPublic bool
 	// Degraded leaves health, readiness, the status and the metrics, and nothing else.

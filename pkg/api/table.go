@@ -117,6 +117,10 @@ func (s *Server) table() []route {
 			bodyLimit: 1 << 10, answer: baselineItem{}, handle: s.write(s.approveBaseline),
 		},
 		{
+			method: http.MethodPost, path: "/api/v1/receivers/{name}/test", role: Operate, summary: "Tell a receiver of an alert that is none, and of its end",
+			bodyLimit: 1 << 10, answer: ReceiverTry{}, handle: s.write(s.tryReceiver),
+		},
+		{
 			method: http.MethodGet, path: "/api/v1/triggers", role: Read, summary: "Ledger entries that ask machines to do something", answer: list[ledger.Entry]{},
 			query: []parameter{{"model", "of one model", "string"}, afterParam, limitParam, cursorParam}, handle: s.getTriggers,
 		},

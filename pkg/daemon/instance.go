@@ -313,6 +313,9 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
 		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
 		Config: func() []byte { return i.config.Load().Effective() }, Reload: i.reloadOverHTTP(c),
+		TryReceiver: func(ctx context.Context, name string) (api.ReceiverTry, error) {
+			return TryReceiver(ctx, i.config.Load(), name, x.Client)
+		},
 		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err

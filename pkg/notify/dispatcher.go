@@ -23,6 +23,21 @@ type Receiver struct {
 	Latest bool
 }
 
+// Try makes one attempt at a delivery that no Outbox owes, and returns its receipt.
+func (r Receiver) Try(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
+	if !r.Limit.wait(ctx) {
+		return "", ctx.Err()
+	}
+	return r.send(ctx, d)
+}
+
+func (r Receiver) send(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
+	if t, ok := r.Sink.(Threader); ok {
+		return t.SendThread(ctx, d)
+	}
+	return "", r.Sink.Send(ctx, d)
+}
+
 // Options configure a Dispatcher. The zero value of a field is its default.
 type Options struct {
 	Seed        uint64        // of the jitter

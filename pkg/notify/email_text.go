@@ -51,7 +51,7 @@ func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, er
 	}
 	b.WriteString("\r\n")
 	var html bytes.Buffer
-	if err := mailHTML.Execute(&html, m); err != nil {
+	if err := mailHTML.Execute(&html, mailPage{m, m.place()}); err != nil {
 		return nil, unsendable(fmt.Errorf("entry %d as HTML: %w", d.Seq, err))
 	}
 	for _, part := range [][2]string{{"text/plain", mailText(m)}, {"text/html", html.String()}} {
@@ -89,11 +89,16 @@ func mailText(m Message) string {
 			fmt.Fprintf(&b, "%s: %s\n", inOneLine(f.Name), inOneLine(f.Value))
 		}
 	}
-	fmt.Fprintf(&b, "\nledger %d", m.Seq)
+	b.WriteString("\n" + m.place())
 	if m.Link != "" {
 		fmt.Fprintf(&b, ": %s", m.Link)
 	}
 	return b.String() + "\n"
+}
+
+type mailPage struct {
+	Message
+	Place string
 }
 
 var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>
@@ -103,7 +108,7 @@ var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>
 {{range $fields := .Tables}}<table style="border-collapse:collapse;margin:0 0 12px">{{range $fields}}
 <tr><th align="left" style="padding:2px 16px 2px 0;font-weight:normal;color:#666">{{.Name}}</th><td>{{.Value}}</td></tr>{{end}}
 </table>
-{{end}}<p style="color:#666">ledger {{.Seq}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}</p>
+{{end}}<p style="color:#666">{{.Place}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}</p>
 </body></html>
 `))
 

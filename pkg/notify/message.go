@@ -25,12 +25,20 @@ type Message struct {
 	About    []Field
 	Values   []Field // the statistics of the decision; those it used come first
 	Window   ledger.Window
-	Seq      uint64
+	Seq      uint64 // of the entry; 0: a test, of which there is none
 	Link     string // to the entry; empty without an external URL
 }
 
 // A Field is a name and its value.
 type Field struct{ Name, Value string }
+
+// place is where the message is recorded.
+func (m Message) place() string {
+	if m.Seq == 0 {
+		return "not in the ledger"
+	}
+	return "ledger " + strconv.FormatUint(m.Seq, 10)
+}
 
 // Tables are the fields that there are: what it is about, and the numbers.
 func (m Message) Tables() (out [][]Field) {
@@ -296,7 +304,7 @@ func capital(s string) string {
 
 // entryLink is the page of a ledger entry.
 func entryLink(externalURL string, seq uint64) string {
-	if externalURL == "" {
+	if externalURL == "" || seq == 0 {
 		return ""
 	}
 	return strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(seq, 10)

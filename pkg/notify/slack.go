@@ -102,7 +102,7 @@ func slackDetails(m Message) []slackBlock {
 
 // slackFoot says where to look.
 func slackFoot(m Message) slackBlock {
-	foot := []string{"ledger " + numberText(float64(m.Seq))}
+	foot := []string{m.place()}
 	if !m.Window.Start.IsZero() {
 		foot = append([]string{"window " + spanText(m.Window.Start, m.Window.End)}, foot...)
 	}

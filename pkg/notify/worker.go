@@ -177,11 +177,7 @@ func (w *worker) deliver(ctx context.Context, d ledger.Delivery) ledger.Delivery
 func (w *worker) send(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.opts.SendTimeout)
 	defer cancel()
-	sink := w.to.Load().Sink
-	if t, ok := sink.(Threader); ok {
-		return t.SendThread(ctx, d)
-	}
-	return "", sink.Send(ctx, d)
+	return w.to.Load().send(ctx, d)
 }
 
 // settle records an outcome. When the Outbox cannot, it is kept and recorded
