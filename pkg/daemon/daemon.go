@@ -26,6 +26,7 @@ import (
 type Daemon struct {
 	Options
 	dispatcher  *notify.Dispatcher
+	refusals    *refusals
 	commands    chan command
 	snapshot    atomic.Pointer[api.Snapshot]
 	fires       atomic.Pointer[[]firingAlert] // committed
@@ -57,16 +58,15 @@ func New(o Options) (*Daemon, error) {
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
 		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
 	}
-	var err error
 	d.settings.Store(&o.Settings)
-	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, o.Notify); err != nil {
-		return nil, err
-	}
 	l, err := d.restore()
 	if err != nil {
 		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
 	}
-	d.loop = l
+	d.loop, d.refusals = l, newRefusals(l.firing)
+	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, d.observed(o.Notify)); err != nil {
+		return nil, err
+	}
 	d.snapshot.Store(l.view())
 	firing := slices.Collect(maps.Values(l.firing))
 	d.fires.Store(&firing)
@@ -210,6 +210,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	})
 	spawn("notifier", func() error { return d.pay(paying) })
+	spawn("refusals", func() error { return d.tellRefusals(ctx) })
 	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("loop", func() error {

@@ -46,6 +46,9 @@ func (l *loop) assign(alerts []store.Alert) error {
 		}
 		models[a.Series.Model][a.Series] = a.State
 	}
+	if err := l.acquit(); err != nil {
+		return err
+	}
 	return l.pending.Err()
 }
 
