@@ -51,8 +51,9 @@ bench: ## the benchmarks, briefly (BENCHTIME, 200ms), and their bounds
 sim: ## false pages of the alarm procedure where nothing is wrong: minutes, docs/alarms.md
 	go run ./cmd/driftd bench alarms
 
-soak: ## the long campaigns: 300 damaged stores
+soak: ## the long campaigns: 300 damaged stores, a minute of failing receivers
 	go test -tags soak -count 1 -v -run '^TestDamagedStores$$' ./cmd/driftd | grep -v '^=== \|--- PASS: TestDamagedStores/'
+	go test -tags soak -count 1 -v -run '^TestCampaign$$' ./pkg/notify
 
 demo: ## the whole story without a terminal: the daemon, traffic, drift, alerts
 	go run ./cmd/driftd demo --headless --seed 1 -o json

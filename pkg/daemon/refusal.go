@@ -86,11 +86,12 @@ func (r *refusals) take() []refusal {
 	return out
 }
 
-// observed lets the refusals hear of attempts beside who else does.
+// observed lets the refusals and the log hear of attempts beside who else does.
 func (d *Daemon) observed(o notify.Options) notify.Options {
-	other := o.Observe
+	other, log := o.Observe, attemptLog{log: d.Log, failing: map[string]bool{}}
 	o.Observe = func(a notify.Attempt) {
 		d.refusals.observe(a)
+		log.observe(a)
 		if other != nil {
 			other(a)
 		}
@@ -142,7 +143,7 @@ func (l *loop) refused(r refusal) error {
 		} else if !told.StartsAt.IsZero() {
 			body.StartsAt = told.StartsAt
 		}
-		receivers = l.stillThere([]string{SignalReceiver}, was.Receivers)
+		receivers = union([]string{SignalReceiver}, was.Receivers)
 	}
 	e, err := l.record(ledger.Draft{Time: time.Unix(0, l.progress.Time), StreamSeq: l.progress.Seq, Kind: ledger.KindAlert, Body: body})
 	if err != nil {

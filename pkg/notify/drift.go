@@ -15,6 +15,7 @@ const mostFindings = 8
 func describeDrift(a ledger.Alert, m *Message) {
 	span := "in the window " + spanText(a.Window.Start, a.Window.End)
 	moved := signals(a.Findings)
+	m.Topic = "drift of " + a.Model
 	switch a.Change {
 	case "resolved":
 		m.Title = "Resolved: drift of " + a.Model

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -581,6 +583,55 @@ func TestClientAllowsListedNetworks(t *testing.T) {
 func TestClientUsesNoProxy(t *testing.T) {
 	if tr := notify.NewClient(notify.ClientOptions{}).Transport.(*http.Transport); tr.Proxy != nil {
 		t.Error("the transport has a proxy")
+	}
+}
+
+// A proxy of the configuration is asked for every receiver, by its name.
+func TestClientThroughAProxy(t *testing.T) {
+	fake := fakes.NewSlack()
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Host)
+		fake.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		private []netip.Prefix
+		ok      bool
+	}{
+		{"of the site", notify.SiteNetworks(), true},
+		{"of nowhere", nil, false},
+	} {
+		client := notify.NewClient(notify.ClientOptions{Proxy: u, AllowPrivate: c.private})
+		defer client.CloseIdleConnections()
+		s, err := notify.NewSlack(notify.SlackOptions{WebhookURL: "http://hooks.example/services/x", Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Send(t.Context(), delivery(t, ledger.KindAlert, fired())); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if len(asked) != 1 || asked[0] != "hooks.example" {
+		t.Errorf("the proxy was asked for %q", asked)
+	}
+}
+
+// An operator's own servers may be anywhere but where clouds keep credentials.
+func TestSiteNetworks(t *testing.T) {
+	for host, site := range map[string]bool{
+		"127.0.0.1": true, "::1": true, "10.1.2.3": true, "172.31.0.1": true, "192.168.1.1": true, "fd00::1": true, "100.64.0.1": true,
+		"169.254.169.254": false, "fe80::1": false, "224.0.0.1": false, "0.0.0.0": false, "8.8.8.8": false, "172.32.0.1": false,
+	} {
+		at := netip.MustParseAddr(host)
+		if got := slices.ContainsFunc(notify.SiteNetworks(), func(p netip.Prefix) bool { return p.Contains(at) }); got != site {
+			t.Errorf("%s of the site: %v, want %v", host, got, site)
+		}
 	}
 }
 
