@@ -60,6 +60,32 @@ func TestSlackAnswers(t *testing.T) {
 	})
 }
 
+// Codes are those of slack-api-specs; the status is always 200.
+func TestSlackAPIAnswers(t *testing.T) {
+	const token = "Bearer xoxb-1"
+	s := fakes.NewSlack()
+	for _, c := range []struct{ method, token, body, answer string }{
+		{"chat.postMessage", "", `{"channel":"c","text":"x"}`, "not_authed"},
+		{"chat.postMessage", "Bearer xoxp-1", `{"channel":"c","text":"x"}`, "not_authed"},
+		{"chat.postMessage", token, `{`, "invalid_json"},
+		{"chat.postMessage", token, `{"text":"x"}`, "channel_not_found"},
+		{"chat.postMessage", token, `{"channel":"c"}`, "no_text"},
+		{"chat.postMessage", token, `{"channel":"c","text":"` + strings.Repeat("x", 40_001) + `"}`, "msg_too_long"},
+		{"chat.delete", token, `{"channel":"c","text":"x"}`, "unknown_method"},
+		{"chat.update", token, `{"channel":"C0DEMO","ts":"1","text":"x"}`, "message_not_found"},
+		{"chat.postMessage", token, `{"channel":"c","text":"x"}`, `{"ok":true,"channel":"C0DEMO","ts":"1700000000.000001"}`},
+		{"chat.update", token, `{"channel":"c","ts":"1700000000.000001","text":"y"}`, "message_not_found"}, // by its id only
+		{"chat.update", token, `{"channel":"C0DEMO","ts":"1700000000.000001","text":"y"}`, `"ok":true`},
+	} {
+		if w := call(s, "POST", "/api/"+c.method, c.body, "Authorization", c.token); w.Code != 200 || !strings.Contains(w.Body.String(), c.answer) {
+			t.Errorf("%s %s: %d %s, want %s", c.method, c.body, w.Code, w.Body, c.answer)
+		}
+	}
+	if got := s.Messages(); len(got) != 1 || got[0].Text != "y" || got[0].Edits != 1 {
+		t.Errorf("messages %+v", got)
+	}
+}
+
 func TestSlackPageShowsMessagesInert(t *testing.T) {
 	s := fakes.NewSlack()
 	if page := call(s, "GET", "/", "").Body.String(); !strings.Contains(page, "Nothing was posted yet") {
