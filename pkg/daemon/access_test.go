@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/notify/fakes"
 	"driftd.dev/driftd/pkg/stream"
 )
 
@@ -137,7 +139,12 @@ func runInstance(t *testing.T, i *daemon.Instance) (end func()) {
 // see asks an instance and returns the status and everything it answered.
 func see(t *testing.T, i *daemon.Instance, path, token string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, i.URL()+path, nil)
+	return request(t, i, http.MethodGet, path, token)
+}
+
+func request(t *testing.T, i *daemon.Instance, method, path, token string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, i.URL()+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +175,23 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// mailServer refuses every login and repeats its password.
+func mailServer(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- (&fakes.SMTP{User: "nobody"}).Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(l.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
 // TestLeastPrivilege: with the documented permissions alone driftd counts, sends
 // dead letters and is ready; and nothing that it shows or logs at the finest
 // level, while a receiver fails and a page panics, holds a secret.
@@ -189,9 +213,11 @@ nats: {url: "nats://driftd:`+canary+`@`+at+`", inbox_prefix: _INBOX_driftd}
 http: {listen: "127.0.0.1:0", tokens_file: `+tokens+`}
 privacy: {hmac_key: "`+canary+canary+canary+`", fields: {user: hmac}}
 rules: [{alert: Any, window: 5m, expr: "events >= 0", severity: page}]
-routes: {receiver: hook}
+routes: {receiver: hook, routes: [{match: {x: a}, receiver: chat}, {match: {x: b}, receiver: mail}]}
 receivers:
-- {name: hook, webhook: {url: "`+refuses.URL+`/hook?token=`+canary+`", secret: whsec_YzRuNHJ5YzRuNHJ5YzRuNHJ5YzRuNHJ5}}
+- {name: hook, webhook: {url: "`+refuses.URL+`/hook?token=`+canary+`", secret: whsec_YzRuNHJ5YzRuNHJ5YzRuNHJ5YzRuNHJ5, next_secret: whsec_bjN4dGMwZGVuM3h0YzBkZW4zeHRjMGRl}}
+- {name: chat, proxy: "http://user:`+canary+`@`+strings.TrimPrefix(refuses.URL, "http://")+`", slack: {token: xoxb-`+canary+`, channel: C1, url: "http://slack.example/api"}}
+- {name: mail, email: {server: "`+mailServer(t)+`", tls: none, from: a@b.example, to: [c@d.example], username: u, password: `+canary+`}}
 `)
 	defer end()
 	waitFor(t, "both messages and the dead letter", func() bool {
@@ -214,6 +240,13 @@ receivers:
 		}
 		shown += text
 	}
+	for _, name := range []string{"hook", "chat", "mail"} {
+		code, text := request(t, i, http.MethodPost, "/api/v1/receivers/"+name+"/test", secret)
+		if code != 200 || !strings.Contains(text, `"ok":false`) {
+			t.Errorf("test of %s: %d %s, want that it fails", name, code, text)
+		}
+		shown += text
+	}
 	_, wrong := see(t, i, "/api/v1/status", canary)
 	_, other, err := api.NewToken("other", api.Read, time.Time{})
 	if err != nil {
@@ -225,7 +258,7 @@ receivers:
 	waitFor(t, "the withdrawal of the token", func() bool { code, _ := see(t, i, "/api/v1/status", secret); return code == 401 })
 	end()
 	for _, text := range []string{shown, wrong, book.String()} {
-		for _, leak := range []string{canary, secret, "YzRuNHJ5", line[strings.LastIndexByte(line, ':')+1:]} {
+		for _, leak := range []string{canary, secret, "YzRuNHJ5", "bjN4dGMw", line[strings.LastIndexByte(line, ':')+1:]} {
 			if at := strings.Index(text, leak); at >= 0 {
 				t.Errorf("a secret is shown: …%s…", text[max(0, at-200):min(len(text), at+50)])
 			}

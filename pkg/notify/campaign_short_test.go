@@ -11,5 +11,5 @@ const (
 	campaignBackoff = 20 * time.Millisecond
 	campaignMost    = 200 * time.Millisecond
 	campaignTimeout = 80 * time.Millisecond
-	campaignWithin  = time.Minute
+	campaignWithin  = 3 * time.Minute
 )

@@ -68,8 +68,9 @@ type campaign struct {
 	refused   int // connections; guarded by mu
 	dead      []string
 
-	mu   sync.Mutex
-	told map[string]bool // "receiver key status"; guarded by mu
+	mu    sync.Mutex
+	told  map[string]bool      // "receiver key status"; guarded by mu
+	quiet map[string]time.Time // until when a receiver asked to be left alone; guarded by mu
 }
 
 func (c *campaign) begin() {
@@ -85,6 +86,9 @@ func (c *campaign) begin() {
 	if err != nil {
 		c.Fatal(err)
 	}
+	c.mu.Lock()
+	c.quiet = map[string]time.Time{} // no process remembers another's
+	c.mu.Unlock()
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	go func() { l.ended <- l.dispatcher.Run(ctx) }()
@@ -106,6 +110,12 @@ func (c *campaign) kill() {
 func (c *campaign) observe(a notify.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if early := c.quiet[a.Receiver].Sub(time.Now().Add(-a.Took)); early > 0 {
+		c.Errorf("%s was called %v too early", a.Receiver, early)
+	}
+	if a.Outcome.Reason == notify.ReasonRateLimited {
+		c.quiet[a.Receiver] = a.Outcome.At
+	}
 	if a.Outcome.Err != nil && strings.Contains(a.Outcome.Err.Error(), "connection refused") {
 		c.refused++
 	}
@@ -215,7 +225,6 @@ func (c *campaign) fight(f *front) {
 		}
 		if kills < campaignKills && now > time.Duration(kills+1)*campaignSpan/campaignKills {
 			c.kill()
-			f.restart()
 			c.begin()
 			kills++
 		}

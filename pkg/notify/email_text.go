@@ -37,13 +37,15 @@ func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, er
 	}
 	header = append(header, [][2]string{
 		{"Subject", mime.QEncoding.Encode("utf-8", cut(inOneLine(subject), mailSubject))},
-		{"Date", now.UTC().Format(time.RFC1123Z)}, {"Message-ID", self},
+		{"Date", now.UTC().Format(time.RFC1123Z)},
+		{"Message-ID", self},
 	}...)
 	if self != root {
 		header = append(header, [][2]string{{"In-Reply-To", root}, {"References", root}}...)
 	}
 	header = append(header, [][2]string{
-		{"Auto-Submitted", "auto-generated"}, {"MIME-Version", "1.0"},
+		{"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"},
 		{"Content-Type", `multipart/alternative; boundary="` + parts.Boundary() + `"`},
 	}...)
 	for _, h := range header {

@@ -31,16 +31,14 @@ type front struct {
 	trapped atomic.Int64
 
 	mu     sync.Mutex
-	mode   string               // guarded by mu
-	server *http.Server         // nil while it refuses; guarded by mu
-	served sync.WaitGroup       // the server's goroutine
-	hits   map[string]int       // by mode; guarded by mu
-	busy   map[string]time.Time // until when a receiver asked for quiet; guarded by mu
-	early  []string             // who came earlier; guarded by mu
+	mode   string         // guarded by mu
+	server *http.Server   // nil while it refuses; guarded by mu
+	served sync.WaitGroup // the server's goroutine
+	hits   map[string]int // by mode; guarded by mu
 }
 
 func newFront(t *testing.T, behind map[string]http.Handler) *front {
-	f := &front{t: t, behind: behind, mode: "ok", hits: map[string]int{}, busy: map[string]time.Time{}}
+	f := &front{t: t, behind: behind, mode: "ok", hits: map[string]int{}}
 	f.trap = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { f.trapped.Add(1) }))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -81,31 +79,18 @@ func (f *front) set(mode string) {
 	}
 }
 
-// restart forgets what receivers asked for: a process that starts anew cannot know.
-func (f *front) restart() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.busy)
-}
-
-// begin notes a request to a receiver and returns what to do with it.
-func (f *front) begin(receiver string) string {
+// begin notes a request and returns what to do with it.
+func (f *front) begin() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hits[f.mode]++
-	if wait := time.Until(f.busy[receiver]); wait > 0 {
-		f.early = append(f.early, fmt.Sprintf("%s came %v too early", receiver, wait))
-	}
-	if f.mode == "429" {
-		f.busy[receiver] = time.Now().Add(frontRetryAfter)
-	}
 	return f.mode
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	receiver := strings.Split(r.URL.Path, "/")[1]
 	next := http.StripPrefix("/"+receiver, f.behind[receiver])
-	mode := f.begin(receiver)
+	mode := f.begin()
 	switch mode {
 	case "ok":
 		next.ServeHTTP(w, r)
@@ -171,8 +156,5 @@ func (f *front) verdict() {
 	f.t.Logf("requests by mode: %v", f.hits)
 	if n := f.trapped.Load(); n != 0 {
 		f.t.Errorf("%d requests followed a redirect", n)
-	}
-	for _, early := range f.early {
-		f.t.Error(early)
 	}
 }
