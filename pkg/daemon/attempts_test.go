@@ -48,7 +48,7 @@ func TestReceiversInTheLog(t *testing.T) {
 	for line, want := range map[string]int{"status 503: come back later": 1, "a receiver is told again": 2, "status 410: gone": 1} {
 		text := log.String()
 		got := 0
-		for _, l := range strings.Split(text, "\n") {
+		for l := range strings.SplitSeq(text, "\n") {
 			if strings.Contains(l, line) && strings.Contains(l, `"receiver":"people"`) && !strings.Contains(l, "a receiver refuses") {
 				got++
 			}

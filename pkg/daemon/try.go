@@ -20,55 +20,58 @@ const tryWithin = 15 * time.Second
 // end: at once, beside whatever it is owed, and without an entry in the ledger.
 // client is Extras.Client. The error is api.ErrNotFound for a name that is not
 // configured; what the receiver refuses is in the answer.
-func TryReceiver(ctx context.Context, c *config.Config, name string, client *http.Client) (out api.ReceiverTry, err error) {
+func TryReceiver(ctx context.Context, c *config.Config, name string, client *http.Client) (api.ReceiverTry, error) {
 	i := slices.IndexFunc(c.Receivers, func(r config.Receiver) bool { return r.Name == name && r.NATS == nil })
 	if i < 0 {
-		return out, fmt.Errorf("%w: receiver %q", api.ErrNotFound, name)
+		return api.ReceiverTry{}, fmt.Errorf("%w: receiver %q", api.ErrNotFound, name)
 	}
-	out.Receiver, out.Steps = name, []api.TryStep{}
-	r, err := newReceiver(c, c.Receivers[i], client, nil)
+	deliveries, err := tryDeliveries(name, time.Now().UTC())
 	if err != nil {
-		out.Steps = append(out.Steps, api.TryStep{Status: "setup", Error: err.Error()})
-		return out, nil
+		return api.ReceiverTry{}, err
 	}
-	out.OK = true
-	now := time.Now().UTC()
-	alert := ledger.Alert{
-		Type: "alert", Status: "firing", Rule: "DriftdTest", Severity: "info", StartsAt: now,
-		Window: ledger.Window{Start: now, End: now}, Reason: "somebody asked for this test, and nothing is wrong",
+	r, err := newReceiver(c, c.Receivers[i], client, nil)
+	out := api.ReceiverTry{Receiver: name, OK: err == nil}
+	if err != nil {
+		out.Steps = []api.TryStep{{Status: "setup", Error: err.Error()}}
 	}
-	d := ledger.Delivery{Receiver: name, IssuedAt: now}
-	for seq, status := range []string{"firing", "resolved"} {
-		if alert.Status = status; status == "resolved" {
-			alert.EndsAt = &now
-		}
-		if d.Entry, err = tryEntry(now, uint64(seq), &alert); err != nil {
-			return out, err
-		}
-		d.Seq, d.Order = uint64(seq)+1, alert.DedupKey
-		step := api.TryStep{Status: status}
-		began := time.Now()
-		if d.Receipt, err = within(ctx, r, d); err != nil {
-			step.Error, out.OK = err.Error(), false
-		}
-		step.Took = time.Since(began).Seconds()
-		out.Steps = append(out.Steps, step)
-		if err != nil {
+	receipt := ""
+	for n, status := range []string{"firing", "resolved"} {
+		if !out.OK {
 			break
 		}
+		d := deliveries[n]
+		d.Receipt = receipt
+		began := time.Now()
+		receipt, err = within(ctx, r, d)
+		step := api.TryStep{Status: status, Took: time.Since(began).Seconds()}
+		if err != nil {
+			step.Error, out.OK = err.Error(), false
+		}
+		out.Steps = append(out.Steps, step)
 	}
 	return out, nil
 }
 
-// tryEntry is an entry of no ledger. The first one's id is the key of both.
-func tryEntry(now time.Time, before uint64, a *ledger.Alert) (ledger.Entry, error) {
-	chain := ledger.Chain{Seq: before}
-	if a.DedupKey == "" {
-		a.DedupKey = chain.NextID(now)
+// tryDeliveries are an alert that is none, and its end: entries of no ledger.
+func tryDeliveries(receiver string, now time.Time) (out [2]ledger.Delivery, err error) {
+	chain := ledger.Chain{}
+	alert := ledger.Alert{
+		Type: "alert", Status: "firing", Rule: "DriftdTest", Severity: "info", StartsAt: now, DedupKey: chain.NextID(now),
+		Window: ledger.Window{Start: now, End: now}, Reason: "somebody asked for this test, and nothing is wrong",
 	}
-	e, err := chain.Append(ledger.Draft{Time: now, Kind: ledger.KindAlert, Body: a})
-	e.Seq = 0
-	return e, err
+	for i := range out {
+		if i == 1 {
+			alert.Status, alert.EndsAt = "resolved", &now
+		}
+		e, err := chain.Append(ledger.Draft{Time: now, Kind: ledger.KindAlert, Body: alert})
+		if err != nil {
+			return out, err
+		}
+		out[i] = ledger.Delivery{Receiver: receiver, Seq: e.Seq, Order: alert.DedupKey, IssuedAt: now}
+		e.Seq = 0
+		out[i].Entry = e
+	}
+	return out, nil
 }
 
 func within(ctx context.Context, r notify.Receiver, d ledger.Delivery) (string, error) {

@@ -31,7 +31,11 @@ func TestTryReceiver(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- post.Serve(l) }()
-	defer func() { _ = l.Close(); <-served }()
+	defer func() {
+		if err := errors.Join(l.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	}()
 	urls := map[string]string{"MAIL": l.Addr().String()}
 	for name, h := range map[string]*httptest.Server{
 		"SLACK": httptest.NewServer(slack), "BOT": httptest.NewServer(bot), "PAGER": httptest.NewServer(pager),

@@ -139,7 +139,7 @@ func TestEmailIsInert(t *testing.T) {
 	if page := m.Parts["text/html"]; strings.Contains(page, "<script") || !strings.Contains(page, "größe &amp; &#34;Ωmega&#34;") {
 		t.Errorf("page\n%s", page)
 	}
-	for _, line := range strings.Split(m.Parts["text/plain"], "\n") {
+	for line := range strings.SplitSeq(m.Parts["text/plain"], "\n") {
 		if strings.HasPrefix(line, "Bcc") || line == "." {
 			t.Errorf("line %q", line)
 		}
