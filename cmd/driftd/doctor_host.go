@@ -165,9 +165,8 @@ func (d *doctor) addresses(r config.Receiver) (out []string, err error) {
 		_, err := d.config.Read(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
 		return []string{r.PagerDuty.URL.Reveal()}, err
 	case r.Webhook != nil:
-		for _, secret := range []func() (string, error){
-			func() (string, error) { return d.config.Read(r.Webhook.Secret, r.Webhook.SecretFile) },
-			func() (string, error) { return d.config.Read(r.Webhook.NextSecret, r.Webhook.NextSecretFile) },
+		for _, secret := range []config.Source{
+			d.config.Source(r.Webhook.Secret, r.Webhook.SecretFile), d.config.Source(r.Webhook.NextSecret, r.Webhook.NextSecretFile),
 		} {
 			if _, failed := secret(); !errors.Is(failed, config.ErrNoSecret) {
 				err = errors.Join(err, failed)
