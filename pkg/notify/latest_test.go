@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,9 +20,9 @@ import (
 // nothing arrived is told once, as unheard.
 func TestLatestReplacesWhatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		s := newSink(func(d ledger.Delivery, _ int) error {
-			if !up {
+			if !up.Load() {
 				return server500()
 			}
 			if d.Seq == 2 != d.Unheard() {
@@ -37,7 +38,7 @@ func TestLatestReplacesWhatFailed(t *testing.T) {
 		d.Wake()
 		elapse(30 * time.Minute)
 		tried := len(s.got())
-		up = true
+		up.Store(true)
 		elapse(6 * time.Minute) // backoff is 5 minutes at most
 		var after []string
 		for _, c := range s.got()[tried:] {
