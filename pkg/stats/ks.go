@@ -77,25 +77,23 @@ func rootN(n, m uint64) float64 {
 // latticeP returns the probability that a random lattice path from (0,0) to
 // (n,m) reaches distance d between i/n and j/m. hit[j] is that probability for
 // a path that ends in (i,j), whose last step came from (i-1,j) with
-// probability i/(i+j); no difference of near-equal numbers is ever taken.
+// probability i/(i+j); no difference of near-equal numbers is ever taken. Only
+// the cells nearer than d are looked at: in all others the path has reached it.
 func latticeP(d float64, n, m int) float64 {
 	limit := math.Floor(d*float64(n)*float64(m)+0.5) - 0.5 // distances are multiples of 1/(nm)
 	far := func(i, j int) bool { return math.Abs(float64(i)*float64(m)-float64(j)*float64(n)) > limit }
 	hit := make([]float64, m+1)
 	for j := 1; j <= m; j++ {
-		if hit[j] = hit[j-1]; far(0, j) {
+		if far(0, j) {
 			hit[j] = 1
 		}
 	}
+	from := 0
 	for i := 1; i <= n; i++ {
-		if far(i, 0) {
-			hit[0] = 1
+		for ; from <= m && far(i, from); from++ {
+			hit[from] = 1
 		}
-		for j := 1; j <= m; j++ {
-			if far(i, j) {
-				hit[j] = 1
-				continue
-			}
+		for j := max(1, from); j <= m && !far(i, j); j++ {
 			share := float64(i) / float64(i+j)
 			hit[j] = share*hit[j] + (1-share)*hit[j-1]
 		}
