@@ -22,6 +22,7 @@ type compareOptions struct {
 	time                       string
 	types                      []string
 	failOn                     string
+	compat                     string
 }
 
 func newCompareCmd(e *env) *cobra.Command {
@@ -37,10 +38,15 @@ significant over all columns together and large enough to matter.
 Unnamed columns, unique ids and dates are recognised and ignored. psi is the one
 on the reference's deciles; missing values are shares of rows.
 
+With --compat evidently or nannyml each column also carries the figures that
+tool would print, by its formulas and defaults, for checking a migration. No
+verdict depends on them, and every value is held in memory (8 bytes a number).
+
 With --fail-on drift the exit code is 4 when a column is material.`,
 		Example: `  driftd compare --reference january.csv.gz --current february.csv.gz
   driftd compare --reference train.parquet --current live.jsonl --types zip=categorical --fail-on drift
   driftd compare --reference all.csv --reference-rows 1-1000 --current all.csv --current-rows 1001-2000
+  driftd compare --reference train.parquet --current live.parquet --compat evidently
   driftd compare --reference a.csv --current b.csv -o html > report.html`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{formatsKey: "html"},
@@ -59,6 +65,7 @@ With --fail-on drift the exit code is 4 when a column is material.`,
 	f.StringVar(&o.time, "time", "", "column that is a time")
 	f.StringSliceVar(&o.types, "types", nil, "types of columns, as zip=categorical: numeric, categorical, id or time")
 	f.StringVar(&o.failOn, "fail-on", "", `"drift": exit with 4 when a column is material`)
+	f.StringVar(&o.compat, "compat", "", "figures of another tool beside driftd's: evidently or nannyml")
 	require(cmd, "reference", "current")
 	return cmd
 }
@@ -67,15 +74,23 @@ func (e *env) compare(ctx context.Context, o compareOptions) error {
 	if o.failOn != "" && o.failOn != "drift" {
 		return badUsage("--fail-on %q: use drift", o.failOn)
 	}
+	peer, err := parsePeer(o.compat)
+	if err != nil {
+		return err
+	}
 	pair, err := openPair(o)
 	if err != nil {
 		return err
 	}
 	defer pair.close()
+	if peer != nil {
+		pair.keepRaw()
+	}
 	c, err := pair.compare(ctx, e)
 	if err != nil {
 		return err
 	}
+	c.peer = peer
 	if e.output == "html" {
 		err = writeComparePage(e.out, c)
 	} else {
@@ -168,6 +183,7 @@ type comparison struct {
 	pair   *pair
 	base   *drift.Part
 	report *drift.Report
+	peer   *peer // whose figures are told too, nil for none
 }
 
 // compare counts the reference, then the current rows on its edges, and

@@ -17,7 +17,7 @@ type comparePage struct {
 
 // A compareCard is one compared column with the shares of its cells.
 type compareCard struct {
-	api.FeatureJSON
+	compareFeature
 	Bars          []bar
 	Width, Height int
 }
@@ -41,7 +41,7 @@ const (
 func writeComparePage(w io.Writer, c *comparison) error {
 	page := comparePage{compareReport: c.json()}
 	for _, f := range page.Features {
-		card := compareCard{FeatureJSON: f, Height: chartHeight}
+		card := compareCard{compareFeature: f, Height: chartHeight}
 		card.Bars = bars(c.shares(f.Name))
 		card.Width = max(1, len(card.Bars)) * cellWidth
 		page.Cards = append(page.Cards, card)
@@ -123,7 +123,8 @@ dl { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .4rem 0; } dt { 
 <h2>{{if .Name}}{{.Name}}{{else}}(unnamed){{end}} <span class="verdict {{.Verdict}}">{{.Verdict}}</span></h2>
 <dl><div><dt>type</dt><dd>{{.Type}}</dd></div><div><dt>missing</dt><dd>{{percent .MissingReference}} to {{percent .MissingCurrent}}</dd></div>
 {{with digits .PSI}}<div><dt>psi</dt><dd>{{.}}</dd></div>{{end}}{{with digits .KS.Lo}}<div><dt>ks at least</dt><dd>{{.}}</dd></div>{{end}}
-{{with .Because}}<div><dt>because</dt><dd>{{.}}</dd></div>{{end}}
+{{with .Compat}}{{$tool := .Tool}}{{range .List}}<div><dt>{{$tool}} {{.Name}}</dt><dd>{{.Value}}</dd></div>{{end}}
+{{end}}{{with .Because}}<div><dt>because</dt><dd>{{.}}</dd></div>{{end}}
 {{range .Gone}}<div><dt>gone</dt><dd>{{.}}</dd></div>{{end}}{{range .New}}<div><dt>new</dt><dd>{{.}}</dd></div>{{end}}</dl>
 {{if .Bars}}<svg role="img" aria-label="shares of {{.Name}}" width="{{.Width}}" height="{{.Height}}">
 {{range .Bars}}<g><title>{{.Label}}</title><rect class="ref" x="{{.X}}" y="{{.RefY}}" width="{{bar}}" height="{{.RefH}}"/><rect class="cur" x="{{add .X bar}}" y="{{.CurY}}" width="{{bar}}" height="{{.CurH}}"/></g>

@@ -35,6 +35,7 @@ type side struct {
 	table    *dataset.Table
 	from, to int64 // rows to read, counted from 1; to 0 = to the end
 	rows     uint64
+	raw      map[string]*rawColumn // by name, if keepRaw was called
 	err      error
 }
 
@@ -197,6 +198,7 @@ func (s *side) events(ctx context.Context, e *env, columns []pairColumn) iter.Se
 type rowReader struct {
 	columns []dataset.Column // of the file
 	at      []int            // positions in the file of the features
+	raw     []*rawColumn     // of the features, if they are kept
 	skipped []skippedColumn
 	ev      event.Event
 }
@@ -222,6 +224,9 @@ func (s *side) reader(columns []pairColumn) *rowReader {
 		default:
 			shape.Names = append(shape.Names, c.name)
 			r.at = append(r.at, at)
+			if s.raw != nil {
+				r.raw = append(r.raw, s.keep(c.name))
+			}
 		}
 	}
 	r.ev.Features, r.ev.Values = shape, make([]event.Value, len(r.at))
@@ -231,6 +236,9 @@ func (s *side) reader(columns []pairColumn) *rowReader {
 func (r *rowReader) event(row dataset.Row) *event.Event {
 	for i, at := range r.at {
 		r.ev.Values[i] = r.columns[at].Value(row.Cells[at])
+		if r.raw != nil {
+			r.raw[i].add(r.ev.Values[i], row.Cells[at].Kind)
+		}
 	}
 	for _, s := range r.skipped {
 		if row.Cells[s.at].Kind != dataset.Null {

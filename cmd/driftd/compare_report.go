@@ -14,26 +14,33 @@ type compareReport struct {
 	Reference string `json:"reference"`
 	Current   string `json:"current"`
 	api.ReportJSON
+	Features []compareFeature `json:"features"` // in the place of the report's own
+	Compat   *compatSummary   `json:"compat,omitempty"`
+}
+
+// A compareFeature is one column, with another tool's figures if asked for.
+type compareFeature struct {
+	api.FeatureJSON
+	Compat *compatFigures `json:"compat,omitempty"`
 }
 
 // json returns the report: columns by evidence, then those ignored as the file
 // has them.
 func (c *comparison) json() compareReport {
 	out := compareReport{Reference: c.pair.ref.path, Current: c.pair.cur.path, ReportJSON: api.NewReportJSON(c.report, c.base.Rows)}
-	features := out.Features
-	out.Features = features[:0]
-	for _, f := range features {
+	for _, f := range out.ReportJSON.Features {
 		if f.Feature { // rows have no signal "error", which every event has
 			f.Name = featureTitle(f.Name)
 			f.KS.Lo, f.KS.Hi = outward(f.KS.Lo, f.KS.Hi)
-			out.Features = append(out.Features, f)
+			out.Features = append(out.Features, compareFeature{f, c.figures(f.Name)})
 		}
 	}
 	for _, col := range c.pair.columns {
 		if col.ignored {
-			out.Features = append(out.Features, c.pair.ignored(col))
+			out.Features = append(out.Features, compareFeature{FeatureJSON: c.pair.ignored(col)})
 		}
 	}
+	out.Compat = c.summary(out.Features)
 	return out
 }
 
@@ -70,13 +77,21 @@ func (p *pair) ignored(c pairColumn) api.FeatureJSON {
 
 func (c *comparison) result() result {
 	report := c.json()
-	r := reportResult(report.ReportJSON)
+	told := report.ReportJSON
+	told.Features = make([]api.FeatureJSON, 0, len(report.Features))
+	for _, f := range report.Features {
+		told.Features = append(told.Features, f.FeatureJSON)
+	}
+	r := reportResult(told)
 	r.value = report
 	r.above = []string{
 		fmt.Sprintf("reference  %s, %d rows", printable(report.Reference), report.RowsReference),
 		fmt.Sprintf("current    %s, %d rows", printable(report.Current), report.RowsCurrent), "",
 	}
 	r.below = []string{"", fmt.Sprintf("%d of %s material", report.Drifting, count(len(c.base.Signals), "column"))}
+	if report.Compat != nil {
+		report.Compat.tell(&r, report.Features)
+	}
 	return r
 }
 

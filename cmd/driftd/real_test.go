@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,72 @@ func TestRealCircle(t *testing.T) {
 			t.Errorf("rows %s against %s: x1 is %s (%s), want %s", tc.reference, tc.current, x1.Verdict, x1.Because, tc.verdict)
 		}
 	}
+}
+
+// What the pages of docs/migrate print of the flights: each cell of the table is
+// recomputed, and driftd's copy of another tool's figure agrees with what that
+// tool printed to the digits of the page.
+func TestRealMigrationPages(t *testing.T) {
+	for page, columns := range map[string][]string{
+		"evidently": {"psi", "js", "ks_p", "wasserstein", "says", "driftd psi", "verdict"},
+		"nannyml":   {"js", "ks", "driftd ks", "verdict"},
+		"whylogs":   {"", "", "", "driftd ks", "verdict"},
+	} {
+		var r compareReport
+		args := []string{"compare", "--reference", shared(t, "flights_reference.csv.gz"), "--current", shared(t, "flights_current.csv.gz")}
+		if page != "whylogs" {
+			args = append(args, "--compat", page)
+		}
+		driftd(t, &r, args...)
+		text, err := os.ReadFile("../../docs/migrate/" + page + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		for _, f := range r.Features {
+			line := regexp.MustCompile(`(?m)^\| ` + f.Name + ` \|(.*)\|$`).FindSubmatch(text)
+			if line == nil {
+				continue
+			}
+			rows++
+			cells := strings.Split(string(line[1]), "|")
+			if len(cells) != len(columns) {
+				t.Fatalf("%s: %s has %d cells, want %d", page, f.Name, len(cells), len(columns))
+			}
+			for i, column := range columns {
+				if want := f.cell(column); column != "" && strings.TrimSpace(cells[i]) != want {
+					t.Errorf("%s: %s of %s is %q, computed %q", page, column, f.Name, strings.TrimSpace(cells[i]), want)
+				}
+			}
+		}
+		if rows < 5 {
+			t.Errorf("%s: %d rows of the table are columns of the file, want 5 or more", page, rows)
+		}
+	}
+}
+
+// cell is what a page prints in a column of its table.
+func (f *compareFeature) cell(column string) string {
+	switch column {
+	case "psi":
+		return cellText(f.Compat.PSI, 6)
+	case "js":
+		return cellText(f.Compat.JS, 6)
+	case "ks":
+		return cellText(f.Compat.KS, 6)
+	case "ks_p":
+		return cellText(f.Compat.KSP, 6)
+	case "wasserstein":
+		return cellText(f.Compat.Wasserstein, 6)
+	case "says":
+		said, _, _ := strings.Cut(f.Compat.verdict(), " by ")
+		return said
+	case "driftd psi":
+		return cellText(f.PSI, 6)
+	case "driftd ks":
+		return span(cellText(f.KS.Lo, 6), cellText(f.KS.Hi, 6), "..")
+	}
+	return f.Verdict
 }
 
 const employmentMap = "id=id,time=2016-01-05T13:20Z+1m*row,prediction=prediction,scores.1=predicted_probability," +
