@@ -29,6 +29,8 @@ type BuilderOptions struct {
 	Segments   [][]string                // as in ModelSpec; parts for the values found
 	Extra      func(string) *stats.Edges // edges of an older baseline to keep, nil for none
 
+	Multivariate Multivariate // watched together, from the rows added
+
 	// MaxSegments bounds the parts for each list of Segments; 0: 32. They are
 	// for the values that come first, as in an Engine.
 	MaxSegments int
@@ -49,12 +51,16 @@ type Builder struct {
 	whole *rawPart
 	parts map[string]*rawPart // the whole is ""
 	row   row                 // of the last Add, to be used again
+
+	gatherers []*gatherer
+	touched   []*rawPart // parts of the last row
 }
 
 type rawPart struct {
 	segment string
 	rows    uint64
 	columns map[string]*rawColumn
+	offered map[*gatherer]uint64 // rows with a vector of each
 }
 
 // A rawColumn holds the values of one signal. What it is is known at the end:
@@ -66,11 +72,12 @@ type rawColumn struct {
 	categories map[string]uint64
 	named      uint64 // sum of categories
 	invalid    uint64
+	uncounted  uint64 // rows that had a value and were left out of numbers
 }
 
 // NewBuilder returns an empty Builder.
 func NewBuilder(o BuilderOptions) *Builder {
-	b := &Builder{opts: o, parts: map[string]*rawPart{}}
+	b := &Builder{opts: o, parts: map[string]*rawPart{}, gatherers: newGatherers(o.Multivariate)}
 	b.whole = b.part("")
 	return b
 }
@@ -78,7 +85,7 @@ func NewBuilder(o BuilderOptions) *Builder {
 func (b *Builder) part(segment string) *rawPart {
 	p := b.parts[segment]
 	if p == nil {
-		p = &rawPart{segment: segment, columns: map[string]*rawColumn{}}
+		p = &rawPart{segment: segment, columns: map[string]*rawColumn{}, offered: map[*gatherer]uint64{}}
 		b.parts[segment] = p
 	}
 	return p
@@ -91,18 +98,24 @@ func (b *Builder) Rows() uint64 { return b.whole.rows }
 func (b *Builder) Add(e *event.Event) {
 	b.row.reset()
 	eachSignal(e, b.row.add)
+	b.opts.Multivariate.eachVector(e, b.row.addVector)
 	b.row.segments = append(b.row.segments, e.Segments...)
 	b.add(&b.row)
 }
 
 func (b *Builder) add(r *row) {
 	b.whole.add(r)
+	b.touched = append(b.touched[:0], b.whole)
 	most := 1 + cmp.Or(b.opts.MaxSegments, DefaultSpec().Limits.Segments)*len(b.opts.Segments)
 	for _, names := range b.opts.Segments {
 		name, ok := segmentName(names, r.segments)
 		if ok && (b.parts[name] != nil || len(b.parts) < most) {
 			b.part(name).add(r)
+			b.touched = append(b.touched, b.part(name))
 		}
+	}
+	for _, g := range b.gatherers {
+		g.add(r, b.touched)
 	}
 }
 
@@ -134,12 +147,7 @@ func appendSegment(dst []byte, names []string, segments []event.Segment) ([]byte
 func (p *rawPart) add(r *row) {
 	p.rows++
 	for i, name := range r.names {
-		c := p.columns[name]
-		if c == nil {
-			name = strings.Clone(name)
-			c = &rawColumn{name: name}
-			p.columns[name] = c
-		}
+		c := p.column(name)
 		switch v := r.values[i]; v.Kind {
 		case event.Number:
 			c.number(v.Num)
@@ -149,6 +157,16 @@ func (p *rawPart) add(r *row) {
 			c.invalid++
 		}
 	}
+}
+
+func (p *rawPart) column(name string) *rawColumn {
+	c := p.columns[name]
+	if c == nil {
+		name = strings.Clone(name)
+		c = &rawColumn{name: name}
+		p.columns[name] = c
+	}
+	return c
 }
 
 func (c *rawColumn) number(x float64) {
@@ -195,7 +213,14 @@ func (c *rawColumn) as(t SignalType) Signal {
 // Build makes the baseline. The Builder must not be used again.
 func (b *Builder) Build(state BaselineState, origin Origin) *Baseline {
 	out := &Baseline{Model: b.opts.Model, Version: b.opts.Version, State: state, Origin: origin}
+	var projections []Projection
+	for _, g := range b.gatherers {
+		if p, ok := g.learn(); ok {
+			projections = append(projections, p)
+		}
+	}
 	whole := b.reference(b.whole)
+	whole.Projections = projections
 	out.Parts = append(out.Parts, whole)
 	for _, p := range b.parts {
 		if p != b.whole {
@@ -236,15 +261,15 @@ func (b *Builder) reference(p *rawPart) Part {
 			edges, r.PSI = stats.BaselineEdges(c.numbers, k, b.keep(c.name)...)
 			r.Numeric = c.on(edges)
 		}
-		out.add(r)
+		out.add(r, c.uncounted)
 	}
 	b.ties(out.Signals)
 	return out
 }
 
-// add appends a signal whose values are counted.
-func (p *Part) add(r Reference) {
-	r.Missing = p.Rows - min(p.Rows, r.Values()+r.NonFinite())
+// add appends a signal whose values are counted, but for some.
+func (p *Part) add(r Reference, uncounted uint64) {
+	r.Missing = p.Rows - min(p.Rows, r.Values()+r.NonFinite()+uncounted)
 	p.Signals = append(p.Signals, r)
 }
 
@@ -296,7 +321,7 @@ func (c *rawColumn) on(edges *stats.Edges) *stats.Numeric {
 
 // segment counts a segment on the edges and dictionaries of the whole.
 func (b *Builder) segment(p *rawPart, whole *Part) Part {
-	out := Part{Segment: p.segment, Rows: p.rows}
+	out := Part{Segment: p.segment, Rows: p.rows, Projections: whole.Projections}
 	for _, c := range p.sorted() {
 		base := whole.Reference(c.name)
 		r := Reference{Signal: c.as(base.Type), Feature: base.Feature, PSI: base.PSI, Ties: base.Ties}
@@ -308,7 +333,7 @@ func (b *Builder) segment(p *rawPart, whole *Part) Part {
 		} else {
 			r.Numeric = c.on(base.Numeric.Edges)
 		}
-		out.add(r)
+		out.add(r, c.uncounted)
 	}
 	return out
 }
@@ -340,6 +365,11 @@ func (b *Baseline) identity() string {
 		}
 		text(w.Digest())
 	}
+	for _, p := range b.Projections() {
+		text(p.Feature)
+		text(p.Inputs...)
+		h.Write(stats.AppendProjection(nil, p.Axes))
+	}
 	h.Write(ints)
 	return "b-" + hex.EncodeToString(h.Sum(nil)[:8])
 }
@@ -363,6 +393,9 @@ func FromWindow(w *Window, base *Baseline, origin Origin) *Baseline {
 // hour of last week. base, which may be nil, gives the cells of PSI.
 func MovingPart(w *Window, base *Part) *Part {
 	p := &Part{Segment: w.Group.Segment, Rows: w.Events}
+	if base != nil {
+		p.Projections = base.Projections
+	}
 	for i := range w.Signals {
 		s := &w.Signals[i]
 		r := Reference{Signal: s.clone(), Feature: isFeature(s.Name)}
@@ -374,7 +407,7 @@ func MovingPart(w *Window, base *Part) *Part {
 				}
 			}
 		}
-		p.add(r)
+		p.add(r, 0)
 	}
 	return p
 }

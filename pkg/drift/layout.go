@@ -47,10 +47,13 @@ const (
 
 func scoreName(class string) string { return ScorePrefix + class }
 
+// prefixes begin the names of signals that are not named like a feature.
+var prefixes = [...]string{ScorePrefix, FeaturePrefix, ProjectionPrefix}
+
 // featureName keeps a feature apart from the signals of the model itself, and
 // its signal from having no name.
 func featureName(name string) string {
-	if name == "" || slices.Contains(fixedNames[:], name) || strings.HasPrefix(name, ScorePrefix) || strings.HasPrefix(name, FeaturePrefix) {
+	if name == "" || slices.Contains(fixedNames[:], name) || slices.ContainsFunc(prefixes[:], func(p string) bool { return strings.HasPrefix(name, p) }) {
 		return FeaturePrefix + name
 	}
 	return name
@@ -108,6 +111,9 @@ type layout struct {
 	baseline *Baseline // nil while the model learns
 	signals  *signals  // of the model: they grow while panes are open
 	slots    []slot    // by number, as far as needed; see slot
+
+	projections []projector // of the baseline; see projectors
+	projected   bool        // they are made
 }
 
 type slot struct {

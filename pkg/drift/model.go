@@ -23,6 +23,7 @@ type model struct {
 	recent  *group   // of the last event
 	crowded int64    // closed when no version could be forgotten: none can be until it moves
 	buffer  []byte   // for the name of a segment
+	ordinal uint64   // of the event being counted, so that no vector is projected twice
 
 	started     int64 // time of the first event, 0 before it
 	watermark   int64
@@ -77,6 +78,9 @@ func (m *model) forget() {
 	m.scores = resolver{name: scoreName, cache: map[*event.Shape][]int32{}}
 	for i := range m.fixed {
 		m.fixed[i] = unresolved
+	}
+	for i := range m.layout.projections {
+		m.layout.projections[i].forget()
 	}
 }
 
@@ -162,6 +166,7 @@ func (m *model) tally(grp *group, start, at int64, e *event.Event, pos Position)
 		}
 		m.value(p, index[i], v)
 	}
+	m.project(grp, p, e)
 	m.outputs(p, e)
 	*m.grown += p.grown - before + grownEvent
 }

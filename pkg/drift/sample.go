@@ -55,7 +55,7 @@ func (g *Engine) learn(m *model, e *event.Event, at int64, key uint64) {
 	s.seen++
 	s.from, s.to = min(s.from, at), max(s.to, at)
 	if key <= s.threshold {
-		row := appendRow(nil, key, e)
+		row := appendRow(nil, key, e, &m.spec.Multivariate)
 		g.grown += len(row)
 		g.learned += s.add(sampleRow{key, row})
 		for len(s.rows) > spec.MaxRows {
@@ -141,6 +141,7 @@ func (g *Engine) freeze(m *model) {
 	s := m.sample
 	b := NewBuilder(BuilderOptions{
 		Model: m.name, Categories: g.spec.Limits.Categories, Segments: m.spec.Segments, MaxSegments: g.spec.Limits.Segments, TiePoints: freezeTies,
+		Multivariate: m.spec.Multivariate,
 	})
 	var parsed row
 	for _, r := range s.rows {

@@ -39,6 +39,8 @@ type Spec struct {
 type ModelSpec struct {
 	Glob     string     // of the model's name; see Match
 	Segments [][]string // each a list of segment names counted together
+
+	Multivariate Multivariate // watched together from the next baseline on
 }
 
 // Limits bound what the names in events can make driftd hold.
@@ -89,6 +91,11 @@ func (s Spec) Validate() error {
 		fault(size <= 0 || s.Pane > 0 && size%s.Pane != 0, "window size %v is not a multiple of the pane %v", size, s.Pane)
 		fault(size > longestWindow, "window size %v is longer than %v", size, longestWindow)
 		fault(slices.Contains(s.Sizes[:i], size), "window size %v is listed twice", size)
+	}
+	for _, m := range s.Models {
+		v := m.Multivariate
+		fault(len(v.Features) == 1 || slices.Contains(v.Features, ""), "model %s: multivariate features %q are no two or more names", m.Glob, v.Features)
+		fault(slices.Contains(v.Vectors, ""), "model %s: a multivariate vector has no name", m.Glob)
 	}
 	l := s.Limits
 	fault(min(l.Models, l.Features, l.Versions, l.Segments, l.Categories, l.GapWindows) < 1, "a limit is below 1: %+v", l)

@@ -213,6 +213,8 @@ type Part struct {
 	Segment string // "" for the whole
 	Rows    uint64
 	Signals []Reference // ascending by Name
+
+	Projections []Projection // the same for all parts; those that Signals has signals of
 }
 
 // A Reference is the reference distribution of one signal.

@@ -77,6 +77,19 @@ func TestDecodesTheEventsOfTheContract(t *testing.T) {
 	}
 }
 
+// A vector beyond the limit is counted as a value of no type; its event stays.
+func TestVectorLimit(t *testing.T) {
+	d := event.NewDecoder(nil, event.Limits{Vector: 3})
+	var b event.Batch
+	if r := d.Decode(&b, event.Prediction, "", []byte(`{"id":"a","model":"m","features":{"v":[1,2,3],"w":[1,2,3,4],"x":5}}`)); r != nil {
+		t.Fatal(r)
+	}
+	e := b.Events[0]
+	if e.Values[0].Kind != event.Vector || len(e.Vector(0)) != 3 || e.Values[1].Kind != event.Invalid || e.Values[2].Num != 5 {
+		t.Errorf("values %v, want a vector of 3, nothing, and 5", e.Values)
+	}
+}
+
 // The order of keys carries no meaning: what needs the model waits for it.
 func TestKeyOrderDoesNotMatter(t *testing.T) {
 	want := one(t, event.Prediction, `{"id":"a","model":"m","model_version":"1","features":{"x":1,"v":[1,2]},"prediction":[3],"scores":{"p":1}}`)

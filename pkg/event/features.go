@@ -245,7 +245,8 @@ func (d *Decoder) typed(t string, r *rule) Value {
 	return Cat(t)
 }
 
-// vectorValue reads an array of numbers; with anything else in it, it is Invalid.
+// vectorValue reads an array of numbers; with anything else in it, or with too
+// many of them, it is Invalid.
 func (d *Decoder) vectorValue(i int, r *rule, depth int) (Value, int) {
 	s, b := d.s, d.b
 	start, first := i, len(b.floats)
@@ -265,6 +266,10 @@ func (d *Decoder) vectorValue(i int, r *rule, depth int) (Value, int) {
 		}
 		if r.action == Bucket {
 			x = bucket(x, r.width)
+		}
+		if len(b.floats)-first == d.limits.Vector {
+			b.floats = b.floats[:first]
+			return Value{Kind: Invalid}, d.skip(start, depth)
 		}
 		b.floats = append(b.floats, x)
 		i = skipSpace(s, end)

@@ -48,11 +48,12 @@ type Limits struct {
 	StringBytes int // of ids, names and category texts
 	Rows        int // rows, elements or lines in a message
 	Shapes      int // key orders remembered by a Decoder; further ones are Transient
+	Vector      int // numbers of one vector; a longer one is Invalid
 }
 
 // DefaultLimits are the limits of the contract.
 var DefaultLimits = Limits{
-	EventBytes: 256 << 10, Depth: 32, Features: 2048, StringBytes: 1024, Rows: 65536, Shapes: 1024,
+	EventBytes: 256 << 10, Depth: 32, Features: 2048, StringBytes: 1024, Rows: 65536, Shapes: 1024, Vector: 4096,
 }
 
 func (l Limits) withDefaults() Limits {
@@ -67,6 +68,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.StringBytes, DefaultLimits.StringBytes)
 	set(&l.Rows, DefaultLimits.Rows)
 	set(&l.Shapes, DefaultLimits.Shapes)
+	set(&l.Vector, DefaultLimits.Vector)
 	l.Depth = max(5, min(l.Depth, 1000)) // rows with vectors need 5; skipping recurses
 	return l
 }
