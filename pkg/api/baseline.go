@@ -22,6 +22,17 @@ type baselineItem struct {
 	Origin  originItem      `json:"origin"`
 	Parts   []partItem      `json:"parts"`
 	Summary []referenceItem `json:"summary,omitempty"` // of a single baseline: its signals
+
+	Projections []projectionItem `json:"projections,omitempty"`
+}
+
+// A projectionItem says what is watched together: the signals pca.*.
+type projectionItem struct {
+	Feature      string   `json:"feature"`          // a vector feature, "" for a group of numbers
+	Inputs       []string `json:"inputs,omitempty"` // of a group
+	Components   int      `json:"components"`
+	Axes         int      `json:"axes"`          // principal axes kept
+	VarianceKept Num      `json:"variance_kept"` // share of the variance along them; the rest is seen as an amount only
 }
 
 type originItem struct {
@@ -61,6 +72,9 @@ func newBaselineItem(b *drift.Baseline, active bool) baselineItem {
 	}
 	for _, p := range b.Parts {
 		item.Parts = append(item.Parts, partItem{p.Segment, p.Rows})
+	}
+	for _, p := range b.Projections() {
+		item.Projections = append(item.Projections, projectionItem{p.Feature, p.Inputs, p.Axes.Dim(), p.Axes.Axes(), Num(p.Axes.Kept())})
 	}
 	if len(b.Parts) > 0 {
 		item.Rows, item.Signals = b.Parts[0].Rows, len(b.Parts[0].Signals)

@@ -201,6 +201,10 @@ func modelFamilies() []Family {
 			},
 		},
 		{
+			Name: "driftd_projection_variance_ratio", Type: "gauge", Help: "Share of the baseline's variance along the principal axes kept of a vector; of the rest a change shows in the residual only. No feature: the group of features.", Labels: []string{"model", "feature"},
+			series: projectionSeries,
+		},
+		{
 			Name: "driftd_overflow_total", Type: "counter", Help: "Values and events that a limit kept from being told apart, by kind.", Labels: []string{"kind"},
 			series: func(s *scrape, emit emitter) {
 				var o drift.Overflow
@@ -330,6 +334,19 @@ func storeFamilies() []Family {
 			Name: "driftd_config_last_reload_success_timestamp_seconds", Type: "gauge", Help: "When the configuration in force was read.",
 			series: single(func(s *scrape) float64 { return float64(s.Config.LoadedAt.UnixMilli()) / 1000 }),
 		},
+	}
+}
+
+// projectionSeries yields what the axes of each model's baseline keep.
+func projectionSeries(s *scrape, emit emitter) {
+	for i := range s.Models {
+		m := &s.Models[i]
+		if m.Baseline == nil {
+			continue
+		}
+		for _, p := range m.Baseline.Projections() {
+			emit(p.Axes.Kept(), m.Model, p.Feature)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type baselineCode struct {
 	Edges        map[string][]byte `json:"edges"`
 	Dictionaries map[string][]byte `json:"dictionaries"`
 	Parts        []partCode        `json:"parts"`
+	Projections  []projectionCode  `json:"projections,omitempty"`
 	History      *historyCode      `json:"history,omitempty"`
 }
 
@@ -97,6 +98,9 @@ func EncodeImport(b *drift.Baseline, h *History) ([]byte, error) {
 			part.Signals = append(part.Signals, out.reference(&p.Signals[i]))
 		}
 		out.Parts = append(out.Parts, part)
+	}
+	for _, p := range b.Projections() {
+		out.Projections = append(out.Projections, projectionCode{p.Feature, p.Inputs, stats.AppendProjection(nil, p.Axes)})
 	}
 	if h != nil {
 		state, err := detect.AppendState(nil, h.State)
@@ -248,6 +252,11 @@ func (c *baselineCode) decode() (*drift.Baseline, error) {
 		}
 		b.Parts = append(b.Parts, p)
 	}
+	projections, err := c.projections()
+	if err != nil {
+		return nil, err
+	}
+	b.SetProjections(projections)
 	return b, nil
 }
 

@@ -20,6 +20,7 @@ import (
 //	  flags                     1 byte: bit 0 a feature
 //	  id of the PSI edges       8 bytes, big-endian; 0 for none
 //	  stats.AppendTieTable
+//	stats.AppendProjection      of each of the head's projections
 type baselineHead struct {
 	ID      string              `json:"id"`
 	Model   string              `json:"model"`
@@ -27,6 +28,13 @@ type baselineHead struct {
 	State   drift.BaselineState `json:"state"`
 	Origin  drift.Origin        `json:"origin"`
 	Parts   []baselinePart      `json:"parts"`
+
+	Projections []projectionHead `json:"projections,omitempty"`
+}
+
+type projectionHead struct {
+	Feature string   `json:"feature,omitempty"`
+	Inputs  []string `json:"inputs,omitempty"`
 }
 
 type baselinePart struct {
@@ -46,6 +54,10 @@ func (b *Batch) PutBaseline(base *drift.Baseline) {
 	for _, p := range base.Parts {
 		head.Parts = append(head.Parts, baselinePart{p.Segment, p.Rows, len(p.Signals)})
 	}
+	projections := base.Projections()
+	for _, p := range projections {
+		head.Projections = append(head.Projections, projectionHead{p.Feature, p.Inputs})
+	}
 	raw, err := json.Marshal(head)
 	if err != nil {
 		b.fail(fmt.Errorf("encode baseline %s: %w", base.ID, err))
@@ -58,6 +70,9 @@ func (b *Batch) PutBaseline(base *drift.Baseline) {
 			b.edges(p.Signals[i].PSI)
 			b.scratch = appendReference(b.scratch, &p.Signals[i])
 		}
+	}
+	for _, p := range projections {
+		b.scratch = stats.AppendProjection(b.scratch, p.Axes)
 	}
 	b.long(baselineKey(base.ID), b.scratch)
 }
@@ -94,10 +109,26 @@ func decodeBaseline(r resolver, key, record []byte) (*drift.Baseline, error) {
 		}
 		base.Parts = append(base.Parts, part)
 	}
+	var projections []drift.Projection
+	for _, p := range head.Projections {
+		projections = append(projections, drift.Projection{Feature: p.Feature, Inputs: p.Inputs, Axes: decodeAxes(&f)})
+	}
+	base.SetProjections(projections)
 	if f.err != nil || len(f.rest) > 0 {
 		return nil, damaged(key, f.err, f.rest)
 	}
 	return base, nil
+}
+
+func decodeAxes(f *fields) (axes *stats.Projection) {
+	if f.err != nil {
+		return nil
+	}
+	var err error
+	if axes, f.rest, err = stats.DecodeProjection(f.rest); err != nil {
+		f.fail(err)
+	}
+	return axes
 }
 
 func decodeReference(r resolver, f *fields) (ref drift.Reference) {

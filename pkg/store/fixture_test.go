@@ -196,7 +196,20 @@ func (s *source) baseline(id string, signals int) *drift.Baseline {
 		}
 		b.Parts = append(b.Parts, p)
 	}
+	if signals > 1 { // the same axes in all parts
+		b.SetProjections([]drift.Projection{
+			{Inputs: []string{"f00000", "f00001"}, Axes: s.axes(2, true)}, {Feature: "embedding", Axes: s.axes(100, false)},
+		})
+	}
 	return b
+}
+
+func (s *source) axes(dim int, standardise bool) *stats.Projection {
+	rows := make([]float64, 300*dim)
+	for i := range rows {
+		rows[i] = s.random.NormFloat64()
+	}
+	return stats.NewProjection(rows, dim, standardise)
 }
 
 // dump writes out every field of a window, floats by their bits, so that two
@@ -249,6 +262,9 @@ func dumpBaseline(b *drift.Baseline) string {
 				out.WriteString(fmt.Sprintf(" psi %x", stats.AppendEdges(nil, r.PSI)))
 			}
 			out.WriteString("\n")
+		}
+		for _, x := range p.Projections {
+			out.WriteString(fmt.Sprintf("projection %q %q %x\n", x.Feature, x.Inputs, stats.AppendProjection(nil, x.Axes)))
 		}
 	}
 	return out.String()
