@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,26 @@ type baselineItem struct {
 		To     *time.Time `json:"to"`
 	} `json:"origin"`
 	Summary []referenceItem `json:"summary"`
+
+	Projections []projectionItem `json:"projections"`
+}
+
+// A projectionItem is what a baseline's axes say of a vector.
+type projectionItem struct {
+	Feature      string   `json:"feature"`
+	Inputs       []string `json:"inputs"`
+	Components   int      `json:"components"`
+	Axes         int      `json:"axes"`
+	VarianceKept api.Num  `json:"variance_kept"`
+}
+
+// line says what is watched together, and what of it cannot be seen.
+func (p projectionItem) line() string {
+	what := p.Feature
+	if what == "" {
+		what = strings.Join(p.Inputs, ", ")
+	}
+	return fmt.Sprintf("together: %s: %d of %d axes, %s of the variance", printable(what), p.Axes, p.Components, percent(p.VarianceKept))
 }
 
 // A referenceItem is one signal of a baseline.
@@ -106,6 +127,9 @@ func (e *env) printBaseline(raw json.RawMessage) error {
 		return e.print(r)
 	}
 	r.above = []string{fmt.Sprintf("%s  %s %s, %s, %d rows", b.ID, printable(b.Model), printable(b.Version), b.State, b.Rows), ""}
+	for _, p := range b.Projections {
+		r.below = append(r.below, p.line())
+	}
 	r.items, r.sheet = []any{}, sheet{head: []string{"name", "type", "values", "missing", "min", "max", "mean", "bins", "categories"}}
 	for _, s := range b.Summary {
 		r.items = append(r.items, s)

@@ -119,6 +119,7 @@ type importer struct {
 	types   declaredTypes
 	policy  *event.Policy // nil without a configuration
 	limits  event.Limits
+	vectors []string // columns that the configuration watches as vectors
 	builder *drift.Builder
 	digest  []byte
 	from    int64 // unix ns of the first and the last event that has a time
@@ -146,9 +147,12 @@ func newImporter(o importOptions) (*importer, error) {
 		}
 		im.limits, im.types.known = c.EventLimits(), configTypes(c, o.model)
 		build.Categories = c.Limits.Categories
-		for _, s := range c.Model(o.model).Segments {
+		settings := c.Model(o.model)
+		for _, s := range settings.Segments {
 			build.Segments = append(build.Segments, s)
 		}
+		im.vectors = settings.Multivariate.Vectors
+		build.Multivariate = drift.Multivariate(settings.Multivariate)
 	}
 	im.builder = drift.NewBuilder(build)
 	return im, nil
@@ -272,7 +276,7 @@ func (im *importer) everything(table *dataset.Table) (string, error) {
 	}
 	var features []string
 	for _, c := range table.Columns() {
-		if c.Type.Compared() && c.Name != im.timeColumn && !slices.Contains(im.ignore, c.Name) {
+		if (c.Type.Compared() || slices.Contains(im.vectors, c.Name)) && c.Name != im.timeColumn && !slices.Contains(im.ignore, c.Name) {
 			features = append(features, `"`+c.Name+`"`)
 		}
 	}

@@ -60,7 +60,7 @@ With --fail-on drift the exit code is 4 when a column is material.`,
 	f.StringVar(&o.referenceRows, "reference-rows", "", "rows of the reference, FROM-TO counted from 1 (default all)")
 	f.StringVar(&o.currentRows, "current-rows", "", "rows of the current file, FROM-TO counted from 1 (default all)")
 	f.StringVarP(&o.config, "config", "c", "", "driftd.yaml whose features give types")
-	f.StringVar(&o.model, "model", "", "with --config: the model whose features count (default: of every model)")
+	f.StringVar(&o.model, "model", "", "with --config: the model whose features count (default: of every model), and are watched together")
 	f.StringSliceVar(&o.ignore, "ignore", nil, "columns to leave out")
 	f.StringVar(&o.time, "time", "", "column that is a time")
 	f.StringSliceVar(&o.types, "types", nil, "types of columns, as zip=categorical: numeric, categorical, id or time")
@@ -120,6 +120,7 @@ func openPair(o compareOptions) (*pair, error) {
 		p.close()
 		return nil, err
 	}
+	p.together = types.together
 	if err = p.override(types); err == nil {
 		err = p.match(o.ignore)
 	}
@@ -146,7 +147,7 @@ func columnTypes(o compareOptions) (t declaredTypes, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.known = configTypes(cfg, o.model)
+	t.known, t.together = configTypes(cfg, o.model), drift.Multivariate(cfg.Model(o.model).Multivariate)
 	return t, nil
 }
 
@@ -189,7 +190,7 @@ type comparison struct {
 // compare counts the reference, then the current rows on its edges, and
 // compares the two.
 func (p *pair) compare(ctx context.Context, e *env) (*comparison, error) {
-	b := drift.NewBuilder(drift.BuilderOptions{Fine: true})
+	b := drift.NewBuilder(drift.BuilderOptions{Fine: true, Multivariate: p.together})
 	for ev := range p.ref.events(ctx, e, p.columns) {
 		b.Add(ev)
 	}

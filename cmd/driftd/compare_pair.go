@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"driftd.dev/driftd/pkg/dataset"
+	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
 )
 
 // A pair is two files with the columns of both.
 type pair struct {
 	ref, cur *side
+	together drift.Multivariate
 	columns  []pairColumn // in the order of the reference, then what only current has
 }
 
@@ -43,6 +45,8 @@ type side struct {
 type declaredTypes struct {
 	said  map[string]dataset.Type // on the command line: must exist
 	known map[string]dataset.Type // in the configuration: may exist
+
+	together drift.Multivariate // what the configuration watches together
 }
 
 func openSide(name, path, rows string) (*side, error) {

@@ -111,6 +111,7 @@ type Limits struct {
 	FeaturesPerModel int  `json:"features_per_model" jsonschema:"features of one model"`
 	Series           int  `json:"series" config:"restart" jsonschema:"series in all: model, version, variant, segment and signal"`
 	Categories       int  `json:"categories" jsonschema:"categories counted by name per signal; the rest count together"`
+	VectorLength     int  `json:"vector_length" jsonschema:"numbers of one vector, such as an embedding; a longer one is a mismatched value"`
 	EventBytes       Size `json:"event_bytes" jsonschema:"one message"`
 	LearningBytes    Size `json:"learning_bytes" jsonschema:"raw values kept while models learn, in all"`
 }
@@ -193,6 +194,13 @@ type Model struct {
 	Notify         Notify             `json:"notify,omitempty" jsonschema:"shadow: alerts on it are recorded, nobody is told and no action follows; receivers if absent"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
 	Payload        *Payload           `json:"payload,omitempty" jsonschema:"names that the lists in its payloads lack, such as instances: [[1, 2]]"`
+	Multivariate   *Multivariate      `json:"multivariate,omitempty" jsonschema:"features watched together, and vectors such as embeddings, from the next baseline on"`
+}
+
+// Multivariate says what of a model is watched together.
+type Multivariate struct {
+	Features []string `json:"features,omitempty" jsonschema:"numeric features that make one vector, two or more"`
+	Vectors  []string `json:"vectors,omitempty" jsonschema:"features that are arrays of numbers"`
 }
 
 // Detection says how drift is found within a budget of false pages, in windows

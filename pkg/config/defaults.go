@@ -36,6 +36,7 @@ func Default() *Config {
 		},
 		Limits: Limits{
 			Models:           1000,
+			VectorLength:     4096,
 			FeaturesPerModel: 2000,
 			Series:           100_000,
 			Categories:       256,

@@ -17,6 +17,7 @@ type ModelSettings struct {
 	Capture        Capture
 	Weight         float64            // of the budget, relative to 1
 	Weights        map[string]float64 // of features, where they are not 1
+	Multivariate   Multivariate
 }
 
 // Model returns what holds for the model of this name.
@@ -56,6 +57,9 @@ func (c *Config) Model(name string) ModelSettings {
 	}
 	if m.Capture != nil {
 		out.Capture = *m.Capture
+	}
+	if m.Multivariate != nil {
+		out.Multivariate = *m.Multivariate
 	}
 	return out
 }

@@ -28,7 +28,10 @@ func (c *Config) DriftSpec() drift.Spec {
 		MaxRows: c.Baselines.MaxRows, Bytes: int64(c.Limits.LearningBytes),
 	}
 	for _, m := range c.Models {
-		spec.Models = append(spec.Models, drift.ModelSpec{Glob: m.Name, Segments: lists(c.Model(m.Name).Segments)})
+		settings := c.Model(m.Name)
+		spec.Models = append(spec.Models, drift.ModelSpec{
+			Glob: m.Name, Segments: lists(settings.Segments), Multivariate: drift.Multivariate(settings.Multivariate),
+		})
 	}
 	if c.Discover {
 		spec.Models = append(spec.Models, drift.ModelSpec{Glob: "*", Segments: lists(c.Defaults.Segments)})
@@ -138,7 +141,7 @@ func (c *Config) PublisherOptions() stream.PublisherOptions {
 func (c *Config) EventLimits() event.Limits {
 	l := event.DefaultLimits
 	l.EventBytes = int(c.Limits.EventBytes)
-	l.Features = c.Limits.FeaturesPerModel
+	l.Features, l.Vector = c.Limits.FeaturesPerModel, c.Limits.VectorLength
 	return l
 }
 

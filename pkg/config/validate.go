@@ -256,6 +256,7 @@ func (v *validator) bounds(c *Config) {
 		{"limits.features_per_model", int64(l.FeaturesPerModel), 1, 100_000},
 		{"limits.series", int64(l.Series), 1, 10_000_000},
 		{"limits.categories", int64(l.Categories), 2, 65_536},
+		{"limits.vector_length", int64(l.VectorLength), 1, 65_536},
 		{"limits.event_bytes", int64(l.EventBytes), 1 << 10, 64 << 20},
 		{"limits.learning_bytes", int64(l.LearningBytes), 1 << 20, 16 << 30},
 		{"dedup.ids", int64(c.Dedup.IDs), 1000, 100_000_000},
@@ -332,6 +333,29 @@ func (v *validator) models(c *Config) {
 		}
 		if m.Capture != nil {
 			v.share(path+".capture.share", m.Capture.Share)
+		}
+		if m.Multivariate != nil {
+			v.multivariate(path+".multivariate", m.Multivariate)
+		}
+	}
+}
+
+func (v *validator) multivariate(path string, m *Multivariate) {
+	if len(m.Features)+len(m.Vectors) == 0 {
+		v.fault(path, "nothing is watched together: name features, or vectors")
+	}
+	if len(m.Features) == 1 {
+		v.fault(path+".features", "one feature is watched by itself already: name two or more")
+	}
+	v.different(path+".features", m.Features)
+	v.different(path+".vectors", m.Vectors)
+}
+
+// different faults names that are empty or come twice.
+func (v *validator) different(path string, names []string) {
+	for i, name := range names {
+		if name == "" || slices.Contains(names[:i], name) {
+			v.fault(fmt.Sprintf("%s[%d]", path, i), "%q is empty or named before", name)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
 )
 
@@ -186,6 +187,19 @@ func TestHMACKey(t *testing.T) {
 		if _, err := c.HMACKey(); err == nil {
 			t.Errorf("%s: a key without a folder to keep it", text)
 		}
+	}
+}
+
+// The first entry that matches a model says what of it is watched together, and
+// the limit of vectors goes to the decoder.
+func TestMultivariate(t *testing.T) {
+	c := load(t, "models: [{name: a, multivariate: {features: [x, y], vectors: [v]}}, {name: \"*\"}]\nlimits: {vector_length: 8}", nil)
+	want := []drift.ModelSpec{{Glob: "a", Multivariate: drift.Multivariate{Features: []string{"x", "y"}, Vectors: []string{"v"}}}, {Glob: "*"}, {Glob: "*"}}
+	if diff := cmp.Diff(want, c.DriftSpec().Models); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.EventLimits().Vector; got != 8 {
+		t.Errorf("vectors of up to %d numbers, want 8", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -315,10 +316,10 @@ func (m *Map) Event(row Row, n int64, e *event.Event) error {
 	if !m.bound {
 		return errors.New("map: Bind must be called before Event")
 	}
-	values, scores, segments := e.Values[:0], e.ScoreValues[:0], e.Segments[:0]
+	values, scores, segments, vectors := e.Values[:0], e.ScoreValues[:0], e.Segments[:0], e.Vectors[:0]
 	*e = event.New(m.kind)
 	e.Features, e.Scores = m.shape, m.scores
-	e.Values, e.ScoreValues, e.Segments = values, scores, segments
+	e.Values, e.ScoreValues, e.Segments, e.Vectors = values, scores, segments, vectors
 	for i := range m.clauses {
 		c := &m.clauses[i]
 		var cell Cell
@@ -330,6 +331,10 @@ func (m *Map) Event(row Row, n int64, e *event.Event) error {
 		}
 	}
 	for _, i := range m.featIdx {
+		if v := vector(row.Cells[i]); v != nil {
+			e.Values, e.Vectors = append(e.Values, event.Value{Kind: event.Vector, Num: float64(len(v))}), append(e.Vectors, v)
+			continue
+		}
 		e.Values = append(e.Values, m.cols[i].Value(row.Cells[i]))
 	}
 	if e.Kind == event.Prediction && e.ID == "" || e.Kind == event.Outcome && e.PredictionID == "" && e.EntityID == "" {
@@ -339,6 +344,15 @@ func (m *Map) Event(row Row, n int64, e *event.Event) error {
 		e.ID = e.PredictionID + e.EntityID + "/" + e.Name
 	}
 	return nil
+}
+
+// vector returns the numbers of a cell that is an array of them, nil of any
+// other. Lists in Parquet have no text, so they are none.
+func vector(c Cell) (numbers []float64) {
+	if c.Kind != Nested || !strings.HasPrefix(c.Str, "[") || json.Unmarshal([]byte(c.Str), &numbers) != nil {
+		return nil
+	}
+	return numbers
 }
 
 // Value returns a cell as a feature of the column's type: a number (Null where a

@@ -2,6 +2,7 @@ package dataset_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,36 @@ func events(t *testing.T, mapping, text string) (string, error) {
 		out = append(event.AppendJSON(out, &e), '\n')
 	}
 	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
+// Arrays of numbers in JSON lines are vectors; other arrays keep their text.
+func TestMapVectors(t *testing.T) {
+	m, err := dataset.ParseMap("id=id,features=v,x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := open(t, "t.jsonl", `{"id":"a","v":[1,2.5],"x":1}`+"\n"+`{"id":"b","v":["p"],"x":2}`+"\n"+`{"id":"c","v":[3, 4],"x":3}`+"\n")
+	if err := m.Bind(table.Columns()); err != nil {
+		t.Fatal(err)
+	}
+	var e event.Event
+	var got []string
+	for row, err := range table.All() {
+		if err == nil {
+			err = m.Event(row, row.N, &e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Model = "m"
+		got = append(got, string(event.AppendJSON(nil, &e)))
+	}
+	want := []string{
+		`{"id":"a","model":"m","features":{"v":[1,2.5],"x":1}}`, `{"id":"b","model":"m","features":{"v":"[\"p\"]","x":2}}`, `{"id":"c","model":"m","features":{"v":[3,4],"x":3}}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }
 
 func TestMap(t *testing.T) {

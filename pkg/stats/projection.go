@@ -204,7 +204,12 @@ func (p *Projection) Axes() int { return len(p.variance) }
 
 // Kept returns the share of the sample's variance along the axes kept, in
 // (0, 1]. What lies in the rest is seen as an amount only, in the residual.
-func (p *Projection) Kept() float64 { return min(1, floats.Sum(p.variance)/p.total) }
+func (p *Projection) Kept() float64 {
+	if !p.residual() {
+		return 1 // but for rounding
+	}
+	return min(1, floats.Sum(p.variance)/p.total)
+}
 
 // Names says what the numbers of Apply are: "1", "2", ... are the coordinates
 // on the axes, by falling variance.

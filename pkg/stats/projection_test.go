@@ -51,7 +51,7 @@ func TestProjectionAgreesWithGonum(t *testing.T) {
 		t.Fatal("stat.PC finds no components")
 	}
 	p := stats.NewProjection(slices.Clone(rows), dim, false)
-	if p.Axes() != dim || p.Dim() != dim || math.Abs(p.Kept()-1) > 1e-12 {
+	if p.Axes() != dim || p.Dim() != dim || p.Kept() != 1 {
 		t.Fatalf("%d axes of %d components keep %v, want all of %d", p.Axes(), p.Dim(), p.Kept(), dim)
 	}
 	var vectors mat.Dense
