@@ -132,9 +132,21 @@ func (w *world) take(t testing.TB, engine *drift.Engine) {
 	}
 	w.panes = drained.Panes
 	engine.Dirty(drift.DirtySink{
-		Open: func(p *drift.Window) { w.panes = append(w.panes, p) }, Model: func(drift.ModelState) {},
+		Open: func(p *drift.Window) { w.panes = append(w.panes, keep(p)) }, Model: func(drift.ModelState) {},
 		Sample: func(string, int, []byte) {}, Seen: func(int, []uint64) {},
 	})
+}
+
+// keep copies a window whose room is used again.
+func keep(w *drift.Window) *drift.Window {
+	out := *w
+	out.Signals = slices.Clone(w.Signals)
+	for i := range out.Signals {
+		if n := out.Signals[i].Numeric; n != nil {
+			out.Signals[i].Numeric = n.Clone()
+		}
+	}
+	return &out
 }
 
 // tell fills the snapshot.

@@ -90,7 +90,7 @@ func (g *Engine) closePanes(m *model, end int64) {
 		if len(grp.panes) == 0 || grp.panes[0].start != start {
 			continue
 		}
-		w := grp.panes[0].window(grp.Group, start, end)
+		w := grp.panes[0].window(grp.Group, start, end, &scratch{})
 		if w.State == Open {
 			w.State = Closed
 		}
@@ -111,10 +111,10 @@ func (g *Engine) closePanes(m *model, end int64) {
 func (g *Engine) sum(m *model, grp *group, i int, w *Window) {
 	if grp.sums[i] == nil {
 		end := m.next[i]
-		grp.sums[i] = &Window{Group: grp.Group, Start: time.Unix(0, end-g.spans[i].length).UTC(), End: time.Unix(0, end).UTC(), State: Closed}
+		grp.sums[i] = &sum{window: Window{Group: grp.Group, Start: time.Unix(0, end-g.spans[i].length).UTC(), End: time.Unix(0, end).UTC(), State: Closed}}
 	}
-	if err := Merge(grp.sums[i], w); err != nil && g.err == nil {
-		g.err = fmt.Errorf("window of %v ending %v: %w", grp.Group, grp.sums[i].End, err)
+	if err := grp.sums[i].add(w); err != nil && g.err == nil {
+		g.err = fmt.Errorf("window of %v ending %v: %w", grp.Group, grp.sums[i].window.End, err)
 	}
 }
 
@@ -125,10 +125,10 @@ func (g *Engine) closeWindows(m *model, i int, end int64, seq uint64) bool {
 	lossy := m.lossy(end-s.length, end)
 	var windows []*Window
 	for _, grp := range m.groups {
-		w := grp.sums[i]
-		if w == nil {
+		if grp.sums[i] == nil {
 			continue
 		}
+		w := grp.sums[i].unpack()
 		if lossy { // also if the panes with events are whole
 			w.State = Incomplete
 		}

@@ -26,7 +26,7 @@ func (p *Part) Count(rows iter.Seq[*event.Event]) (*Window, error) {
 	for e := range rows {
 		m.tally(grp, 0, 0, e, Position{})
 	}
-	w := pane.window(grp.Group, 0, 0)
+	w := pane.window(grp.Group, 0, 0, &scratch{})
 	w.State = Closed
 	return w, nil
 }

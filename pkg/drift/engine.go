@@ -78,6 +78,7 @@ type Engine struct {
 	grown   int   // see Grown
 	tick    int64 // JetStream second at which idle models were looked at last, see Tick
 
+	room     scratch   // of the windows that Dirty gives
 	panes    []*Window // closed since the last Drain
 	hours    []*Window
 	closings []Closing
@@ -332,7 +333,7 @@ func (g *Engine) Dirty(to DirtySink) {
 		for _, grp := range m.groups {
 			for _, p := range grp.panes {
 				if p.dirty {
-					to.Open(p.window(grp.Group, p.start, p.start+int64(g.spec.Pane)))
+					to.Open(p.window(grp.Group, p.start, p.start+int64(g.spec.Pane), &g.room))
 					p.dirty = false
 				}
 			}
@@ -350,7 +351,7 @@ func (g *Engine) Dirty(to DirtySink) {
 
 // A DirtySink takes what a checkpoint must keep. Nil functions are not allowed.
 type DirtySink struct {
-	Open   func(*Window)
+	Open   func(*Window) // which is valid until it returns
 	Model  func(ModelState)
 	Sample func(model string, n int, chunk []byte)
 	Seen   func(slot int, chunk []uint64)

@@ -95,7 +95,7 @@ func (g *group) values() (n int) {
 }
 
 func (m *model) insert(g Group, parent *group) *group {
-	grp := &group{Group: g, parent: parent, lastSeen: math.MinInt64, crowded: math.MinInt64, sums: make([]*Window, len(m.next)), segments: map[string]*group{}}
+	grp := &group{Group: g, parent: parent, lastSeen: math.MinInt64, crowded: math.MinInt64, sums: make([]*sum, len(m.next)), segments: map[string]*group{}}
 	i, _ := slices.BinarySearchFunc(m.groups, g, func(o *group, g Group) int { return o.Compare(g) })
 	m.groups = slices.Insert(m.groups, i, grp)
 	if parent != nil {
@@ -137,7 +137,7 @@ func (m *model) evict(parent *group) bool {
 }
 
 func (g *group) idle() bool {
-	return len(g.panes) == 0 && !slices.ContainsFunc(g.sums, func(w *Window) bool { return w != nil })
+	return len(g.panes) == 0 && !slices.ContainsFunc(g.sums, func(s *sum) bool { return s != nil })
 }
 
 // pane returns the group's pane that starts at start.

@@ -52,8 +52,8 @@ type model struct {
 // A group is one Group's open panes and the sums that will be its windows.
 type group struct {
 	Group
-	panes    []*pane   // ascending by start
-	sums     []*Window // per span: what is closed of the window that closes next
+	panes    []*pane // ascending by start
+	sums     []*sum  // per span: what is closed of the window that closes next
 	segments map[string]*group
 	parent   *group // the whole that a segment is part of
 	lastSeen int64

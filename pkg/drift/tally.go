@@ -3,6 +3,7 @@ package drift
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/stats"
@@ -66,9 +67,6 @@ func (t *tally) number(i int, x float64) bool {
 // flush counts the gathered values of signal i.
 func (t *tally) flush(i int) {
 	c := &t.cells[i]
-	if len(c.column) == 0 {
-		return
-	}
 	if edges := t.layout.slot(i).edges; edges != nil {
 		if c.counts == nil {
 			c.counts = make([]uint32, edges.Bins())
@@ -125,14 +123,15 @@ const (
 func (t *tally) size() int {
 	const (
 		header = 80  // of the window
-		signal = 128 // of each: form, id of the edges, four counters, four floats
+		signal = 48  // of each: length of the name, form, id of the edges, four floats
 		heavy  = 150 // a name that the dictionary lacks, cut at 128 bytes
 		sketch = 4 << 10
 	)
 	n := header
 	for i := range t.cells {
 		c, slot := &t.cells[i], t.layout.slot(i)
-		n += signal + len(slot.def.Name)
+		n += signal + len(slot.def.Name) + varintLen(c.mismatched) + varintLen(c.moments.N+uint64(len(c.column))) +
+			varintLen(c.moments.NaN) + varintLen(c.moments.PosInf) + varintLen(c.moments.NegInf)
 		if slot.edges != nil {
 			values := c.moments.N + uint64(len(c.column))
 			width := varintLen(values)
@@ -148,13 +147,50 @@ func (t *tally) size() int {
 
 func varintLen(x uint64) int { return max(1, (bits.Len64(x)+6)/7) }
 
-// window returns the tally as a Window; the caller owns it.
-func (t *tally) window(g Group, start, end int64) *Window {
+// scratch is room for the signals of windows, to be used again: hundreds of panes
+// are written at a checkpoint and forgotten.
+type scratch struct {
+	signals  []Signal
+	numerics []stats.Numeric
+	counts   []uint64
+	used     int // of counts
+}
+
+// clear makes room for the signals of a tally. What was made before is void.
+func (s *scratch) clear(t *tally) {
+	bins := 0
+	for i := range t.cells {
+		if edges := t.layout.slot(i).edges; edges != nil {
+			bins += edges.Bins()
+		}
+	}
+	s.signals = slices.Grow(s.signals[:0], len(t.cells))
+	s.numerics = slices.Grow(s.numerics[:0], len(t.cells))
+	s.counts = slices.Grow(s.counts[:0], bins)[:bins]
+	clear(s.counts)
+	s.used = 0
+}
+
+// numeric returns an empty histogram.
+func (s *scratch) numeric(edges *stats.Edges) *stats.Numeric {
+	n := stats.Numeric{Edges: edges}
+	if edges != nil {
+		from := s.used
+		s.used += edges.Bins()
+		n.Counts = s.counts[from:s.used:s.used]
+	}
+	s.numerics = append(s.numerics, n)
+	return &s.numerics[len(s.numerics)-1]
+}
+
+// window returns the tally as a Window, whose signals are in room.
+func (t *tally) window(g Group, start, end int64, room *scratch) *Window {
+	room.clear(t)
 	w := &Window{
 		Group: g, Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC(),
 		Learning: t.layout.baseline == nil, Baseline: t.layout.id(),
 		Events: t.events, Failed: t.failed, FromSeq: t.fromSeq, ToSeq: t.toSeq,
-		Signals: make([]Signal, 0, len(t.cells)),
+		Signals: room.signals,
 	}
 	if t.incomplete {
 		w.State = Incomplete
@@ -163,8 +199,7 @@ func (t *tally) window(g Group, start, end int64) *Window {
 		if i >= len(t.cells) {
 			continue
 		}
-		t.flush(i)
-		s, any := t.signal(i)
+		s, any := t.signal(i, room)
 		if !any {
 			continue
 		}
@@ -178,15 +213,16 @@ func (t *tally) window(g Group, start, end int64) *Window {
 }
 
 // signal returns the summary of signal i, and whether any event gave one.
-func (t *tally) signal(i int) (Signal, bool) {
+func (t *tally) signal(i int, room *scratch) (Signal, bool) {
 	c, slot := &t.cells[i], t.layout.slot(i)
 	s := Signal{Name: slot.def.Name, Type: slot.def.Type, Mismatched: c.mismatched}
 	if s.Type == Numeric {
-		s.Numeric = stats.NewNumeric(slot.edges)
+		s.Numeric = room.numeric(slot.edges)
 		s.Numeric.Moments = c.moments
 		for i, n := range c.counts {
 			s.Numeric.Counts[i] = uint64(n)
 		}
+		s.Numeric.AddColumn(c.column)
 		return s, s.Values()+s.NonFinite()+s.Mismatched > 0
 	}
 	if c.categories != nil {

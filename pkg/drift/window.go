@@ -21,16 +21,7 @@ import (
 // dst keeps its Group, Start and End. dst.State becomes the worse of the two.
 // The error is a defect: counts that do not fit their edges.
 func Merge(dst, src *Window) error {
-	dst.Events += src.Events
-	dst.Failed += src.Failed
-	dst.Learning = dst.Learning || src.Learning
-	if src.State == Incomplete || dst.State != Incomplete && src.State == Open {
-		dst.State = src.State
-	}
-	if src.FromSeq != 0 && (dst.FromSeq == 0 || src.FromSeq < dst.FromSeq) {
-		dst.FromSeq = src.FromSeq
-	}
-	dst.ToSeq = max(dst.ToSeq, src.ToSeq)
+	dst.mergeTotals(src)
 	dst.Signals = slices.Grow(dst.Signals, max(0, len(src.Signals)-len(dst.Signals)))
 	j := 0
 	for i := range src.Signals {
@@ -47,6 +38,20 @@ func Merge(dst, src *Window) error {
 		}
 	}
 	return nil
+}
+
+// mergeTotals adds everything but the signals.
+func (w *Window) mergeTotals(src *Window) {
+	w.Events += src.Events
+	w.Failed += src.Failed
+	w.Learning = w.Learning || src.Learning
+	if src.State == Incomplete || w.State != Incomplete && src.State == Open {
+		w.State = src.State
+	}
+	if src.FromSeq != 0 && (w.FromSeq == 0 || src.FromSeq < w.FromSeq) {
+		w.FromSeq = src.FromSeq
+	}
+	w.ToSeq = max(w.ToSeq, src.ToSeq)
 }
 
 // Sum returns the sum of windows of one group as a window over the span of all;

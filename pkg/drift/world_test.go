@@ -173,10 +173,22 @@ func (w *world) adopt(b *drift.Baseline) {
 
 func key(w *drift.Window) string { return fmt.Sprint(w.Group, w.Start.UnixNano()) }
 
+// keep copies a window whose room is used again.
+func keep(w *drift.Window) *drift.Window {
+	out := *w
+	out.Signals = slices.Clone(w.Signals)
+	for i := range out.Signals {
+		if n := out.Signals[i].Numeric; n != nil {
+			out.Signals[i].Numeric = n.Clone()
+		}
+	}
+	return &out
+}
+
 // checkpoint stores what has changed.
 func (w *world) checkpoint() {
 	w.engine.Dirty(drift.DirtySink{
-		Open: func(p *drift.Window) { w.open[key(p)] = p },
+		Open: func(p *drift.Window) { w.open[key(p)] = keep(p) },
 		Model: func(m drift.ModelState) {
 			b, err := json.Marshal(m)
 			if err != nil {

@@ -27,6 +27,10 @@ type grid struct {
 	half  int      // first halving step, a power of two; 0 = the cell decides
 }
 
+// fewEdges are searched without a table, which would be larger than all else: the
+// deciles that every numeric signal has beside its edges, and flags.
+const fewEdges = 16
+
 type gridKind uint8
 
 const (
@@ -51,7 +55,7 @@ func sortKey(x float64) uint64 {
 func buildGrid(values []float64) ([]uint64, grid) {
 	n := len(values)
 	best := grid{half: halfFor(n)}
-	if n > 1 && n <= MaxEdges { // the cells count in 16 bits
+	if n > fewEdges && n <= MaxEdges { // the cells count in 16 bits
 		for _, g := range []grid{bitsGrid(values), valueGrid(values)} {
 			if g.kind == noGrid {
 				continue
