@@ -94,7 +94,7 @@ type Checkpoint struct {
 
 // DefaultCheckpoint is that of architecture.md section 3.
 func DefaultCheckpoint() Checkpoint {
-	return Checkpoint{Every: time.Second, Events: 64 << 10, Bytes: 4 << 20}
+	return Checkpoint{Every: time.Second, Events: 64 << 10, Bytes: 3 << 20}
 }
 
 // SignalReceiver is the name of the receiver to which every decision is owed:

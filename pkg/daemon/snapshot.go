@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/ledger"
@@ -68,6 +69,9 @@ func (l *loop) alerts() []api.Alert {
 	for r, models := range l.states {
 		for _, states := range models {
 			for series, s := range states {
+				if s.Phase == alert.Inactive {
+					continue // it only remembers why its windows decide nothing
+				}
 				out = append(out, api.Alert{Series: series, State: s, Severity: cmp.Or(s.Severity, r.Spec().Severity)})
 			}
 		}

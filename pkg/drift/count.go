@@ -46,7 +46,7 @@ func (p *Part) History(model string, size time.Duration, rows iter.Seq[*event.Ev
 	}
 	out := make([]*Window, len(grp.panes))
 	for i, pane := range grp.panes {
-		out[i] = pane.window(grp.Group, pane.start, pane.start+int64(size))
+		out[i] = pane.window(grp.Group, pane.start, pane.start+int64(size), &scratch{})
 		out[i].State = Closed
 	}
 	return out, nil

@@ -224,13 +224,15 @@ func (g *Engine) newModel(name string, spec ModelSpec) *model {
 // Gap marks every pane that is open as incomplete, and every window from there to
 // the next step of the model's watermark: messages are known to be lost around the
 // stream's present. A rule never fires on an incomplete window, and a model of
-// which nothing came in that time is not silent.
+// which nothing came in that time is not silent. Of panes it is the model's state
+// that says so to a restart: to write all of them at once may be more than a
+// transaction takes.
 func (g *Engine) Gap() {
 	for _, name := range g.names {
 		m := g.models[name]
 		for _, grp := range m.groups {
 			for _, p := range grp.panes {
-				p.incomplete, p.dirty = true, true
+				p.incomplete = true
 			}
 		}
 		if m.started != 0 && !m.gap && m.gapTo < m.closed {

@@ -133,9 +133,10 @@ func (t *tally) size() int {
 		n += signal + len(slot.def.Name) + varintLen(c.mismatched) + varintLen(c.moments.N+uint64(len(c.column))) +
 			varintLen(c.moments.NaN) + varintLen(c.moments.PosInf) + varintLen(c.moments.NegInf)
 		if slot.edges != nil {
-			values := c.moments.N + uint64(len(c.column))
+			bins, values := slot.edges.Bins(), c.moments.N+uint64(len(c.column))
 			width := varintLen(values)
-			n += min(slot.edges.Bins()*max(width, gapSize), int(min(values, 1<<20))*(gapSize+width))
+			// Of the runs of empty bins few are so long that their length takes two bytes.
+			n += gapSize + bins/128 + min(bins*max(width, 2), int(min(values, 1<<20))*(1+width))
 		}
 		if s := c.categories; s != nil {
 			n += len(s.Counts) * max(varintLen(s.N), gapSize)

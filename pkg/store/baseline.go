@@ -178,4 +178,6 @@ func (s *Store) Baseline(id string) (base *drift.Baseline, err error) {
 	return base, wrap(err, "read baseline %s", id)
 }
 
-func (s *Store) resolver(t *badger.Txn) resolver { return resolver{s.refs, t} }
+func (s *Store) resolver(t *badger.Txn) resolver {
+	return resolver{s.refs, t, &unpacker{}}
+}

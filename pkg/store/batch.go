@@ -41,6 +41,7 @@ type Batch struct {
 	store   *Store
 	buf     []byte // keys and values, one after the other
 	scratch []byte // the signal being encoded
+	packer  packer
 	ops     []op
 	size    int64 // as Badger counts it
 	err     error
@@ -179,7 +180,11 @@ func (b *Batch) window(table string, w *drift.Window) (chunks int) {
 	for i := range w.Signals {
 		b.refer(&w.Signals[i])
 	}
-	b.scratch = appendWindow(b.scratch[:0], w)
+	if table == tableOpen {
+		b.scratch = appendWindow(b.scratch[:0], w) // written again and again, and soon gone
+	} else {
+		b.scratch = b.packer.append(b.scratch[:0], w)
+	}
 	return b.long(appendSpan(nil, table, w.Group, w.Start), b.scratch)
 }
 
@@ -276,8 +281,10 @@ func (s *Store) CommitLimit() int64 {
 	return s.db.MaxBatchSize() - 64 - directoryBytes // 64: Badger's own end-of-transaction mark
 }
 
-// Commit makes the batch durable, whole or not at all, in one transaction. It
-// does not change the batch. Errors are the batch's own fault, ErrTooBig,
+// Commit makes the batch durable, whole or not at all, in one transaction. Only of
+// one that is too big edges and dictionaries go ahead in transactions of their own:
+// until something refers to them they mean nothing. It does not change the batch.
+// Errors are the batch's own fault, ErrTooBig,
 // ErrNoSpace, or Badger's. After the last kind nobody knows what the disk
 // holds, so every later Commit fails with ErrFailed.
 func (s *Store) Commit(b *Batch) error {
@@ -292,11 +299,51 @@ func (s *Store) Commit(b *Batch) error {
 	if err := s.opt.Crash(BeforeCommit); err != nil {
 		return err
 	}
-	if err := s.write(func(w *writer) error { return w.fill(b, stale) }); err != nil {
+	ops, ahead, _ := b.split(s.CommitLimit())
+	if err := s.goAhead(b, ahead); err != nil {
+		return err
+	}
+	if err := s.write(func(w *writer) error { return w.fill(b, ops, stale) }); err != nil {
 		return fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
 	}
 	s.remember(b)
 	return s.opt.Crash(AfterCommit)
+}
+
+// split returns the operations that make one transaction and their size: all if
+// they fit, else all but the shared records, which go ahead.
+func (b *Batch) split(limit int64) (ops, ahead []op, size int64) {
+	if b.size < limit {
+		return b.ops, nil, b.size
+	}
+	size = b.size
+	for _, o := range b.ops {
+		switch table := string(b.buf[o.key : o.key+tableLen]); table {
+		case tableEdges, tableDictionary:
+			ahead = append(ahead, o)
+			size -= int64(o.end - o.key + opOverhead)
+		default:
+			ops = append(ops, o)
+		}
+	}
+	return ops, ahead, size
+}
+
+// goAhead makes shared records durable, as many at a time as half a transaction
+// takes: each is smaller than a quarter.
+func (s *Store) goAhead(b *Batch, ops []op) error {
+	for len(ops) > 0 {
+		n, size := 0, int64(0)
+		for n < len(ops) && size < s.CommitLimit()/2 {
+			size += int64(ops[n].end - ops[n].key + opOverhead)
+			n++
+		}
+		if err := s.write(func(w *writer) error { return w.fill(b, ops[:n], nil) }); err != nil {
+			return fmt.Errorf("commit of %d shared records ahead: %w", n, err)
+		}
+		ops = ops[n:]
+	}
+	return nil
 }
 
 // prepare returns the committed keys that the batch makes void.
@@ -330,7 +377,8 @@ func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
 	for _, span := range b.closes {
 		forget(span, 0, max(s.open[span], b.opens[span]))
 	}
-	size, keys := b.size, len(b.ops)+len(stale)
+	ops, _, size := b.split(s.CommitLimit())
+	keys := len(ops) + len(stale)
 	for _, key := range stale {
 		size += int64(len(key) + opOverhead)
 	}
@@ -370,8 +418,8 @@ func (s *Store) dropped(b *Batch) (keys [][]byte, err error) {
 
 // fill puts a batch into a transaction. Badger's WriteBatch would be faster and is
 // not atomic.
-func (w *writer) fill(b *Batch, stale [][]byte) error {
-	for _, o := range b.ops {
+func (w *writer) fill(b *Batch, ops []op, stale [][]byte) error {
+	for _, o := range ops {
 		key, value := b.buf[o.key:o.value:o.value], b.buf[o.value:o.end:o.end]
 		var err error
 		if len(value) == 0 {

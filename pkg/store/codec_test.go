@@ -69,7 +69,7 @@ func TestLongWindowAndBaseline(t *testing.T) {
 	options.MemTableBytes = 32 << 20
 	s := open(t, dir, options)
 	src := newSource(8)
-	pane, base := src.window(fraud, epoch, time.Minute, 2000), src.baseline("b-1", 500)
+	pane, base := src.window(fraud, epoch, time.Minute, 2400), src.baseline("b-1", 500)
 	state := drift.ModelState{Model: "fraud", Watermark: epoch, Baseline: "b-1"}
 	for i := range 2000 { // names as long as the limits let them be: 2 MB of JSON
 		state.Signals = append(state.Signals, drift.SignalDef{Name: fmt.Sprintf("%01024d", i), Type: drift.Numeric})

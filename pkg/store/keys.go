@@ -11,7 +11,8 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 3. Every key is two bytes of table, then
+// The whole map of the store, schema 4. Schema 3 packed no windows, schema 2 knew no
+// detection, schema 1 had no directory. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
 //	field    bytes
@@ -28,8 +29,8 @@ import (
 //	m/ "directory"                      how many records each table has: directory.go
 //	s/ name(model) u16(chunk)           JSON: drift.ModelState
 //	o/ group time(start) u16(chunk)     window: pane that is still counted into
-//	p/ group time(start) u16(chunk)     window: closed pane
-//	h/ group time(start) u16(chunk)     window: closed hour, the sum of its panes
+//	p/ group time(start) u16(chunk)     window, packed: closed pane
+//	h/ group time(start) u16(chunk)     window, packed: closed hour, the sum of its panes
 //	e/ u64(id) u16(chunk)               edges, written once and shared by id
 //	c/ u64(id) u16(chunk)               dictionary of categories, written once and shared by id
 //	b/ name(id) u16(chunk)              baseline

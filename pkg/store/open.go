@@ -15,15 +15,16 @@ import (
 )
 
 // Schema is the version of the key map that this package reads and writes.
-const Schema = 3
+const Schema = 4
 
 const badgerVersion = "v4.9.6"
 
 // Options say how a store is opened. Its zero value is fit for production but
 // for ReserveBytes.
 type Options struct {
-	// MemTableBytes sizes Badger's memory tables, of which up to three exist
-	// at a time. A commit may hold 15 % of it. 0: 64 MiB, for commits of 9.6 MiB.
+	// MemTableBytes sizes Badger's memory tables, of which two exist at a time; while
+	// one is flushed it takes twice its size. A commit may hold 15 % of it. 0: 32 MiB,
+	// for commits of 4.8 MiB.
 	MemTableBytes int64
 	// Compactors is the number of compaction workers: 0 means 2, negative none.
 	Compactors int
@@ -55,7 +56,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 64 << 20
+		o.MemTableBytes = 32 << 20
 	}
 	if o.Compactors == 0 {
 		o.Compactors = 2
@@ -169,9 +170,11 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
 		WithChecksumVerificationMode(badgeroptions.OnTableRead).
 		WithMemTableSize(o.MemTableBytes).
-		WithNumMemtables(2).
+		WithNumMemtables(1).        // one is filled while another is flushed
+		WithBaseTableSize(1 << 20). // a compaction builds up to ten tables at a time, in memory
 		WithNumCompactors(max(o.Compactors, 0)).
-		WithBlockCacheSize(16 << 20).
+		WithCompression(badgeroptions.None). // closed windows are packed
+		WithBlockCacheSize(0).               // tables are mapped, and nothing has to be decompressed
 		WithIndexCacheSize(8 << 20).
 		WithValueLogFileSize(64 << 20).
 		WithValueThreshold(o.valueLimit()).

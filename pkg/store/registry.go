@@ -61,8 +61,9 @@ func (r *registry) object(key []byte) any {
 
 // A resolver finds edges and dictionaries by id within one transaction.
 type resolver struct {
-	refs *registry
-	txn  *badger.Txn
+	refs   *registry
+	txn    *badger.Txn
+	unpack *unpacker
 }
 
 // edges returns the edges of an id; 0 is none.

@@ -13,6 +13,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
+	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -120,15 +121,38 @@ func TestVerifyCanBeStopped(t *testing.T) {
 	}
 }
 
+// plain writes every closed pane as schemas before 4 did: as an open one.
+func plain(t *testing.T, txn *badger.Txn) {
+	t.Helper()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("o/")})
+	it.Rewind()
+	pane, err := it.Item().ValueCopy(nil)
+	must(t, err)
+	it.Close()
+	pane[6+6] = byte(drift.Closed) // behind the envelope, the flag of the chunk and the length
+	var keys [][]byte
+	it = txn.NewIterator(badger.IteratorOptions{Prefix: []byte("p/")})
+	for it.Rewind(); it.Valid(); it.Next() {
+		keys = append(keys, it.Item().KeyCopy(nil))
+	}
+	it.Close()
+	for _, key := range keys {
+		must(t, txn.Set(key, seal(key, pane[5:])))
+	}
+}
+
 // A store of schema 1 has no directory: it gets one that describes what is there.
-// That of schema 2 knows no detection. Both are migrated once; a store of today's
-// schema without a directory is damaged.
+// That of schema 2 knows no detection. Their windows, and those of schema 3, are not
+// packed. All are migrated once; a store of today's schema without a directory is damaged.
 func TestMigration(t *testing.T) {
 	tests := []struct {
 		schema int
 		undo   func(*badger.Txn) error // what later schemas brought
 	}{
-		{1, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) }},
+		{1, func(txn *badger.Txn) error {
+			plain(t, txn)
+			return txn.Delete([]byte("m/directory"))
+		}},
 		{2, func(txn *badger.Txn) error {
 			item, err := txn.Get([]byte("m/directory"))
 			must(t, err)
@@ -136,6 +160,7 @@ func TestMigration(t *testing.T) {
 			must(t, err)
 			return txn.Set([]byte("m/directory"), seal([]byte("m/directory"), value[5:5+8+14*16]))
 		}},
+		{3, func(*badger.Txn) error { return nil }},
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("from %d", test.schema), func(t *testing.T) {
@@ -155,6 +180,12 @@ func TestMigration(t *testing.T) {
 			s = open(t, dir, small())
 			if got := verify(t, s); !got.OK() || got.Records != want.Records || s.Identity().Schema != store.Schema {
 				t.Errorf("migrated to schema %d with %d records, want %d with %d; damaged %+v", s.Identity().Schema, got.Records, store.Schema, want.Records, got.Damaged)
+			}
+			for w, err := range s.Panes(store.Range{}) {
+				must(t, err)
+				if len(w.Signals) != 3 || w.Events != 301 || w.State != drift.Closed {
+					t.Errorf("a pane came back as %+v", w)
+				}
 			}
 			commit(t, s, func(b *store.Batch) { b.PutDetection("fraud", []byte("new")) })
 			must(t, s.Close())

@@ -9,7 +9,8 @@ import (
 	"driftd.dev/driftd/pkg/stats"
 )
 
-// A window is one long record. Group and start are in its key; numbers are
+// A window that is open is one long record as follows; so were closed ones up to
+// schema 2, and now they are packed (pack.go). Group and start are in its key; numbers are
 // unsigned varints (LEB128) unless said otherwise.
 //
 //	length in nanoseconds
@@ -41,30 +42,47 @@ const (
 )
 
 func appendWindow(b []byte, w *drift.Window) []byte {
-	b = binary.AppendUvarint(b, uint64(w.End.Sub(w.Start)))
-	b = appendFlag(append(b, byte(w.State)), w.Learning)
-	b = appendText(b, w.Baseline)
-	for _, n := range [...]uint64{w.Events, w.Failed, w.FromSeq, w.ToSeq} {
-		b = binary.AppendUvarint(b, n)
-	}
+	b = appendHead(b, w)
 	for i := range w.Signals {
 		b = appendSignal(b, &w.Signals[i])
 	}
 	return b
 }
 
-func appendSignal(b []byte, s *drift.Signal) []byte {
-	b = appendText(b, s.Name)
-	c := s.Categorical
+// appendHead writes what is before the signals.
+func appendHead(b []byte, w *drift.Window) []byte {
+	b = binary.AppendUvarint(b, uint64(w.End.Sub(w.Start)))
+	b = appendFlag(append(b, byte(w.State)), w.Learning)
+	b = appendText(b, w.Baseline)
+	for _, n := range [...]uint64{w.Events, w.Failed, w.FromSeq, w.ToSeq} {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+func form(s *drift.Signal) byte {
 	switch {
 	case s.Type == drift.Numeric:
-		b = binary.AppendUvarint(append(b, formNumeric), s.Mismatched)
+		return formNumeric
+	case s.Categorical.Dict != nil:
+		return formCategorical
+	}
+	return formLearning
+}
+
+func appendSignal(b []byte, s *drift.Signal) []byte {
+	b = binary.AppendUvarint(append(appendText(b, s.Name), form(s)), s.Mismatched)
+	if s.Type == drift.Numeric {
 		return stats.AppendNumeric(b, s.Numeric)
-	case c.Dict != nil:
-		b = binary.AppendUvarint(append(b, formCategorical), s.Mismatched)
+	}
+	return appendCategories(b, s.Categorical)
+}
+
+// appendCategories writes forms 2 and 3.
+func appendCategories(b []byte, c *stats.Categorical) []byte {
+	if c.Dict != nil {
 		return stats.AppendCategorical(b, c)
 	}
-	b = binary.AppendUvarint(append(b, formLearning), s.Mismatched)
 	for _, n := range [...]uint64{c.N, c.Other, c.Unseen} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -88,6 +106,10 @@ func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
 		return nil, err
 	}
 	f := fields{rest: record}
+	columns := len(record) > 0 && record[0] == packed
+	if columns {
+		f.byte()
+	}
 	w.End = w.Start.Add(time.Duration(f.uvarint()))
 	w.State = drift.WindowState(f.byte())
 	w.Learning = f.byte() == 1
@@ -96,8 +118,14 @@ func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
 	if w.State > drift.Incomplete {
 		f.fail(fmt.Errorf("window state %d is unknown", w.State))
 	}
-	for f.err == nil && len(f.rest) > 0 {
+	if columns && f.err == nil {
+		r.unpack.signals(r, &f, w)
+	}
+	for f.err == nil && !columns && len(f.rest) > 0 {
 		w.Signals = append(w.Signals, decodeSignal(r, &f))
+	}
+	if f.err == nil && len(f.rest) > 0 {
+		f.fail(fmt.Errorf("%d bytes are left over", len(f.rest)))
 	}
 	if f.err != nil {
 		return nil, damaged(key, f.err, nil)
@@ -125,22 +153,29 @@ func decodeSignal(r resolver, f *fields) (s drift.Signal) {
 		if edges, err = r.edges(f.peek()); err == nil {
 			s.Numeric, f.rest, err = stats.DecodeNumeric(f.rest, edges)
 		}
-	case form == formCategorical:
-		s.Type = drift.Categorical
-		var dict *stats.Dictionary
-		if dict, err = r.dictionary(f.peek()); err == nil {
-			s.Categorical, f.rest, err = stats.DecodeCategorical(f.rest, dict)
-		}
-	case form == formLearning:
-		s.Type = drift.Categorical
-		s.Categorical, err = decodeLearning(f)
 	default:
-		err = fmt.Errorf("form %d is unknown", form)
+		s.Type = drift.Categorical
+		s.Categorical, err = decodeCategories(r, form, f)
 	}
 	if err != nil {
 		f.fail(fmt.Errorf("signal %q: %w", s.Name, err))
 	}
 	return s
+}
+
+// decodeCategories reads what appendCategories wrote.
+func decodeCategories(r resolver, form byte, f *fields) (c *stats.Categorical, err error) {
+	switch form {
+	case formCategorical:
+		dict, err := r.dictionary(f.peek())
+		if err == nil {
+			c, f.rest, err = stats.DecodeCategorical(f.rest, dict)
+		}
+		return c, err
+	case formLearning:
+		return decodeLearning(f)
+	}
+	return nil, fmt.Errorf("form %d is unknown", form)
 }
 
 // peek returns the id that comes next without taking it; the codec of the

@@ -265,6 +265,7 @@ func (s *Store) each(table string, r Range) iter.Seq2[*drift.Window, error] {
 			prefix = appendName(prefix, r.Model)
 		}
 		err := s.view(func(t *badger.Txn) error {
+			resolve := s.resolver(t)
 			return scanLong(t, prefix, nil, func(key, record []byte) error {
 				w, err := decodeSpan(key)
 				if err != nil {
@@ -273,7 +274,7 @@ func (s *Store) each(table string, r Range) iter.Seq2[*drift.Window, error] {
 				if w.Start.Before(r.From) || !r.To.IsZero() && !w.Start.Before(r.To) {
 					return nil
 				}
-				if w, err = decodeWindow(s.resolver(t), key, record); err != nil {
+				if w, err = decodeWindow(resolve, key, record); err != nil {
 					return err
 				}
 				if !yield(w, nil) {
