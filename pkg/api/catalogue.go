@@ -30,8 +30,10 @@ type Family struct {
 // A scrape is what one page is made of.
 type scrape struct {
 	*Snapshot
-	server  *Server
-	runtime runtimeStats
+	server   *Server
+	runtime  runtimeStats
+	shown    map[string]map[string]bool // signals that have series, by model; nil: all
+	withheld map[string]uint64          // series, by model, over all pages
 }
 
 type emitter = func(value float64, labels ...string)
@@ -41,8 +43,8 @@ type emitter = func(value float64, labels ...string)
 // what is cut; the last one says by how much.
 func Catalogue() []Family {
 	return slices.Concat(streamFamilies(), ingestFamilies(), modelFamilies(), budgetFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
-		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.",
-		series: func(s *scrape, emit emitter) { emit(float64(s.server.withheld.Load())) },
+		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.", Labels: []string{"model"},
+		series: func(s *scrape, emit emitter) { emitSorted(s.withheld, emit) },
 	}})
 }
 
@@ -385,6 +387,9 @@ func featureSeries(s *scrape, value func(*drift.SignalReport) float64, emit emit
 			}
 			size := formatDuration(r.Size)
 			for k := range r.Signals {
+				if s.shown != nil && !s.shown[m.Model][r.Signals[k].Name] {
+					continue
+				}
 				if x := value(&r.Signals[k]); finite(x) {
 					emit(x, g.Model, g.Version, g.Variant.String(), r.Signals[k].Name, size)
 				}
@@ -408,7 +413,9 @@ func MetricsDoc() []byte {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, strings.Join(labels, " "), f.Help)
 	}
-	b.WriteString("\n`limits.series` bounds the page; the series of single features are the ones left out when it is reached, the same\n" +
+	b.WriteString("\nSingle features have series as `metrics.features` says: `top` (the default) are the outputs of a model, features that\n" +
+		"rules name, and the 20 that moved most; one of these goes when it ranks below 30. The rest is in the model's aggregates.\n" +
+		"`limits.series` bounds the page; the series of single features are the ones left out when it is reached, the same\n" +
 		"features of every family. Histograms have `le` buckets. No label is taken from an event's text but names of models,\n" +
 		"versions and features, all of which `limits` bounds.\n")
 	return []byte(b.String())

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -29,7 +32,7 @@ func (s *Server) getMetrics(w http.ResponseWriter, _ *request) error {
 // the snapshot, so nothing is ever registered or forgotten.
 func (s *Server) writeMetrics(w io.Writer, snapshot *Snapshot) {
 	p := page{limit: s.SeriesLimit, out: w}
-	data := &scrape{Snapshot: snapshot, server: s, runtime: readRuntime(&s.process)}
+	data := &scrape{Snapshot: snapshot, server: s, runtime: readRuntime(&s.process), shown: s.top.choose(snapshot)}
 	families := Catalogue()
 	bounded := 0
 	for i := range families {
@@ -41,8 +44,8 @@ func (s *Server) writeMetrics(w io.Writer, snapshot *Snapshot) {
 	for i := range families {
 		f := &families[i]
 		if i == last { // it tells how many the others withheld
-			s.withheld.Add(uint64(p.withheld))
-			p.limit++
+			data.withheld = s.withheld.add(p.withheld)
+			p.limit += len(data.withheld)
 		}
 		if f.bounded && p.share == 0 {
 			p.share = max(1, (p.limit-p.series)/bounded)
@@ -59,8 +62,8 @@ type page struct {
 	limit    int    // most series in all
 	share    int    // most series of each bounded family
 	series   int
-	withheld int
-	lossy    map[string]bool // series of this family whose names hold U+FFFD
+	withheld map[string]uint64 // by model, "" for none
+	lossy    map[string]bool   // series of this family whose names hold U+FFFD
 }
 
 func (p *page) family(f *Family, s *scrape) {
@@ -76,7 +79,7 @@ func (p *page) family(f *Family, s *scrape) {
 	mine := 0
 	f.series(s, func(value float64, labels ...string) {
 		if p.series >= p.limit || f.bounded && mine >= p.share {
-			p.withheld++
+			p.withhold(f, labels)
 			return
 		}
 		if p.line(f.Name, f.Labels, labels, value) {
@@ -84,6 +87,37 @@ func (p *page) family(f *Family, s *scrape) {
 			p.series++
 		}
 	})
+}
+
+// withhold counts a series that is left out, by its model if it has one.
+func (p *page) withhold(f *Family, labels []string) {
+	model := ""
+	if i := slices.Index(f.Labels, "model"); i >= 0 {
+		model = labels[i]
+	}
+	if p.withheld == nil {
+		p.withheld = map[string]uint64{}
+	}
+	p.withheld[model]++
+}
+
+// withheld counts series left out of all pages, by model.
+type withheld struct {
+	mu     sync.Mutex // guards the field below
+	series map[string]uint64
+}
+
+// add counts those of one page and returns a copy of all.
+func (w *withheld) add(page map[string]uint64) map[string]uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for model, n := range page {
+		if w.series == nil {
+			w.series = map[string]uint64{}
+		}
+		w.series[model] += n
+	}
+	return maps.Clone(w.series)
 }
 
 // line writes one series. It reports false for a series that is already there:

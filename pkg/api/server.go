@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,6 +42,7 @@ type Options struct {
 	Pane        time.Duration           // windows are sums of panes of this length; 0: 1 minute
 	Sizes       []time.Duration         // of the windows that rules see
 	SeriesLimit int                     // most series on /metrics; 0: 100,000
+	Features    string                  // which have series on /metrics: AllFeatures, TopFeatures or NoFeatures; "": TopFeatures
 	Extra       map[string]http.Handler // further pages by ServeMux pattern, behind the same guards
 	Now         func() time.Time        // wall clock, for "-24h"; nil: time.Now
 	Log         zerolog.Logger
@@ -55,7 +57,8 @@ type Server struct {
 	mux       *http.ServeMux
 	openapi   []byte
 	replies   *replies
-	withheld  atomic.Uint64 // series left out of all pages so far
+	withheld  withheld      // series left out of all pages so far
+	top       topSet        // features that have series
 	metrics   *metrics.Set  // with one writer: writeMetrics
 	pageBytes atomic.Int64  // of the last metrics page
 	heavy     chan struct{} // slots of requests that read many windows
@@ -107,12 +110,18 @@ func New(o Options) (*Server, error) {
 	if o.Pane < 0 || o.SeriesLimit < 0 {
 		faults = append(faults, errors.New("pane and series limit must not be negative"))
 	}
+	switch o.Features {
+	case "", AllFeatures, TopFeatures, NoFeatures:
+	default:
+		faults = append(faults, fmt.Errorf("series of features %q: want %s, %s or %s", o.Features, AllFeatures, TopFeatures, NoFeatures))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	if s.Pane == 0 {
 		s.Pane = time.Minute
 	}
+	s.top.mode = cmp.Or(o.Features, TopFeatures)
 	if s.SeriesLimit == 0 {
 		s.SeriesLimit = 100_000
 	}

@@ -9,6 +9,7 @@ type Config struct {
 	NATS      NATS               `json:"nats" config:"restart" jsonschema:"where events come from and signals go to"`
 	Store     Store              `json:"store" jsonschema:"where the state lives and how long it is kept"`
 	HTTP      HTTP               `json:"http" config:"restart" jsonschema:"API, status page and metrics"`
+	Metrics   Metrics            `json:"metrics" config:"restart" jsonschema:"what /metrics tells"`
 	Windows   Windows            `json:"windows" config:"restart" jsonschema:"how events are cut into windows of event time"`
 	Limits    Limits             `json:"limits" jsonschema:"bounds of everything that events can make grow; what exceeds one is counted"`
 	Dedup     Dedup              `json:"dedup" config:"restart" jsonschema:"how duplicates are recognised"`
@@ -103,6 +104,11 @@ type Windows struct {
 	MaxFutureSkew Duration   `json:"max_future_skew" jsonschema:"how far an event's time may be ahead of its message's"`
 	Sizes         []Duration `json:"sizes" jsonschema:"windows that are compared with the reference, ascending"`
 	Decide        Duration   `json:"decide" jsonschema:"the size that states and metrics are taken from; rules without a window use it"`
+}
+
+// Metrics says what /metrics tells.
+type Metrics struct {
+	Features FeatureSeries `json:"features" jsonschema:"which features have series of their own: all, none, or top: those that rules name and the 20 of each model that moved most"`
 }
 
 // Limits bound what events can make grow.

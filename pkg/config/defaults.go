@@ -44,6 +44,7 @@ func Default() *Config {
 			LearningBytes:    64 << 20,
 		},
 		Dedup:     Dedup{IDs: 1_000_000},
+		Metrics:   Metrics{Features: "top"},
 		DLQ:       DLQ{Body: "hash", Rate: 100},
 		Privacy:   Privacy{Default: "count"},
 		Baselines: Baselines{MinRows: 10_000, MinSpan: day, MaxRows: 200_000},

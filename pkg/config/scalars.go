@@ -240,18 +240,21 @@ type (
 	Trigger string
 	// A Reference is what a rule compares a window with.
 	Reference string
+	// A FeatureSeries says which features have series on /metrics.
+	FeatureSeries string
 	// A DLQBody says how much of a refused message is dead-lettered.
 	DLQBody string
 )
 
-func (Action) words() []string      { return []string{"count", "drop", "hmac", "bucket"} }
-func (FeatureType) words() []string { return []string{"auto", "numeric", "categorical"} }
-func (Role) words() []string        { return []string{"ingest", "read", "label", "operate", "admin"} }
-func (Variant) words() []string     { return []string{"primary", "canary", "shadow"} }
-func (Severity) words() []string    { return []string{"page", "ticket", "info"} }
-func (Notify) words() []string      { return []string{"receivers", "shadow"} }
-func (Trigger) words() []string     { return []string{"retrain", "rollback"} }
-func (DLQBody) words() []string     { return []string{"full", "hash", "none"} }
+func (Action) words() []string        { return []string{"count", "drop", "hmac", "bucket"} }
+func (FeatureType) words() []string   { return []string{"auto", "numeric", "categorical"} }
+func (Role) words() []string          { return []string{"ingest", "read", "label", "operate", "admin"} }
+func (Variant) words() []string       { return []string{"primary", "canary", "shadow"} }
+func (Severity) words() []string      { return []string{"page", "ticket", "info"} }
+func (Notify) words() []string        { return []string{"receivers", "shadow"} }
+func (Trigger) words() []string       { return []string{"retrain", "rollback"} }
+func (DLQBody) words() []string       { return []string{"full", "hash", "none"} }
+func (FeatureSeries) words() []string { return []string{"all", "top", "none"} }
 
 func (Reference) words() []string {
 	return []string{"baseline", "previous_window", "same_hour_last_week"}

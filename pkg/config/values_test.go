@@ -216,6 +216,7 @@ func TestHashes(t *testing.T) {
 		{"folder", "store: {dir: /srv}", true, false},
 		{"address", "http: {listen: \"127.0.0.1:0\"}\nnats: {url: \"nats://10.0.0.1\"}", true, false},
 		{"receivers", "receivers: [{name: a, nats: {}}]\nbudgets: [{name: b, receiver: a, pages: 1, per: 1d}]", true, true},
+		{"metrics", "metrics: {features: none}", true, false},
 		{"windows", "windows: {lateness: 3m}", true, true},
 		{"rules", "rules: [{alert: A, expr: events == 0}]", true, true},
 		{"stream", "nats: {stream: OTHER}", true, true},

@@ -316,7 +316,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 		TryReceiver: func(ctx context.Context, name string) (api.ReceiverTry, error) {
 			return TryReceiver(ctx, i.config.Load(), name, x.Client)
 		},
-		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Log: x.Log, Extra: x.Pages,
+		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Features: string(c.Metrics.Features), Log: x.Log, Extra: x.Pages,
 	}); err != nil {
 		return err
 	}
