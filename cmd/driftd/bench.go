@@ -45,7 +45,7 @@ func newBenchCmd(e *env) *cobra.Command {
 		Short: "Measure driftd on this machine",
 		Long:  "Measure what driftd does on this machine, with nothing of yours: servers, streams and stores are temporary.",
 	}
-	c.AddCommand(newBenchIngestCmd(e), newBenchAlarmsCmd(e), newBenchStreamCmd(e))
+	c.AddCommand(newBenchIngestCmd(e), newBenchFleetCmd(e), newBenchAlarmsCmd(e), newBenchStreamCmd(e))
 	return c
 }
 

@@ -111,6 +111,14 @@ func newBench(ctx context.Context, conn *stream.Conn, o benchOptions, events int
 		builder.Add(e)
 	}
 	b.baseline = builder.Build(drift.Approved, drift.Origin{Kind: "import", Source: "bench", Rows: builder.Rows()})
+	if b.rules, err = benchRules(); err != nil {
+		return nil, err
+	}
+	return b, b.startProfile()
+}
+
+// benchRules are a rule on every signal, one on silence and one on every version.
+func benchRules() (rules []*alert.Rule, err error) {
 	for _, spec := range []alert.Spec{
 		{Name: "Drift", Window: 5 * time.Minute, Expr: "psi_debiased > 0.1 and n >= 1000", For: alert.Hold{Windows: 2}, Severity: "page", Actions: []string{"retrain"}},
 		{Name: "Silence", Window: 5 * time.Minute, Expr: "events == 0", For: alert.Hold{Windows: 3}, Severity: "page"},
@@ -120,9 +128,9 @@ func newBench(ctx context.Context, conn *stream.Conn, o benchOptions, events int
 		if err != nil {
 			return nil, err
 		}
-		b.rules = append(b.rules, rule)
+		rules = append(rules, rule)
 	}
-	return b, b.startProfile()
+	return rules, nil
 }
 
 // segmentsOf lists what every event is counted by beside the whole.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -63,10 +64,21 @@ func loadConfig(file string) (*config.Config, error) {
 	return config.Load(file, config.Options{})
 }
 
+// serveGC is the garbage collector's GOGC while serving, unless the environment says
+// otherwise. Most of the heap is counts that stay, so half of it as garbage is plenty.
+const serveGC = 50
+
+func (e *env) collectMore() {
+	if _, set := e.lookup("GOGC"); !set {
+		debug.SetGCPercent(serveGC)
+	}
+}
+
 // serve runs the daemon, or what is left of it when it has failed too often, on what
 // load returns now and at every reload.
 func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) error {
 	ctx, log := cmd.Context(), e.logger()
+	e.collectMore()
 	e.hangup = make(chan os.Signal, 1) // several at once are one
 	signal.Notify(e.hangup, syscall.SIGHUP)
 	defer signal.Stop(e.hangup)

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
+	"driftd.dev/driftd/pkg/stream"
+)
+
+// read runs the daemon over the traffic and watches its memory.
+func (b *fleetBench) read(ctx context.Context, r *fleetResult) (err error) {
+	st, err := store.Open(b.config.Store.Dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	p := b.newProgress("bench fleet", "events", int64(b.traffic.count()))
+	defer p.end()
+	source := &fleetSource{
+		fleetTraffic: b.traffic, start: make(chan struct{}), caught: make(chan struct{}), done: make(chan struct{}), tell: func(n int) { p.at(int64(n)) },
+	}
+	d, err := b.daemon(st, source)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	for i := range b.models {
+		base, err := b.traffic.baseline(i)
+		if err == nil {
+			err = d.ImportBaseline(ctx, base, nil, "bench")
+		}
+		if err != nil {
+			stop()
+			return errors.Join(err, <-ended)
+		}
+	}
+	began := time.Now()
+	close(source.start)
+	if r.BacklogRSS, r.BacklogAnon, err = watchMemory(d, source.caught, ended); err != nil {
+		stop()
+		return err
+	}
+	r.Backlog, r.BacklogSeconds = b.traffic.backlog(), time.Since(began).Seconds()
+	if r.RSS, r.RSSAnon, err = watchMemory(d, source.done, ended); err != nil {
+		stop()
+		return err
+	}
+	r.Live = b.live()
+	if err := b.heapProfile(); err != nil {
+		return err
+	}
+	stop()
+	if err := <-ended; err != nil {
+		return err
+	}
+	account := d.Snapshot().Account
+	r.Lost = int64(b.traffic.count()) - int64(account.Total(drift.Counted))
+	return account.Balance(uint64(b.traffic.count()))
+}
+
+// daemon is the daemon as serve has it by default.
+func (b *fleetBench) daemon(st *store.Store, source daemon.Source) (*daemon.Daemon, error) {
+	rules, err := benchRules()
+	if err != nil {
+		return nil, err
+	}
+	routes, err := alert.CompileRoutes(alert.RouteSpec{Receiver: daemon.SignalReceiver}, []string{daemon.SignalReceiver})
+	if err != nil {
+		return nil, err
+	}
+	return daemon.New(daemon.Options{
+		Settings: daemon.Settings{
+			Spec: b.config.DriftSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: rules, Routes: routes,
+			Receivers: []notify.Receiver{{Name: daemon.SignalReceiver, Sink: discard{}}}, ConfigHash: "bench",
+		},
+		Store: st, Source: source, DeadLetters: noLetters{},
+		Checkpoint: daemon.DefaultCheckpoint(), Version: "bench", Log: zerolog.Nop(),
+	})
+}
+
+// noLetters takes dead letters, of which there are none.
+type noLetters struct{}
+
+func (noLetters) DeadLetter(time.Time, stream.DeadLetter) bool { return true }
+func (noLetters) Flush(context.Context) error                  { return nil }
+
+// live is the heap in use, less the traffic's own.
+func (b *fleetBench) live() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	own := uint64(0)
+	for _, body := range b.traffic.ring {
+		own += uint64(cap(body))
+	}
+	return m.HeapAlloc - min(own, m.HeapAlloc)
+}
+
+func (b *fleetBench) heapProfile() error {
+	if b.memProfile == "" {
+		return nil
+	}
+	f, err := os.Create(b.memProfile)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
+}
+
+// watchMemory looks at this process's memory until done is closed, and scrapes the
+// daemon once a second as Prometheus would. It returns the largest resident size
+// and part of it that no file backs, in MiB. Garbage of what was before is given
+// back first: a daemon that runs for long has done so by itself.
+func watchMemory(d *daemon.Daemon, done <-chan struct{}, ended <-chan error) (rss, anon float64, err error) {
+	server, err := api.New(api.Options{Reader: d, Commander: d})
+	if err != nil {
+		return 0, 0, err
+	}
+	metrics := server.MetricsHandler()
+	page, err := http.NewRequest(http.MethodGet, "http://localhost/metrics", nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	debug.FreeOSMemory()
+	look, scrape := time.NewTicker(20*time.Millisecond), time.NewTicker(time.Second)
+	defer look.Stop()
+	defer scrape.Stop()
+	for {
+		select {
+		case <-done:
+			return rss, anon, nil
+		case err := <-ended:
+			return 0, 0, errors.Join(errors.New("the daemon stopped early"), err)
+		case <-scrape.C:
+			metrics.ServeHTTP(nowhere{}, page)
+		case <-look.C:
+			r, a := residentSize()
+			rss, anon = max(rss, r), max(anon, a)
+		}
+	}
+}
+
+// nowhere is a response that nobody reads.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (nowhere) WriteHeader(int)             {}
+
+// residentSize returns the memory of this process and the part of it that no
+// file backs, in MiB; 0 where /proc does not tell.
+func residentSize() (rss, anon float64) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	defer func() { _ = f.Close() }() // only read
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		kib, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+		switch name {
+		case "VmRSS":
+			rss = kib / 1024
+		case "RssAnon":
+			anon = kib / 1024
+		}
+	}
+	return rss, anon
+}
+
+// measure compacts the store and takes the size of a pane; that of an hour comes
+// with the history.
+func (b *fleetBench) measure(_ context.Context, r *fleetResult) (err error) {
+	st, err := store.Open(b.config.Store.Dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	for _, err := range st.Panes(store.Range{}) {
+		if err != nil {
+			return err
+		}
+		r.Panes++
+	}
+	for _, err := range st.Hours(store.Range{}) {
+		if err != nil {
+			return err
+		}
+		r.Hours++
+	}
+	return nil
+}
+
+// age puts hours of the past into the store: those that the traffic made, again
+// and again. It ends with the sizes of a pane and of an hour.
+func (b *fleetBench) age(ctx context.Context, r *fleetResult) (err error) {
+	if r.Store, err = b.compacted(); err != nil || r.Hours == 0 {
+		return err
+	}
+	copies := int(b.history/drift.RollupSize) * b.models * b.groups / r.Hours
+	if copies == 0 {
+		return nil
+	}
+	if err := b.putHours(ctx, copies); err != nil {
+		return err
+	}
+	full, err := b.compacted()
+	if err != nil {
+		return err
+	}
+	r.HourBytes = float64(full-r.Store) / float64(copies*r.Hours)
+	r.PaneBytes = max(0, float64(r.Store)-float64(r.Hours)*r.HourBytes) / float64(max(1, r.Panes))
+	return nil
+}
+
+// putHours stores every hour a number of times, further and further back.
+func (b *fleetBench) putHours(ctx context.Context, copies int) (err error) {
+	st, err := store.Open(b.config.Store.Dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	p := b.newProgress("bench fleet: history", "hours", int64(copies))
+	defer p.end()
+	batch := st.NewBatch()
+	for i := range copies {
+		back := time.Duration(i+1) * b.length.Round(drift.RollupSize)
+		for w, err := range st.Hours(store.Range{From: fleetStart}) {
+			if err != nil {
+				return err
+			}
+			w.Start, w.End = w.Start.Add(-back), w.End.Add(-back)
+			if batch.PutHour(w); batch.Size() > daemon.DefaultCheckpoint().Bytes {
+				if err := errors.Join(ctx.Err(), st.Commit(batch)); err != nil {
+					return err
+				}
+				batch.Reset()
+			}
+		}
+		p.at(int64(i + 1))
+	}
+	return st.Commit(batch)
+}
+
+// compacted returns the size of the store's tables after a compaction.
+func (b *fleetBench) compacted() (_ int64, err error) {
+	st, err := store.Open(b.config.Store.Dir, store.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(st.Flatten(), st.Close()); err != nil {
+		return 0, err
+	}
+	return tableBytes(b.config.Store.Dir)
+}
+
+// tableBytes is the room that a store's tables take on disk.
+func tableBytes(dir string) (n int64, err error) {
+	err = filepath.WalkDir(filepath.Join(dir, "badger"), func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".sst" {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			n += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return err
+	})
+	return n, err
+}
+
+// awaitReady asks /-/ready until it answers 200.
+func awaitReady(ctx context.Context, address string, ended <-chan error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return errors.Join(errors.New("the daemon stopped before it was ready"), err)
+		case <-tick.C:
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/-/ready", nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			continue // it does not listen yet
+		}
+		if err := answer.Body.Close(); err != nil {
+			return err
+		}
+		if answer.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+}
