@@ -11,7 +11,7 @@ VERSION    ?= 0.0.0~dev
 ARCH       ?= $(shell go env GOARCH)
 RELEASE     = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags='-s -w -X main.release=$(VERSION)'
 
-.PHONY: help build test check race fuzz bench sim demo real fmt soak packages repro sbom
+.PHONY: help build test check race fuzz bench sim fleet demo real fmt soak packages repro sbom
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: ## the benchmarks, briefly (BENCHTIME, 200ms), and their bounds
 
 sim: ## false pages of the alarm procedure where nothing is wrong: minutes, docs/alarms.md
 	go run ./cmd/driftd bench alarms
+
+fleet: ## fill a store as 200 models would and restart it: memory, disk, time (some 10 minutes, 1 GB)
+	go run ./cmd/driftd bench fleet -o json
 
 soak: ## the long campaigns: 300 damaged stores, a minute of failing receivers
 	go test -tags soak -count 1 -v -run '^TestDamagedStores$$' ./cmd/driftd | grep -v '^=== \|--- PASS: TestDamagedStores/'

@@ -120,7 +120,7 @@ func (e *env) benchFleet(ctx context.Context, o fleetOptions) (r fleetResult, er
 		Models: o.models, Features: o.features, Groups: o.groups, Signals: o.models * o.groups * (o.features + fleetOutputs),
 		EventsPerSec: o.events,
 	}
-	for _, step := range []func(context.Context, *fleetResult) error{b.read, b.measure, b.age, b.restart} {
+	for _, step := range []func(context.Context, *fleetResult) error{b.read, b.measure, b.restart} {
 		if err := step(ctx, &r); err != nil {
 			return r, err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -192,78 +193,76 @@ func residentSize() (rss, anon float64) {
 	return rss, anon
 }
 
-// measure compacts the store and takes the size of a pane; that of an hour comes
-// with the history.
-func (b *fleetBench) measure(_ context.Context, r *fleetResult) (err error) {
-	st, err := store.Open(b.config.Store.Dir, store.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	for _, err := range st.Panes(store.Range{}) {
-		if err != nil {
-			return err
-		}
-		r.Panes++
-	}
-	for _, err := range st.Hours(store.Range{}) {
-		if err != nil {
-			return err
-		}
-		r.Hours++
-	}
-	return nil
+// A kind of window is how it is read and put.
+type fleetKind struct {
+	name string
+	read func(*store.Store, store.Range) iter.Seq2[*drift.Window, error]
+	put  func(*store.Batch, *drift.Window)
 }
 
-// age puts hours of the past into the store: those that the traffic made, again
-// and again. It ends with the sizes of a pane and of an hour.
-func (b *fleetBench) age(ctx context.Context, r *fleetResult) (err error) {
-	if r.Store, err = b.compacted(); err != nil || r.Hours == 0 {
+// measure takes the sizes of a pane and of an hour on disk, by what the store
+// grows by copies further back in time: so it gets old, too.
+func (b *fleetBench) measure(ctx context.Context, r *fleetResult) (err error) {
+	if r.Store, err = b.compacted(); err != nil {
 		return err
 	}
-	copies := int(b.history/drift.RollupSize) * b.models * b.groups / r.Hours
-	if copies == 0 {
-		return nil
-	}
-	if err := b.putHours(ctx, copies); err != nil {
+	hours, panes := fleetKind{"hours", (*store.Store).Hours, (*store.Batch).PutHour}, fleetKind{"panes", (*store.Store).Panes, (*store.Batch).PutPane}
+	groups := float64(b.models * b.groups)
+	if r.Hours, r.HourBytes, err = b.age(ctx, hours, groups*b.history.Hours()); err != nil {
 		return err
 	}
-	full, err := b.compacted()
-	if err != nil {
-		return err
-	}
-	r.HourBytes = float64(full-r.Store) / float64(copies*r.Hours)
-	r.PaneBytes = max(0, float64(r.Store)-float64(r.Hours)*r.HourBytes) / float64(max(1, r.Panes))
-	return nil
+	r.Panes, r.PaneBytes, err = b.age(ctx, panes, fleetPanes)
+	return err
 }
 
-// putHours stores every hour a number of times, further and further back.
-func (b *fleetBench) putHours(ctx context.Context, copies int) (err error) {
+// fleetPanes is how many panes are put to measure one.
+const fleetPanes = 10_000
+
+// age puts at least wanted windows of a kind into the store, if it has any: those
+// of the traffic, again and again. It returns how many the traffic made and what
+// one takes.
+func (b *fleetBench) age(ctx context.Context, k fleetKind, wanted float64) (have int, each float64, err error) {
+	before, err := tableBytes(b.config.Store.Dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	put := 0
+	for i := 1; i == 1 || float64(put) < wanted && have > 0; i++ {
+		n, err := b.copyBack(ctx, k, time.Duration(i)*(b.length+b.steady).Round(24*time.Hour)+time.Duration(i)*24*time.Hour)
+		if err != nil {
+			return 0, 0, err
+		}
+		have, put = n, put+n
+	}
+	if have == 0 {
+		return 0, 0, nil
+	}
+	after, err := b.compacted()
+	return have, float64(after-before) / float64(put), err
+}
+
+// copyBack puts every window of the traffic once more, at an earlier time.
+func (b *fleetBench) copyBack(ctx context.Context, k fleetKind, back time.Duration) (n int, err error) {
 	st, err := store.Open(b.config.Store.Dir, store.Options{})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	p := b.newProgress("bench fleet: history", "hours", int64(copies))
-	defer p.end()
 	batch := st.NewBatch()
-	for i := range copies {
-		back := time.Duration(i+1) * b.length.Round(drift.RollupSize)
-		for w, err := range st.Hours(store.Range{From: fleetStart}) {
-			if err != nil {
-				return err
-			}
-			w.Start, w.End = w.Start.Add(-back), w.End.Add(-back)
-			if batch.PutHour(w); batch.Size() > daemon.DefaultCheckpoint().Bytes {
-				if err := errors.Join(ctx.Err(), st.Commit(batch)); err != nil {
-					return err
-				}
-				batch.Reset()
-			}
+	for w, err := range k.read(st, store.Range{From: fleetStart}) {
+		if err != nil {
+			return n, err
 		}
-		p.at(int64(i + 1))
+		n++
+		w.Start, w.End = w.Start.Add(-back), w.End.Add(-back)
+		if k.put(batch, w); batch.Size() > daemon.DefaultCheckpoint().Bytes {
+			if err := errors.Join(ctx.Err(), st.Commit(batch)); err != nil {
+				return n, err
+			}
+			batch.Reset()
+		}
 	}
-	return st.Commit(batch)
+	return n, st.Commit(batch)
 }
 
 // compacted returns the size of the store's tables after a compaction.

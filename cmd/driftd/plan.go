@@ -70,14 +70,16 @@ const (
 	planName       = 12            // bytes of a signal's name
 	planSignal     = 55            // of a signal in a window: form, id of the edges, counters, moments
 	planWindow     = 90            // of a window: key, header, envelope
-	planEdges      = 18e3          // of a baseline's signal in memory: edges, their look-up grid, counts, tie tables
+	planEdges      = 13e3          // of a baseline's signal in memory: edges, their look-up grid, counts, tie tables
 	planCheckpoint = 1.0           // seconds
 	planID         = 24            // of a remembered event id in memory
 	planProcess    = 60e6          // of a process that does nothing: code, stacks, NATS client, Badger's caches
-	planArenas     = 2 * 64e6      // Badger's tables in memory
+	planArenas     = 2*42e6 + 64e6 // Badger's tables in memory, and one that is being written
 	planLogs       = 2*64e6 + 64e6 // Badger's logs beside its tables
 	planGarbage    = 1.5           // resident bytes for one that is used
-	planPacked     = 0.8           // of a window after Badger's Snappy
+	planFields     = 0.75          // of a packed window's names and moments
+	planCounts     = 0.48          // of its counts
+	planOverhead   = 1.1           // of Badger's tables: keys, indices, filters
 	planMessage    = 80            // of a message in JetStream beside its payload: header, subject, index
 )
 
@@ -96,9 +98,14 @@ func countBytes(n float64) float64 {
 	return 2 + min(filled*(1+width), filled*width+2*gaps)
 }
 
-// window is the size of one stored window with n events.
+// window is the size of one open window with n events.
 func (f *fleet) window(n float64) float64 {
 	return planWindow + float64(f.signals)*(planName+planSignal+countBytes(n))
+}
+
+// packed is the size of a closed one.
+func (f *fleet) packed(n float64) float64 {
+	return planOverhead * (planWindow + float64(f.signals)*(planFields*(planName+planSignal)+planCounts*countBytes(n)))
 }
 
 // stored is the size of all windows of a length that are kept for a time. Windows
@@ -110,7 +117,7 @@ func (f *fleet) stored(length, keep time.Duration) float64 {
 	if n < 1 {
 		kept, n = kept*-math.Expm1(-n), 1
 	}
-	return planPacked * groups * kept * f.window(n)
+	return groups * kept * f.packed(n)
 }
 
 // need applies the formulas.
@@ -122,7 +129,7 @@ func (f *fleet) need() need {
 		Models: f.models, Features: f.signals - planExtra, EventsPerSec: f.events, Series: f.models * f.groups * f.signals,
 		DiskPanes:     f.stored(f.spec.Pane, f.keep.Panes.Std()),
 		DiskHours:     f.stored(drift.RollupSize, f.keep.Hourly.Std()),
-		DiskBaselines: planPacked * float64(f.models*f.signals) * (planBins*(8+2) + planSignal),
+		DiskBaselines: float64(f.models*f.signals) * (planBins*(8+2) + planSignal),
 		StreamBytes:   f.events * f.streamAge.Seconds() * (f.eventBytes + planMessage),
 	}
 	// A checkpoint writes each open pane that has grown, ids, and the books.
@@ -145,10 +152,13 @@ func (f *fleet) need() need {
 // live is what the engine holds with n events a pane: baselines, open panes and
 // the sums of windows that are not full yet.
 func (f *fleet) live(n float64) float64 {
-	const cell, sum = 160, 160 // a signal's struct in a pane and in a sum
+	const cell, sum = 200, 220 // a signal's struct in a pane and in a sum
 	open := math.Ceil(f.spec.Lateness.Seconds()/f.spec.Pane.Seconds()) + 1
-	pane := open * (4*planBins + 8*min(n, 256) + cell)
-	sums := float64(len(f.spec.Sizes)) * (8*planBins + sum)
+	pane := open * (8*min(n, 256) + cell)
+	if n >= 256 {
+		pane += open * 4 * planBins
+	}
+	sums := float64(len(f.spec.Sizes)) * (planBins + sum)
 	return float64(f.models*f.signals) * (planEdges + float64(f.groups)*(pane+sums))
 }
 

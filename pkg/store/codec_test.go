@@ -9,6 +9,7 @@ import (
 
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/stats"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -150,5 +151,38 @@ func TestBaselines(t *testing.T) {
 	}
 	if all, err = s.Baselines(); len(all) != 1 || err != nil {
 		t.Errorf("%d baselines, %v, want 1", len(all), err)
+	}
+}
+
+// A commit that is too big for one transaction lets its edges go ahead.
+func TestEdgesGoAhead(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	w := &drift.Window{Group: fraud, Start: epoch, End: epoch.Add(time.Minute), State: drift.Closed, Events: 1}
+	src := newSource(9)
+	for i := range 400 { // 2 kB of edges each
+		n := stats.NewNumeric(stats.BuildEdges(src.sorted(5000), 256))
+		n.Add(float64(i))
+		w.Signals = append(w.Signals, drift.Signal{Name: fmt.Sprintf("f%03d", i), Type: drift.Numeric, Numeric: n})
+	}
+	commit(t, s, func(b *store.Batch) {
+		if b.PutPane(w); b.Size() < s.CommitLimit() {
+			t.Errorf("a batch of %d bytes is not too big for a transaction of %d", b.Size(), s.CommitLimit())
+		}
+	})
+	must(t, s.Close())
+	s = open(t, dir, small())
+	if v := verify(t, s); !v.OK() {
+		t.Errorf("damaged: %+v", v.Damaged)
+	}
+	windows := 0
+	for got, err := range s.Panes(store.Range{}) {
+		must(t, err)
+		if windows++; dump(got) != dump(w) {
+			t.Error("the pane came back changed")
+		}
+	}
+	if windows != 1 {
+		t.Errorf("%d panes, want 1", windows)
 	}
 }

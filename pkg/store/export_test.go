@@ -35,6 +35,11 @@ func EncodeWindow(w *drift.Window) (key, record []byte) {
 	return appendSpan(nil, tablePane, w.Group, w.Start), appendWindow(nil, w)
 }
 
+// PackWindow encodes a window as a closed one is stored.
+func PackWindow(w *drift.Window) (key, record []byte) {
+	return appendSpan(nil, tablePane, w.Group, w.Start), new(packer).append(nil, w)
+}
+
 func EncodeBaseline(b *Batch, base *drift.Baseline) (key, record []byte) {
 	b.PutBaseline(base)
 	return baselineKey(base.ID), append([]byte(nil), b.scratch...)

@@ -25,6 +25,7 @@ func FuzzDecode(f *testing.F) {
 	seed := func(key, record []byte) { f.Add(key, record) }
 	for _, w := range panes {
 		seed(store.EncodeWindow(w))
+		seed(store.PackWindow(w))
 	}
 	seed(store.EncodeBaseline(s.NewBatch(), base))
 	var chain ledger.Chain
@@ -35,10 +36,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		w, err := s.DecodeWindow(key, record)
 		if err == nil {
-			again, second := store.EncodeWindow(w)
-			back, err := s.DecodeWindow(again, second)
-			if err != nil || dump(back) != dump(w) || !bytes.Equal(again[2:], key[2:]) {
-				t.Errorf("%q reads as\n%s\nwritten again as\n%s\n%v", key, dump(w), dump(back), err)
+			for _, encode := range []func(*drift.Window) (key, record []byte){store.EncodeWindow, store.PackWindow} {
+				again, second := encode(w)
+				back, err := s.DecodeWindow(again, second)
+				if err != nil || dump(back) != dump(w) || !bytes.Equal(again[2:], key[2:]) {
+					t.Errorf("%q reads as\n%s\nwritten again as\n%s\n%v", key, dump(w), dump(back), err)
+				}
 			}
 		}
 		_, baseErr := s.DecodeBaseline(key, record)

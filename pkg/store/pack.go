@@ -17,7 +17,9 @@ import (
 //
 //	0              1 byte; a window that is not packed begins with its length, never 0
 //	head           as in window.go
-//	names          column: of each signal its name, form, mismatched, and the id of form 1
+//	names          column: of each signal how many bytes its name shares with the one
+//	               before, the length of the rest and the rest, form, mismatched, and
+//	               the id of form 1
 //	moments        column: stats.AppendMoments of each signal of form 1
 //	counts         column: stats.AppendCounts of each signal of form 1 that has an id,
 //	               all behind mismatched of the others
@@ -39,8 +41,10 @@ type packer struct {
 func (p *packer) append(b []byte, w *drift.Window) []byte {
 	p.names, p.moments, p.counts = p.names[:0], p.moments[:0], p.counts[:0]
 	p.huffman.Reuse = huff0.ReusePolicyNone // every block brings its own table
+	last := ""
 	for i := range w.Signals {
-		p.signal(&w.Signals[i])
+		p.signal(&w.Signals[i], last)
+		last = w.Signals[i].Name
 	}
 	b = appendHead(append(b, packed), w)
 	for _, column := range [...][]byte{p.names, p.moments, p.counts} {
@@ -49,8 +53,12 @@ func (p *packer) append(b []byte, w *drift.Window) []byte {
 	return b
 }
 
-func (p *packer) signal(s *drift.Signal) {
-	p.names = append(appendText(p.names, s.Name), form(s))
+func (p *packer) signal(s *drift.Signal, last string) {
+	shared := 0
+	for shared < min(len(last), len(s.Name)) && last[shared] == s.Name[shared] {
+		shared++
+	}
+	p.names = append(appendText(binary.AppendUvarint(p.names, uint64(shared)), s.Name[shared:]), form(s))
 	p.names = binary.AppendUvarint(p.names, s.Mismatched)
 	if s.Type != drift.Numeric {
 		p.counts = appendCategories(p.counts, s.Categorical)
@@ -94,9 +102,10 @@ func (u *unpacker) signals(r resolver, f *fields, w *drift.Window) {
 			f.fail(err)
 		}
 	}
-	names := fields{rest: u.names}
+	names, last := fields{rest: u.names}, ""
 	for f.err == nil && names.err == nil && len(names.rest) > 0 {
-		s, err := u.signal(r, &names)
+		s, err := u.signal(r, &names, last)
+		last = s.Name
 		if err != nil {
 			f.fail(fmt.Errorf("signal %q: %w", s.Name, err))
 		}
@@ -142,8 +151,12 @@ func (u *unpacker) column(f *fields, into *[]byte) (err error) {
 	return f.err
 }
 
-func (u *unpacker) signal(r resolver, names *fields) (s drift.Signal, err error) {
-	s.Name = names.text()
+func (u *unpacker) signal(r resolver, names *fields, last string) (s drift.Signal, err error) {
+	shared := names.uvarint()
+	if shared > uint64(len(last)) {
+		return s, errColumn
+	}
+	s.Name = last[:shared] + names.text()
 	form := names.byte()
 	s.Mismatched = names.uvarint()
 	if form != formNumeric {
