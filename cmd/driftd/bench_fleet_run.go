@@ -61,12 +61,12 @@ func (b *fleetBench) read(ctx context.Context, r *fleetResult) (err error) {
 	}
 	began := time.Now()
 	close(source.start)
-	if r.BacklogRSS, r.BacklogAnon, err = watchMemory(d, source.caught, ended); err != nil {
+	if r.BacklogRSS, r.BacklogAnon, err = watchMemory(ctx, d, source.caught, ended); err != nil {
 		stop()
 		return err
 	}
 	r.Backlog, r.BacklogSeconds = b.traffic.backlog(), time.Since(began).Seconds()
-	if r.RSS, r.RSSAnon, err = watchMemory(d, source.done, ended); err != nil {
+	if r.RSS, r.RSSAnon, err = watchMemory(ctx, d, source.done, ended); err != nil {
 		stop()
 		return err
 	}
@@ -136,13 +136,13 @@ func (b *fleetBench) heapProfile() error {
 // daemon once a second as Prometheus would. It returns the largest resident size
 // and part of it that no file backs, in MiB. Garbage of what was before is given
 // back first: a daemon that runs for long has done so by itself.
-func watchMemory(d *daemon.Daemon, done <-chan struct{}, ended <-chan error) (rss, anon float64, err error) {
+func watchMemory(ctx context.Context, d *daemon.Daemon, done <-chan struct{}, ended <-chan error) (rss, anon float64, err error) {
 	server, err := api.New(api.Options{Reader: d, Commander: d})
 	if err != nil {
 		return 0, 0, err
 	}
 	metrics := server.MetricsHandler()
-	page, err := http.NewRequest(http.MethodGet, "http://localhost/metrics", nil)
+	page, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
 	if err != nil {
 		return 0, 0, err
 	}
