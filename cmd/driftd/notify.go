@@ -16,6 +16,7 @@ func newNotifyCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "notify",
 		Short:   "Try the receivers of alerts",
+		Long:    "Try the receivers of alerts before an alert has to get through to them.",
 		Example: "  driftd notify test --receiver oncall",
 	}
 	cmd.AddCommand(newNotifyTestCmd(e))

@@ -105,11 +105,20 @@ func runFleet(t *testing.T, perMinute int) (live, stored uint64) {
 	return live, tables(t, dir)
 }
 
+// liveBytes waits until what earlier tests have left, such as the ends of servers,
+// is gone too: until two collections find the same.
 func liveBytes() uint64 {
-	runtime.GC()
-	runtime.GC()
+	const near, tries = 16 << 10, 100
 	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	last := uint64(0)
+	for range tries {
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		if max(m.HeapAlloc, last)-min(m.HeapAlloc, last) < near {
+			break
+		}
+		last = m.HeapAlloc
+	}
 	return m.HeapAlloc
 }
 

@@ -125,7 +125,7 @@ const (
 func (l *loop) batch(ctx context.Context, b *stream.Batch) error {
 	defer b.Release()
 	if b.Notice != nil {
-		if err := l.notice(b.Notice); err != nil {
+		if err := l.notice(ctx, b.Notice); err != nil {
 			return err
 		}
 	}
@@ -135,6 +135,9 @@ func (l *loop) batch(ctx context.Context, b *stream.Batch) error {
 		m := &b.Messages[i]
 		if l.account.First == 0 {
 			l.account.First, l.progress.Seq = m.Seq, m.Seq-1
+		}
+		if err := l.elapse(ctx, m); err != nil {
+			return err
 		}
 		l.pass(m.Seq-1, m.Time)
 		l.progress.Seq = m.Seq
@@ -162,14 +165,18 @@ func (l *loop) pass(seq uint64, at int64) {
 }
 
 // notice applies a finding about the stream itself.
-func (l *loop) notice(n *stream.Notice) error {
+func (l *loop) notice(ctx context.Context, n *stream.Notice) error {
 	body := ledger.EpochChange{Type: "epoch", Cause: n.Cause, Stream: n.Anchor.Stream, From: n.From, To: n.To}
+	if n.Kind == stream.Gap || n.Kind == stream.NewEpoch && n.Cause != stream.CauseFirst {
+		if err := l.lose(ctx); err != nil {
+			return err
+		}
+	}
 	switch n.Kind {
 	case stream.Gap:
 		l.account.Gap += n.Count
 		l.progress.Seq += n.Count
 		l.gaps = append(l.gaps[max(0, len(l.gaps)-99):], api.Gap{From: n.From, To: n.To, Cause: n.Cause})
-		l.engine.Gap()
 	case stream.NewEpoch:
 		l.account.Turn(l.progress.Seq, n.To)
 		l.progress.FirstSeq, l.progress.Seq = n.To, n.To-1
@@ -178,7 +185,6 @@ func (l *loop) notice(n *stream.Notice) error {
 		}
 		l.rewinds++
 		l.progress.Epoch++
-		l.engine.Gap()
 	case stream.FilterChanged:
 		l.account.Turn(l.progress.Seq, n.To)
 		l.progress.Seq = n.To - 1
@@ -190,18 +196,44 @@ func (l *loop) notice(n *stream.Notice) error {
 	return err
 }
 
-// message counts one message.
-func (l *loop) message(m *stream.Message) error {
-	pos := drift.Position{Seq: m.Seq, Time: m.Time}
-	if second := m.Time / int64(time.Second); second > l.second {
-		l.second = second
-		l.engine.Tick(pos)
+// elapse lets stream time pass for idle models before a message is applied. A
+// checkpoint may fall between two models: the message then comes again, and the
+// models that have moved stay where they are.
+func (l *loop) elapse(ctx context.Context, m *stream.Message) error {
+	second := m.Time / int64(time.Second)
+	if second <= l.second {
+		return nil
 	}
-	if l.engine.Pending() {
+	for range l.engine.Elapse(drift.Position{Seq: m.Seq, Time: m.Time}) {
 		if err := l.drain(); err != nil {
 			return err
 		}
+		if l.due() {
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+		}
 	}
+	l.second = second
+	return nil
+}
+
+// lose marks what every model has open as incomplete. A checkpoint may fall between
+// two models: the cursor has not moved yet, and the notice then comes again.
+func (l *loop) lose(ctx context.Context) error {
+	for range l.engine.Lose() {
+		if l.due() {
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// message counts one message.
+func (l *loop) message(m *stream.Message) error {
+	pos := drift.Position{Seq: m.Seq, Time: m.Time}
 	l.events.Reset()
 	l.decode(m)
 	// A first half waits for the other; what it completes, or has waited too long,

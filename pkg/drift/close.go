@@ -42,7 +42,8 @@ func (g *Engine) advance(m *model, watermark int64, seq uint64) {
 	if closed <= m.closed {
 		return
 	}
-	m.closed, m.gap, m.dirty = closed, false, true
+	m.closed, m.gap = closed, false
+	m.touch()
 	for empty := 0; ; { // empty windows of one silence
 		at := min(m.firstPaneEnd(int64(g.spec.Pane)), slices.Min(m.next))
 		if at > closed {

@@ -3,6 +3,7 @@ package drift
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -174,18 +175,32 @@ func (g *Engine) once(e *event.Event) Outcome {
 // second and on the models alone: a restart in the middle of a second changes
 // nothing, and a model that waits is not written again at every second.
 func (g *Engine) Tick(pos Position) {
-	second := floor(pos.Time, int64(time.Second))
-	if second == g.tick {
-		return
+	for range g.Elapse(pos) { // moving on is all there is to do
 	}
-	g.tick = second
-	for _, name := range g.names {
-		m := g.models[name]
-		idle := second - m.lastMessage
-		if m.started == 0 || idle <= int64(max(g.spec.Lateness, g.spec.Pane)) {
-			continue
+}
+
+// Elapse is Tick, one model after the other: it yields the name of each of which
+// something has closed, for the caller to Drain, since the windows of many idle
+// models may be more than one transaction takes. A loop that is broken off is done
+// again by the next Tick, and the models that have moved stay where they are.
+func (g *Engine) Elapse(pos Position) iter.Seq[string] {
+	return func(yield func(model string) bool) {
+		second := floor(pos.Time, int64(time.Second))
+		if second == g.tick {
+			return
 		}
-		g.advance(m, floor(m.maxTime+idle-int64(g.spec.Lateness), int64(g.spec.Pane)), pos.Seq)
+		for _, name := range g.names {
+			m := g.models[name]
+			idle := second - m.lastMessage
+			if m.started == 0 || idle <= int64(max(g.spec.Lateness, g.spec.Pane)) {
+				continue
+			}
+			g.advance(m, floor(m.maxTime+idle-int64(g.spec.Lateness), int64(g.spec.Pane)), pos.Seq)
+			if g.Pending() && !yield(name) {
+				return
+			}
+		}
+		g.tick = second
 	}
 }
 
@@ -228,19 +243,37 @@ func (g *Engine) newModel(name string, spec ModelSpec) *model {
 // that says so to a restart: to write all of them at once may be more than a
 // transaction takes.
 func (g *Engine) Gap() {
-	for _, name := range g.names {
-		m := g.models[name]
-		for _, grp := range m.groups {
-			for _, p := range grp.panes {
-				p.incomplete = true
+	for range g.Lose() { // marking is all there is to do
+	}
+}
+
+// Lose is Gap, one model after the other: it yields the name of each, since the
+// states of all of them may be more than one transaction takes. Doing it again
+// changes nothing.
+func (g *Engine) Lose() iter.Seq[string] {
+	return func(yield func(model string) bool) {
+		for _, name := range g.names {
+			g.models[name].lose()
+			if !yield(name) {
+				return
 			}
 		}
-		if m.started != 0 && !m.gap && m.gapTo < m.closed {
-			m.gapFrom = m.closed // else the new gap goes on where the last one has not closed yet
-		}
-		m.gapTo = max(m.gapTo, m.maxTime)
-		m.gap, m.dirty = true, true
 	}
+}
+
+// lose marks what may lack messages.
+func (m *model) lose() {
+	for _, grp := range m.groups {
+		for _, p := range grp.panes {
+			p.incomplete = true
+		}
+	}
+	if m.started != 0 && !m.gap && m.gapTo < m.closed {
+		m.gapFrom = m.closed // else the new gap goes on where the last one has not closed yet
+	}
+	m.gapTo = max(m.gapTo, m.maxTime)
+	m.gap = true
+	m.touch()
 }
 
 // A Drained is what the engine has produced since the last Drain.

@@ -129,6 +129,11 @@ func (m *model) count(e *event.Event, at int64, key uint64, pos Position, width 
 	m.overflow.Features, m.overflow.Mismatched = overflow.Features, overflow.Mismatched
 	m.sampleSum += key
 	*m.grown += m.signals.bytes - named
+	m.touch()
+}
+
+// touch says that the model's own state has changed.
+func (m *model) touch() {
 	if !m.weighed {
 		*m.grown += m.stateBytes()
 		m.weighed = true
