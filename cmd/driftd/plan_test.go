@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -105,8 +108,10 @@ func runFleet(t *testing.T, perMinute int) (live, stored uint64) {
 	return live, tables(t, dir)
 }
 
-// liveBytes waits until what earlier tests have left, such as the ends of servers,
-// is gone too: until two collections find the same.
+// planAlone is the environment variable of the process that measures.
+const planAlone = "DRIFTD_TEST_PLAN_ALONE"
+
+// liveBytes collects until two collections find the same.
 func liveBytes() uint64 {
 	const near, tries = 16 << 10, 100
 	var m runtime.MemStats
@@ -142,8 +147,17 @@ func tables(t *testing.T, dir string) (n uint64) {
 }
 
 // TestPlanAgainstARealStore: disk and live memory of the formulas are within a
-// factor of two of a store that an engine really filled, sparse and dense.
+// factor of two of a store that an engine really filled, sparse and dense. It runs
+// in a process of its own: what other tests leave behind is freed while it measures.
 func TestPlanAgainstARealStore(t *testing.T) {
+	if os.Getenv(planAlone) == "" {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestPlanAgainstARealStore$", "-test.v")
+		child.Env = append(os.Environ(), planAlone+"=1")
+		if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), "planned") {
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
 	for _, perMinute := range []int{5, 60} {
 		t.Run(fmt.Sprint(perMinute, " events a minute"), func(t *testing.T) {
 			live, stored := runFleet(t, perMinute)
