@@ -163,6 +163,7 @@ nats: {embedded: true, url: %q}
 store: {dir: %q}
 http: {listen: %q}
 baselines: {min_rows: 500, min_span: 10m}
+metrics: {features: all}
 rules:
   - {alert: AmountDrift, model: fraud, feature: amount, window: 5m, expr: "psi_debiased > 0.1", severity: page}
 `, nats, filepath.Join(dir, "data"), api)

@@ -37,7 +37,7 @@ func TestRealPrometheusScrapesDriftd(t *testing.T) {
 		"driftd_build_info", "driftd_watermark_timestamp_seconds", "driftd_commit_timestamp_seconds", "driftd_checkpoint_duration_seconds_bucket",
 		"driftd_event_delay_seconds_bucket", "driftd_feature_ks_statistic", "driftd_feature_missing_ratio", "driftd_drifting_features",
 		"driftd_rules_evaluated_timestamp_seconds", "driftd_alerts", "driftd_notify_pending", "driftd_store_size_bytes", "driftd_disk_free_bytes",
-		"driftd_overflow_total", "driftd_metrics_series_limited_total", "process_start_time_seconds", "go_goroutines",
+		"driftd_overflow_total", "process_start_time_seconds", "go_goroutines",
 	} {
 		prom.wait(t, fmt.Sprintf("count(%s) >= bool 1", name), 1)
 	}
