@@ -64,6 +64,9 @@ The code that decides is the daemon's. docs/alarms.md tells how to read it.`,
 			if min(o.Features, o.Windows, o.Events) < 1 || o.Replicates < 0 {
 				return badUsage("--features %d --windows %d --events %d --replicates %d: use at least 1", o.Features, o.Windows, o.Events, o.Replicates)
 			}
+			if !(o.Pages > 0) || math.IsInf(o.Pages, 1) {
+				return badUsage("--pages %g: use a positive number", o.Pages)
+			}
 			worlds, err := worldsNamed(names)
 			if err != nil {
 				return err
@@ -80,6 +83,7 @@ The code that decides is the daemon's. docs/alarms.md tells how to read it.`,
 	f.IntVar(&o.Windows, "windows", o.Windows, "hourly windows without change, after a reference period of four weeks")
 	f.IntVar(&o.Events, "events", o.Events, "events a window")
 	f.IntVar(&o.Replicates, "replicates", o.Replicates, "times that each shift is tried")
+	f.Float64Var(&o.Pages, "pages", o.Pages, "false pages that the model may make in 30 days: half of its share of a budget")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the worlds")
 	f.StringSliceVar(&names, "worlds", names, "worlds to try")
 	return c

@@ -48,6 +48,8 @@ type budgetItem struct {
 	Models   int     `json:"models"`
 	Spent    int     `json:"spent"`
 	Left     float64 `json:"left"`
+	OnTrial  bool    `json:"on_trial"`
+	Shadow   []any   `json:"shadow"`
 }
 
 func newModelCmd(e *env) *cobra.Command {
@@ -199,6 +201,9 @@ func (d *detectionItem) lines(budgets []budgetItem, explain bool) []string {
 	for _, b := range budgets {
 		if b.Name == d.Budget {
 			out = append(out, fmt.Sprintf("  %d of %.3g pages drawn by %s, %.3g left, paged at %s", b.Spent, b.Pages, count(b.Models, "model"), b.Left, printable(b.Receiver)))
+			if b.OnTrial {
+				out = append(out, fmt.Sprintf("  on trial: nobody is told; it would have been %s", count(len(b.Shadow), "page")))
+			}
 		}
 	}
 	s := d.Status

@@ -35,7 +35,7 @@ func newReportShadowCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shadow",
 		Short: "Compare what rules on trial would have told with what was told",
-		Long: `Rules and models with notify: shadow are judged and recorded, and nobody is told.
+		Long: `Rules, models and budgets with notify: shadow are judged and recorded, and nobody is told.
 The report says how many pages and tickets they would have made by rule and model and
 by day, during which of them somebody was told of the same model anyway, and which
 alerts in earnest they would have missed.
@@ -84,7 +84,7 @@ func shadowReport(ctx context.Context, c *client, span time.Duration) (*backtest
 	if err != nil {
 		return nil, err
 	}
-	a := alertBook{at: map[string]int{}}
+	a := alertBook{at: map[string]booked{}}
 	for _, entry := range entries {
 		if entry.Kind != ledger.KindAlert {
 			continue
@@ -109,24 +109,37 @@ func shadowReport(ctx context.Context, c *client, span time.Duration) (*backtest
 // An alertBook makes intervals of the ledger's alerts.
 type alertBook struct {
 	shadow, told []backtest.Interval
-	at           map[string]int // by dedup key: index into one of them
+	at           map[string]booked // by dedup key
 }
 
+// booked says where an alertBook keeps an alert: on the side that it began on.
+type booked struct {
+	side *[]backtest.Interval
+	at   int
+}
+
+func (p booked) interval() *backtest.Interval { return &(*p.side)[p.at] }
+
 func (b *alertBook) note(body *ledger.Alert) {
-	side := &b.told
-	if body.Notify == alert.NotifyShadow {
-		side = &b.shadow
-	}
-	if body.Status == "firing" {
-		b.at[body.DedupKey] = len(*side)
+	began, known := b.at[body.DedupKey]
+	switch {
+	case body.Status == "firing" && known: // drift is told again when it is worse: the same alert
+		if body.Severity == alert.SeverityPage {
+			began.interval().Severity = body.Severity
+		}
+	case body.Status == "firing":
+		side := &b.told
+		if body.Notify == alert.NotifyShadow {
+			side = &b.shadow
+		}
+		b.at[body.DedupKey] = booked{side, len(*side)}
 		*side = append(*side, backtest.Interval{
 			Rule: body.Rule, Model: body.Model, Version: body.ModelVersion, Variant: body.Variant, Segment: body.Segment, Feature: body.Feature,
 			Severity: body.Severity, StartsAt: body.StartsAt, Reason: body.Reason,
 		})
-		return
-	}
-	if i, ok := b.at[body.DedupKey]; ok { // retention may have taken the start
-		(*side)[i].EndsAt, (*side)[i].Peak = body.EndsAt, body.Evidence.Peak
+	case known: // retention may have taken the start
+		i := began.interval()
+		i.EndsAt, i.Peak = body.EndsAt, body.Evidence.Peak
 	}
 }
 

@@ -24,6 +24,8 @@ type Judge struct {
 	Baseline *drift.Baseline // nil: the model learns, and nothing is compared
 	Past     Past            // of moving references; nil: there is none
 	Shadow   bool            // the model is on trial: what fires is in shadow, see NotifyShadow
+	// ShadowLimits puts what hard limits find in shadow: the model's budget is on trial.
+	ShadowLimits bool
 }
 
 // A Finding is what one rule says of one closing: Rule.StepAll's states and
@@ -66,7 +68,7 @@ func (j Judge) finding(r *Rule, c *drift.Closing, view View, states map[Series]S
 	total, inputs := view.Total.Window, r.Inputs(view.Groups, view.Total)
 	next, changes := r.StepAll(states, Pass{
 		Model: c.Model, Window: Window{Start: c.Start, End: c.End, State: total.State, Learning: total.Learning},
-		Inputs: inputs, Shadow: j.Shadow,
+		Inputs: inputs, Shadow: j.Shadow || j.ShadowLimits && r.HardLimit(),
 	})
 	return Finding{Rule: r, View: view, Inputs: inputs, Next: next, Changes: changes}
 }

@@ -15,9 +15,11 @@ type budgetItem struct {
 	Pages    float64     `json:"pages"` // false pages that its people can bear in a period
 	Per      string      `json:"per"`
 	Models   int         `json:"models"`
-	Spent    int         `json:"spent"` // pages in the last period of event time, false or not
-	Left     float64     `json:"left"`  // at least 0
-	Drawn    []spentItem `json:"drawn"` // the pages, oldest first
+	Spent    int         `json:"spent"`    // pages in the last period of event time, false or not
+	Left     float64     `json:"left"`     // at least 0
+	Drawn    []spentItem `json:"drawn"`    // the pages, oldest first
+	OnTrial  bool        `json:"on_trial"` // notify: shadow; nobody is told
+	Shadow   []spentItem `json:"shadow"`   // what would have been pages while it was on trial, oldest first
 }
 
 type spentItem struct {
@@ -29,15 +31,21 @@ type spentItem struct {
 // left returns what the budget's people may still be paged for.
 func (b *Budget) left() float64 { return max(0, b.Pages-float64(len(b.Spent))) }
 
+func spentItems(pages []SpentPage) []spentItem {
+	out := make([]spentItem, 0, len(pages))
+	for _, p := range pages {
+		out = append(out, spentItem(p))
+	}
+	return out
+}
+
 func (s *Server) getBudgets(w http.ResponseWriter, _ *request) error {
 	snapshot, items := s.Reader.Snapshot(), []budgetItem{}
 	for i := range snapshot.Budgets {
 		b := &snapshot.Budgets[i]
 		item := budgetItem{
-			Name: b.Name, Receiver: b.Receiver, Pages: b.Pages, Per: formatDuration(b.Per), Models: b.Models, Spent: len(b.Spent), Left: b.left(), Drawn: []spentItem{},
-		}
-		for _, p := range b.Spent {
-			item.Drawn = append(item.Drawn, spentItem(p))
+			Name: b.Name, Receiver: b.Receiver, Pages: b.Pages, Per: formatDuration(b.Per), Models: b.Models, Spent: len(b.Spent), Left: b.left(), OnTrial: b.OnTrial,
+			Drawn: spentItems(b.Spent), Shadow: spentItems(b.Shadow),
 		}
 		items = append(items, item)
 	}

@@ -129,6 +129,8 @@ type Budget struct {
 	Per      time.Duration
 	Models   int
 	Spent    []SpentPage // in the last period of event time, the oldest first
+	OnTrial  bool        // nobody is told of what would draw from it
+	Shadow   []SpentPage // pages of the same period that nobody was told of, because it was on trial
 }
 
 // A SpentPage is one page drawn from a budget, false or not.

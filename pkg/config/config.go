@@ -223,6 +223,7 @@ type Budget struct {
 	Receiver string   `json:"receiver" config:"required" jsonschema:"who is paged"`
 	Pages    int      `json:"pages" config:"required" jsonschema:"false pages allowed in the period"`
 	Per      Duration `json:"per" config:"required" jsonschema:"the period"`
+	Notify   Notify   `json:"notify,omitempty" jsonschema:"shadow: drift and hard limits of its models are recorded, nobody is told and no page is drawn; receivers if absent"`
 }
 
 // Rule is one alerting rule. Without selectors it sees everything.

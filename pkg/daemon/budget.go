@@ -20,6 +20,7 @@ type Budget struct {
 	Per      time.Duration
 	Weight   float64            // of the model, relative to 1; 0: it has no share
 	Weights  map[string]float64 // of its signals, where they are not 1
+	Shadow   bool               // it is on trial: what would draw from it is counted, and nobody is told
 }
 
 // Detection says how drift is found within budgets.
@@ -84,6 +85,8 @@ type spentPage struct {
 	At    time.Time `json:"at"` // event time
 	Model string    `json:"model"`
 	Rule  string    `json:"rule"`
+	// Shadow says that nobody was paged: the budget is on trial, and nothing was drawn.
+	Shadow bool `json:"shadow,omitempty"`
 }
 
 // mostSpent bounds what is remembered of a budget.
@@ -131,9 +134,23 @@ func (l *loop) pager(ch *alert.Change) []string {
 		return nil
 	}
 	if ch.Fired() {
-		l.spend(b, spentPage{ch.At.UTC(), ch.Series.Model, ch.Series.Rule})
+		l.draw(b, ch.At, ch.Series.Model, ch.Series.Rule)
 	}
 	return []string{b.Receiver}
+}
+
+// draw books a page, unless the model is on trial.
+func (l *loop) draw(b *Budget, at time.Time, model, rule string) {
+	if !l.shadowed(model) {
+		l.spend(b, spentPage{At: at.UTC(), Model: model, Rule: rule, Shadow: b.Shadow})
+	}
+}
+
+// rehearses reports whether nobody is told of a model's drift and of what its hard
+// limits find: the model is on trial, or its budget is.
+func (l *loop) rehearses(model string) bool {
+	b, _ := l.budget(model)
+	return l.shadowed(model) || b != nil && b.Shadow
 }
 
 // union returns what is in one of two lists, in their order, each once.
@@ -177,7 +194,7 @@ func (l *loop) budgets() []api.Budget {
 			continue
 		}
 		if byName[b.Name] == nil {
-			byName[b.Name] = &api.Budget{Name: b.Name, Receiver: b.Receiver, Pages: b.Pages, Per: b.Per}
+			byName[b.Name] = &api.Budget{Name: b.Name, Receiver: b.Receiver, Pages: b.Pages, Per: b.Per, OnTrial: b.Shadow}
 		}
 		byName[b.Name].Models++
 	}
@@ -185,8 +202,12 @@ func (l *loop) budgets() []api.Budget {
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		b := byName[name]
 		for _, p := range l.spent[name] {
-			if now.Sub(p.At) < b.Per {
-				b.Spent = append(b.Spent, api.SpentPage(p))
+			switch page := (api.SpentPage{At: p.At, Model: p.Model, Rule: p.Rule}); {
+			case now.Sub(p.At) >= b.Per:
+			case p.Shadow:
+				b.Shadow = append(b.Shadow, page)
+			default:
+				b.Spent = append(b.Spent, page)
 			}
 		}
 		out = append(out, *b)

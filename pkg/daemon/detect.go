@@ -55,7 +55,7 @@ func (l *loop) detect(c *drift.Closing, total *drift.Window) error {
 		}
 	}
 	decision := w.state.Settle(config, outcome, part, reports)
-	d := drifted{Closing: c, budget: budget, outcome: outcome, digest: total.Digest(), baseline: base.ID}
+	d := drifted{Closing: c, budget: budget, outcome: outcome, digest: total.Digest(), baseline: base.ID, open: w.notes.Incident}
 	for i := range decision.Changes {
 		if err := l.driftChanged(w, &decision.Changes[i], d); err != nil {
 			return err
@@ -110,6 +110,7 @@ type drifted struct {
 	outcome  *detect.Outcome
 	digest   string
 	baseline string
+	open     string // dedup key of the incident before the window
 }
 
 // driftChanged records a change of a model's drift, and tells who has to hear of it.
@@ -128,12 +129,16 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		return err
 	case detect.Opened:
 		w.notes.Incident = l.chain.NextID(change.At)
-	case detect.Raised, detect.Extended, detect.Resolved:
-	}
-	if change.Page() && !l.shadowed(d.Model) {
-		l.spend(d.budget, spentPage{change.At.UTC(), d.Model, body.Rule})
+	case detect.Raised, detect.Extended, detect.Resolved, detect.Superseded:
 	}
 	body.DedupKey = w.notes.Incident
+	if change.Kind == detect.Superseded {
+		body.DedupKey = d.open
+		body.Reason += "; it is " + w.notes.Incident
+	}
+	if change.Page() {
+		l.draw(d.budget, change.At, d.Model, body.Rule)
+	}
 	return l.tellDrift(draft, body, d.budget.Receiver)
 }
 
@@ -157,11 +162,11 @@ func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, r
 
 // tellDrift records a change of an incident and owes it to those who were told of
 // it before, to those whom the routes name and, if it is a page, to the budget's
-// receiver. Of a model on trial nobody hears, and of an incident's end only who
-// heard of the incident.
+// receiver. Of a model or a budget on trial nobody hears, and of an incident's end
+// only who heard of the incident.
 func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, pager string) error {
 	told := l.firing[body.DedupKey].Receivers
-	shadow := l.shadowed(body.Model)
+	shadow := l.rehearses(body.Model)
 	if body.Status == "resolved" {
 		shadow = len(told) == 0
 	}
@@ -196,7 +201,7 @@ func driftBody(model string, change *detect.Change) ledger.Alert {
 		Type: "alert", Status: "firing", Rule: alert.RuleDrift, Model: model, Severity: severityOf(change.Incident.Level), StartsAt: change.Incident.Opened.UTC(),
 		Window: ledger.Window{Start: at, End: at}, Stats: map[string]float64{}, Reason: change.Reason, Change: string(change.Kind),
 	}
-	if change.Kind == detect.Resolved {
+	if change.Ends() {
 		body.Status, body.EndsAt = "resolved", &at
 	}
 	for i := range change.New {
@@ -218,9 +223,13 @@ func severityOf(level detect.Level) string {
 }
 
 func findingBody(f *detect.Finding) ledger.Finding {
-	return ledger.Finding{
+	out := ledger.Finding{
 		Signal: f.Signal, Component: f.Component.String(), Level: f.Level.String(), Lowered: f.Lowered, Since: f.Since.UTC(), Reason: f.Reason,
 		Distance: f.Effect.Distance, PSI: f.Effect.PSI, Share: f.Effect.Share, Baseline: f.Effect.Baseline, N: f.Effect.N, Direction: f.Effect.Sign,
 		LogR: f.LogR, Threshold: f.Threshold, Connected: f.Connected, Gross: f.Gross, Dense: f.Dense,
 	}
+	for _, m := range f.Effect.Moved {
+		out.Moved = append(out.Moved, ledger.Move(m))
+	}
+	return out
 }

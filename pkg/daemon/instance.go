@@ -276,7 +276,10 @@ func detection(c *config.Config) Detection {
 			return nil
 		}
 		b := c.Budgets[i]
-		return &Budget{Name: b.Name, Receiver: b.Receiver, Pages: float64(b.Pages), Per: b.Per.Std(), Weight: m.Weight, Weights: m.Weights}
+		return &Budget{
+			Name: b.Name, Receiver: b.Receiver, Pages: float64(b.Pages), Per: b.Per.Std(), Weight: m.Weight, Weights: m.Weights,
+			Shadow: b.Notify == alert.NotifyShadow,
+		}
 	}
 	return d
 }

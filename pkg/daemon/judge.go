@@ -20,7 +20,7 @@ type past struct {
 
 // judge puts the windows that closed together before every rule of their size.
 func (l *loop) judge(c *drift.Closing) error {
-	j := alert.Judge{Rules: l.rulesFor(c), Baseline: l.engine.Baseline(c.Model), Past: l.before, Shadow: l.shadowed(c.Model)}
+	j := alert.Judge{Rules: l.rulesFor(c), Baseline: l.engine.Baseline(c.Model), Past: l.before, Shadow: l.shadowed(c.Model), ShadowLimits: l.rehearses(c.Model)}
 	base, err := j.See(c, alert.ReferenceBaseline)
 	if err != nil {
 		return err
@@ -144,8 +144,8 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View) (string, erro
 		return "", err
 	}
 	var receivers []string
-	if !ch.Shadow {
-		receivers = union(l.receivers(ch.LabelSet()), l.pager(ch))
+	if pager := l.pager(ch); !ch.Shadow {
+		receivers = union(l.receivers(ch.LabelSet()), pager)
 		if ch.Resolved() {
 			receivers = union(receivers, l.firing[ch.DedupKey].Receivers) // routes may have changed, and who was woken hears of the end
 		}

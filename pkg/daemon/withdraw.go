@@ -29,9 +29,9 @@ func (l *loop) assign(alerts []store.Alert) error {
 			reason = "the rule was removed from the configuration"
 		case !selects(r, a.Series):
 			reason = "the rule was changed and does not select this series any more"
-		case a.State.Active() && a.State.Shadow && !r.Shadowed(l.shadowed(a.Series.Model)):
+		case a.State.Active() && a.State.Shadow && !l.inShadow(r, a.Series.Model):
 			reason = "its trial in shadow has ended"
-		case a.State.Active() && !a.State.Shadow && r.Shadowed(l.shadowed(a.Series.Model)):
+		case a.State.Active() && !a.State.Shadow && l.inShadow(r, a.Series.Model):
 			reason = "it is on trial in shadow now"
 		}
 		if reason != "" {
@@ -50,6 +50,11 @@ func (l *loop) assign(alerts []store.Alert) error {
 		return err
 	}
 	return l.pending.Err()
+}
+
+// inShadow reports whether what a rule finds of a model is told to nobody.
+func (l *loop) inShadow(r *alert.Rule, model string) bool {
+	return r.Shadowed(l.shadowed(model) || r.HardLimit() && l.rehearses(model))
 }
 
 // selects reports whether a rule would judge a series if it had events.

@@ -103,7 +103,7 @@ func TestOneIncidentNamesManyFeatures(t *testing.T) {
 					}
 					seen[f.Signal] = true
 				}
-			case detect.Raised, detect.Resolved:
+			case detect.Raised, detect.Resolved, detect.Superseded:
 				t.Errorf("%s: %s", c.Kind, c.Reason)
 			case detect.Extended, detect.Noted:
 			}

@@ -16,20 +16,25 @@ func effectOf(p *drift.Part, r *drift.Report, d Detector) Effect {
 		return Effect{}
 	}
 	if d.Component.rate() {
-		return m.rateEffect(d.Component)
+		e := m.rateEffect(d.Component)
+		if d.Component == Unseen && e.N > 0 {
+			e.Moved = foremost(newcomers(m.cur.Categorical))
+		}
+		return e
 	}
 	got := m.measure(d.Component)
 	if m.cur == nil || got.value != got.value {
 		return Effect{}
 	}
 	e := Effect{N: m.cur.Values()}
+	var gone []string
 	for i := range r.Signals {
 		if s := &r.Signals[i]; s.Name == d.Signal {
-			e.PSI = finite(s.PSIDebiased)
+			e.PSI, gone = finite(s.PSIDebiased), s.Gone
 		}
 	}
 	if d.Component == Categories {
-		e.Distance = finite(float64(got.gross))
+		e.Distance, e.Moved = finite(float64(got.gross)), foremost(moves(m.ref.Categorical, m.cur.Categorical, gone))
 		return e
 	}
 	e.Distance, e.Sign = finite(m.ks), sign(float64(got.value))
@@ -64,15 +69,7 @@ func (p *param) seasonBetween(since, end time.Time, window time.Duration) float6
 	if p.season == ([terms]float32{p.season[0]}) {
 		return 0
 	}
-	sum, n := 0.0, 0.0
-	for t := since; t.Before(end); t = t.Add(window) {
-		row := rawRow(t.Add(window/2), nil)
-		for k, x := range calendar(row[0], row[1], int(24*time.Hour/window)) {
-			sum += float64(p.season[k]) * x
-		}
-		n++
-	}
-	return sum/max(1, n) - float64(p.meanSeason())
+	return p.expected(since, end, window) - float64(p.meanSeason())
 }
 
 // rateEffect compares the share in the window with that in the baseline.
@@ -133,9 +130,9 @@ func (f *Finding) reason() string {
 	case Spread:
 		text += direction(e.Sign, " spread out", " drew together", " changed its spread")
 	case Categories:
-		text += " changed its mix"
+		text += " changed its mix" + list(e.Moved)
 	case Unseen:
-		text += ": values unknown to the baseline"
+		text += ": values unknown to the baseline" + list(e.Moved)
 	case Missing:
 		text += " is missing"
 	case NonFinite:

@@ -70,7 +70,7 @@ type Finding struct {
 	Effect    Effect  `json:"effect"`
 	EValue    float64 `json:"e_value"`             // evidence over the number of its windows: chance reaches x once in x
 	Reason    string  `json:"reason"`              // one clause for people
-	Lowered   bool    `json:"lowered,omitempty"`   // a page but for the baseline, which nobody approved
+	Lowered   string  `json:"lowered,omitempty"`   // why it is a ticket though its effect is that of a page
 	Connected bool    `json:"connected,omitempty"` // no alarm by itself: listed because it moved too (e-BH at .05)
 }
 
@@ -86,15 +86,17 @@ type Effect struct {
 	// Season is the signed distance that the hour and the weekday explain, of a
 	// Location: Distance and PSI are without it. 0 without a season.
 	Season float64 `json:"season,omitempty"`
+	Moved  []Move  `json:"moved,omitempty"` // of Categories and Unseen: what moved most, at most 3
 }
 
 // An Incident is what is wrong with a model: one at a time, whatever the number
 // of detectors that see it.
 type Incident struct {
 	Level    Level     `json:"level"`
-	Opened   time.Time `json:"opened"` // end of the window that opened it
-	Since    time.Time `json:"since"`  // when the earliest change began
-	Told     time.Time `json:"told"`   // end of the window of the last change that was told
+	Opened   time.Time `json:"opened"`         // end of the window that opened it
+	Since    time.Time `json:"since"`          // when the earliest change began
+	Told     time.Time `json:"told"`           // end of the window of the last change that was told
+	Paged    time.Time `json:"paged,omitzero"` // end of the window of the last page
 	Findings []Finding `json:"findings"`
 	More     int       `json:"more,omitempty"`   // findings beyond the 50 that are kept
 	Untold   int       `json:"untold,omitempty"` // findings that no change has told yet
@@ -109,7 +111,10 @@ const (
 	Raised   ChangeKind = "raised"   // from ticket to page
 	Extended ChangeKind = "extended" // more detectors, at most one note in Config.Interval
 	Resolved ChangeKind = "resolved"
-	Noted    ChangeKind = "noted" // no incident: evidence without an effect that matters
+	// Superseded is the end of an incident because another change was worth a page
+	// of its own: it comes behind the Opened of the incident that goes on.
+	Superseded ChangeKind = "superseded"
+	Noted      ChangeKind = "noted" // no incident: evidence without an effect that matters
 )
 
 // A Change is something about a model that has to be recorded, and told unless
@@ -121,6 +126,9 @@ type Change struct {
 	New      []Finding  `json:"new"`      // what came with this change, the strongest first
 	Reason   string     `json:"reason"`
 }
+
+// Ends reports whether the change is the end of its incident.
+func (c *Change) Ends() bool { return c.Kind == Resolved || c.Kind == Superseded }
 
 // Page reports whether the change spends a page of the budget.
 func (c *Change) Page() bool {

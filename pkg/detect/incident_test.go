@@ -40,7 +40,7 @@ func TestOneIncidentAModel(t *testing.T) {
 	if !strings.HasPrefix(opened.Reason, "amount moved up by a distance of 0.2") {
 		t.Errorf("reason %q", opened.Reason)
 	}
-	m.quiet(30) // the page is told once, however long it lasts
+	m.quiet(8) // the page is told once
 
 	m.traffic.news = .2
 	extended, _ := m.until(detect.Extended, 8)
@@ -91,7 +91,7 @@ func TestUnapprovedBaselineIsATicket(t *testing.T) {
 	m.approved = false
 	m.traffic.amount = .6
 	opened, _ := m.until(detect.Opened, 8)
-	if opened.Page() || opened.Incident.Level != detect.Ticket || !opened.New[0].Lowered {
+	if opened.Page() || opened.Incident.Level != detect.Ticket || opened.New[0].Lowered == "" {
 		t.Errorf("opened %+v, want a lowered ticket", opened)
 	}
 	m.approved = true
@@ -242,5 +242,123 @@ func TestSmallChangeHidesNoGreatOne(t *testing.T) {
 	opened, windows := m.until(detect.Opened, 20)
 	if since := opened.New[0].Since; !opened.Page() || windows > 8 || began.Sub(since) > 24*time.Hour {
 		t.Errorf("after %d windows opened %s, since %v, want a page in 8 and since %v", windows, opened.Incident.Level, since, began)
+	}
+}
+
+// A change that began long after the page is another incident, and another page,
+// though the first has not ended: who was paged then knows nothing of it. The new
+// one takes over what still holds of the old, and that ends.
+func TestALaterChangeIsAnotherIncident(t *testing.T) {
+	m := ready(t, 11)
+	m.traffic.amount, m.traffic.failed = .6, .1
+	first, _ := m.until(detect.Opened, 8)
+	m.quietOr(detect.Extended, 4)
+	m.traffic.failed = 0
+	m.quietOr(detect.Extended, 26)
+	m.restart() // what is known of the old one must survive
+	m.traffic.merged = true
+	var opened, superseded detect.Change
+	for i := 0; superseded.Kind == ""; i++ {
+		if i == 8 {
+			t.Fatal("the second change did not supersede the first in 8 windows")
+		}
+		for _, c := range m.next() {
+			switch c.Kind {
+			case detect.Opened:
+				opened = c
+			case detect.Superseded:
+				superseded = c
+			case detect.Raised, detect.Extended, detect.Resolved, detect.Noted:
+				t.Errorf("%s: %s", c.Kind, c.Reason)
+			}
+		}
+	}
+	if !opened.Page() || opened.Incident.Opened != opened.At || opened.New[0].Signal != "country" {
+		t.Errorf("opened %+v, want a page about country first", opened)
+	}
+	if got := found(opened.New); !slices.Contains(got, "amount location") || slices.Contains(got, "error failed") {
+		t.Errorf("the new incident lists %v, want what still holds of the old one as well, and not what has ended", got)
+	}
+	if !strings.Contains(opened.Reason, "beside 1 of the incident of "+first.At.Format(time.RFC3339)) {
+		t.Errorf("reason %q", opened.Reason)
+	}
+	if !superseded.Ends() || superseded.Page() || superseded.Incident.Opened != first.At || !strings.Contains(superseded.Reason, "country changed its mix") {
+		t.Errorf("superseded %+v, want the end of the first incident", superseded)
+	}
+	m.traffic.amount = 0
+	m.quietOr(detect.Extended, 8) // country holds the new one open
+	m.traffic.merged = false
+	if resolved, _ := m.until(detect.Resolved, 30); resolved.Incident.Opened != opened.At {
+		t.Errorf("resolved %+v, want the second incident", resolved)
+	}
+}
+
+func TestReasonsNameCategories(t *testing.T) {
+	m := ready(t, 12)
+	m.traffic.merged = true // US, a sixth of the events, is FR, a third
+	opened, _ := m.until(detect.Opened, 8)
+	moved := opened.New[0].Effect.Moved
+	if len(moved) != 2 || moved[0].Category+moved[1].Category != "USFR" && moved[0].Category+moved[1].Category != "FRUS" {
+		t.Fatalf("moved %+v, want US and FR", moved)
+	}
+	for _, part := range []string{"country changed its mix (", "US 16.", " % -> 0 %, gone", "FR 33."} {
+		if !strings.Contains(opened.Reason, part) {
+			t.Errorf("reason %q without %q", opened.Reason, part)
+		}
+	}
+	for _, move := range moved {
+		if us := move.Category == "US"; us != move.Gone || us != (move.To == 0) || move.New {
+			t.Errorf("moved %+v", move)
+		}
+	}
+
+	for name, want := range map[string]string{
+		"NEW":                   " (NEW 2",
+		"a, b\n":                ` ("a, b\n" 2`,
+		strings.Repeat("é", 99): " (" + strings.Repeat("é", 20) + "… 2",
+	} {
+		m := ready(t, 13)
+		m.traffic.news, m.traffic.newName = .25, name
+		opened, _ := m.until(detect.Opened, 8)
+		i := slices.IndexFunc(opened.New, func(f detect.Finding) bool { return f.Signal == "country" })
+		if i < 0 || !strings.Contains(opened.New[i].Reason, want) || !strings.Contains(opened.New[i].Reason, " %, new") {
+			t.Errorf("%q: opened by %v: %s", name, found(opened.New), opened.Reason)
+			continue
+		}
+		if move := opened.New[i].Effect.Moved[0]; !strings.HasPrefix(name, move.Category) || !move.New || move.From != 0 || move.To < .2 || move.To > .3 {
+			t.Errorf("%q: moved %+v", name, move)
+		}
+	}
+}
+
+// A level that has come and gone in the reference period wakes nobody when it comes
+// again; one that is farther off does.
+func TestWhatHasBeenBeforeIsATicket(t *testing.T) {
+	m := newModel(t, 14)
+	m.config.Reference = 2 * detect.MinReference
+	m.events = 1000
+	from := int(m.at.Unix()/3600) + 150
+	m.traffic.level = func(hour int) float64 {
+		if hour >= from && hour < from+12 {
+			return .5
+		}
+		return 0
+	}
+	for range m.config.Reference {
+		m.next()
+	}
+	m.quiet(12)
+	m.traffic.amount = .4
+	opened, _ := m.until(detect.Opened, 24)
+	first := opened.New[0]
+	if opened.Page() || first.Level != detect.Ticket || first.Lowered == "" || !strings.HasSuffix(first.Reason, "; no page: "+first.Lowered) {
+		t.Errorf("opened %+v, want a ticket that says why", opened)
+	}
+	if first.Effect.Distance < m.config.Gates.Page.Distance {
+		t.Errorf("an effect of %+v would be a ticket anyway", first.Effect)
+	}
+	m.traffic.amount = 1
+	if raised, windows := m.until(detect.Raised, 12); !raised.Page() || raised.New[0].Lowered != "" {
+		t.Errorf("raised after %d windows: %+v", windows, raised)
 	}
 }

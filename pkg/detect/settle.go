@@ -15,6 +15,7 @@ const (
 	calmZ       = 1.5 // a detector within it is quiet
 	calmWindows = 3   // in a row that let an incident end
 	maxFindings = 50
+	apart       = 12   // windows from a page to the change that is worth another one, at least
 	connected   = 0.05 // false discovery rate of what is listed beside alarms
 )
 
@@ -67,15 +68,30 @@ func (s *State) findings(c *Config, o *Outcome, p *drift.Part, reports []*drift.
 			if a.Gross {
 				f.Level = Page
 			}
-			if f.Level == Page && !r.Approved {
-				f.Level, f.Lowered = Ticket, true
+			if f.Level == Page {
+				f.Lowered = s.lowered(c, o, p, r, &a)
 			}
 		}
 		f.Reason = f.reason()
+		if f.Lowered != "" {
+			f.Level = Ticket
+			f.Reason += "; no page: " + f.Lowered
+		}
 		out = append(out, f)
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
 	return out
+}
+
+// lowered says why what would be a page is a ticket, "" if it is not.
+func (s *State) lowered(c *Config, o *Outcome, p *drift.Part, r *drift.Report, a *Alarm) string {
+	switch {
+	case !r.Approved:
+		return "nobody has approved the baseline"
+	case s.wandered(c, o, p, r, a):
+		return "it has been as far off for as long in quiet times"
+	}
+	return ""
 }
 
 // raise sets the level of every detector with a finding, and returns the
@@ -164,6 +180,8 @@ func (s *State) tell(c *Config, o *Outcome, risen []Finding) []Change {
 		s.incident = &Incident{Opened: o.End, Since: risen[0].Since}
 	case level > s.incident.Level:
 		kind = Raised
+	case s.incident.another(c, risen):
+		return s.supersede(o, risen)
 	}
 	s.incident.add(risen)
 	s.incident.Level = max(s.incident.Level, level)
@@ -180,11 +198,46 @@ func (s *State) note(o *Outcome, kind ChangeKind, findings []Finding) Change {
 		findings = all[len(all)-min(len(all), s.incident.Untold):]
 	}
 	s.incident.Told, s.incident.Untold = o.End, 0
+	if kind != Extended && s.incident.Level == Page {
+		s.incident.Paged = o.End
+	}
+	return Change{Kind: kind, At: o.End, Incident: s.incident.clone(), New: slices.Clone(findings), Reason: foremostReason(findings)}
+}
+
+// foremostReason is the first reason, and how many there are beside it.
+func foremostReason(findings []Finding) string {
 	reason := findings[0].Reason
 	if n := len(findings) - 1; n > 0 {
 		reason += fmt.Sprintf("; and %d more", n)
 	}
-	return Change{Kind: kind, At: o.End, Incident: s.incident.clone(), New: slices.Clone(findings), Reason: reason}
+	return reason
+}
+
+// supersede ends the incident in favour of one that begins with risen findings,
+// and takes over what still holds of it. The new one comes first, so that who is
+// told of both never believes that all is well.
+func (s *State) supersede(o *Outcome, risen []Finding) []Change {
+	old := s.incident
+	s.incident = &Incident{Level: Page, Opened: o.End, Since: risen[0].Since}
+	s.incident.add(risen)
+	listed := len(s.incident.Findings)
+	for _, f := range old.Findings {
+		if s.holds(f.Detector) && !slices.ContainsFunc(risen, func(g Finding) bool { return g.Detector == f.Detector }) {
+			s.incident.append(f)
+		}
+	}
+	opened := s.note(o, Opened, s.incident.Findings)
+	opened.Reason = foremostReason(risen)
+	if n := len(s.incident.Findings) - listed; n > 0 {
+		opened.Reason += fmt.Sprintf("; beside %d of the incident of %s", n, old.Opened.Format(time.RFC3339))
+	}
+	return []Change{opened, {Kind: Superseded, At: o.End, Incident: old.clone(), Reason: "superseded by a new incident: " + foremostReason(risen)}}
+}
+
+// holds reports whether a detector still holds an incident open.
+func (s *State) holds(d Detector) bool {
+	j, found := slices.BinarySearchFunc(s.fit.Detectors, d, Detector.Compare)
+	return found && s.live[j].held() && !s.live[j].known
 }
 
 // add appends findings; one of a detector that is listed already replaces it.
@@ -197,13 +250,28 @@ func (i *Incident) add(risen []Finding) {
 			}
 			i.Findings = slices.Delete(i.Findings, at, at+1)
 		}
-		if len(i.Findings) == maxFindings {
-			i.More++
-			continue
-		}
-		i.Findings = append(i.Findings, f)
-		i.Untold++
+		i.append(f)
 	}
+}
+
+// append lists a finding that nobody was told of, as far as there is room.
+func (i *Incident) append(f Finding) {
+	if len(i.Findings) == maxFindings {
+		i.More++
+		return
+	}
+	i.Findings = append(i.Findings, f)
+	i.Untold++
+}
+
+// another reports whether one of the findings is worth a page of its own: its
+// change began so long after the last page that nobody who was paged then could
+// know of it.
+func (i *Incident) another(c *Config, risen []Finding) bool {
+	return slices.ContainsFunc(risen, func(f Finding) bool {
+		since := f.Since.Sub(i.Paged)
+		return f.Level == Page && since > c.Interval && since >= apart*c.Window
+	})
 }
 
 func (i *Incident) clone() Incident {

@@ -1,6 +1,7 @@
 package detect_test
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,8 @@ type traffic struct {
 	zeros   float64           // added to what is not zero
 	level   func(int) float64 // added to amount at an hour; nil for nothing
 	news    float64           // share of events from a country nobody has seen
+	newName string            // of that country; "NEW" if empty
+	merged  bool              // US is FR
 	absent  float64           // share of events without amount
 	nan     float64           // share of events whose amount is NaN
 	failed  float64           // share of events with an error, beyond 1 %
@@ -61,8 +64,11 @@ func (tr *traffic) event(hour int, yield func(name string, v event.Value)) (fail
 	number("constant", constant)
 	number("zeros", zeros)
 	country := []string{"DE", "DE", "DE", "FR", "FR", "US"}[r.IntN(6)]
+	if tr.merged && country == "US" {
+		country = "FR"
+	}
 	if r.Float64() < tr.news {
-		country = "NEW"
+		country = cmp.Or(tr.newName, "NEW")
 	}
 	text("country", country)
 	if failed = r.Float64() < .01+tr.failed; failed {
@@ -240,11 +246,27 @@ func (m *model) until(kind detect.ChangeKind, most int) (detect.Change, int) {
 // quiet draws windows in which nothing may be told.
 func (m *model) quiet(windows int) {
 	m.t.Helper()
+	m.quietOr(detect.Noted, windows)
+}
+
+// quietOr draws windows in which nothing may be told but changes of a kind.
+func (m *model) quietOr(kind detect.ChangeKind, windows int) {
+	m.t.Helper()
 	for i := range windows {
 		for _, c := range m.next() {
-			if c.Kind != detect.Noted {
+			if c.Kind != detect.Noted && c.Kind != kind {
 				m.t.Errorf("window %d: %s %s: %s", i, c.Kind, c.Incident.Level, c.Reason)
 			}
 		}
 	}
+}
+
+// restart replaces the state by what is stored of it.
+func (m *model) restart() {
+	m.t.Helper()
+	state, err := detect.DecodeState(encode(m.t, m.state), m.state.Fit())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.state = state
 }

@@ -33,7 +33,7 @@ type Alert struct {
 	DedupKey     string             `json:"dedup_key"` // the id of the entry that started to fire
 
 	// Of drift that was found within a budget, not by a rule.
-	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved" or "noted"
+	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved", "superseded" (by an incident of its own) or "noted"
 	Budget   string    `json:"budget,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 	// Detectable is the shift, in standard deviations of a signal, that this
@@ -45,11 +45,11 @@ type Alert struct {
 // measured from Since to the end of the alert's window.
 type Finding struct {
 	Signal    string    `json:"signal"`
-	Component string    `json:"component"` // "location", "spread", "categories", "unseen", "missing", "non_finite" or "failed"
-	Level     string    `json:"level"`     // "page", "ticket" or "record"
-	Lowered   bool      `json:"lowered,omitempty"`
-	Since     time.Time `json:"since"`  // when the change began
-	Reason    string    `json:"reason"` // one clause for people
+	Component string    `json:"component"`         // "location", "spread", "categories", "unseen", "missing", "non_finite" or "failed"
+	Level     string    `json:"level"`             // "page", "ticket" or "record"
+	Lowered   string    `json:"lowered,omitempty"` // why it is a ticket though its effect is that of a page
+	Since     time.Time `json:"since"`             // when the change began
+	Reason    string    `json:"reason"`            // one clause for people
 	Distance  float64   `json:"distance"`
 	PSI       float64   `json:"psi"` // debiased
 	Share     float64   `json:"share,omitempty"`
@@ -61,6 +61,17 @@ type Finding struct {
 	Connected bool      `json:"connected,omitempty"` // no alarm by itself: it moved with the others
 	Gross     bool      `json:"gross,omitempty"`     // so far off, twice in a row, that no evidence is needed
 	Dense     bool      `json:"dense,omitempty"`     // too little by itself: many moved a little
+	Moved     []Move    `json:"moved,omitempty"`     // of categories: those whose share moved most, at most 3
+}
+
+// A Move is how far the share of one category moved, from the baseline to the
+// panes since the change began.
+type Move struct {
+	Category string  `json:"category"` // "(other)" stands for the rare ones of the baseline
+	From     float64 `json:"from"`     // share of values, 0 to 1
+	To       float64 `json:"to"`
+	New      bool    `json:"new,omitempty"`  // the baseline never had it
+	Gone     bool    `json:"gone,omitempty"` // chance alone would have brought some
 }
 
 // Evidence is what an auditor needs to compute a decision again.

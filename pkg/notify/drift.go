@@ -24,6 +24,9 @@ func describeDrift(a ledger.Alert, m *Message) {
 			m.Sentence += fmt.Sprintf(" since %s, after %s", timeText(*a.EndsAt), durationText(a.EndsAt.Sub(a.StartsAt)))
 		}
 		m.Sentence += fmt.Sprintf(": %s %s.", orDash(a.Reason), span)
+	case "superseded":
+		m.Title = "Superseded: drift of " + a.Model
+		m.Sentence = fmt.Sprintf("The incident of model %s that was open since %s ends, and the drift goes on: %s %s.", a.Model, timeText(a.StartsAt), orDash(a.Reason), span)
 	case "noted":
 		m.Title = fmt.Sprintf("Noted: %s of %s", enumerate(moved), a.Model)
 		m.Sentence = fmt.Sprintf("A change of model %s is too small to matter: %s %s.", a.Model, orDash(a.Reason), span)
@@ -34,7 +37,7 @@ func describeDrift(a ledger.Alert, m *Message) {
 		}
 		m.Sentence = fmt.Sprintf("Model %s drifted: %s; seen %s, open since %s.", a.Model, orDash(a.Reason), span, timeText(a.StartsAt))
 	}
-	if a.Detectable > 0 && a.Change != "resolved" {
+	if a.Detectable > 0 && a.Status != "resolved" {
 		m.Sentence += fmt.Sprintf(" This window could not have seen less than a shift of %s standard deviations.", numberText(a.Detectable))
 	}
 	m.About = fields("Model", a.Model, "Budget", a.Budget, "Severity", a.Severity, "Baseline", a.Evidence.Baseline,
