@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/ledger"
 )
 
 // june is when the rows of june.csv begin; may.csv has no time.
@@ -235,6 +237,33 @@ func TestTheCommandsOfRulesMD(t *testing.T) {
 	out, _ = invoke(t, codeOK, "backtest", "--rules", "new.yaml", "--model", "fraud", "--store", "data", "-o", "json", "-q")
 	if m := report(t, out).Models[0]; len(m.Intervals) != 1 || m.Intervals[0].Rule != "AmountDrift" {
 		t.Errorf("from the store: %+v", m.Intervals)
+	}
+}
+
+// TestShadowReportOfDrift: what is told of one incident after its opening is no
+// other alert, and counts as a page once it is one.
+func TestShadowReportOfDrift(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 6, 1, hour, 0, 0, 0, time.UTC) }
+	end := at(9)
+	book := alertBook{at: map[string]booked{}}
+	for _, a := range []ledger.Alert{
+		{Status: "firing", Change: "opened", Severity: "ticket", DedupKey: "a", StartsAt: at(1), Notify: alert.NotifyShadow},
+		{Status: "firing", Change: "opened", Severity: "page", DedupKey: "b", StartsAt: at(2)},
+		{Status: "firing", Change: "raised", Severity: "page", DedupKey: "a", StartsAt: at(1), Notify: alert.NotifyShadow},
+		{Status: "firing", Change: "extended", Severity: "page", DedupKey: "a", StartsAt: at(1), Notify: alert.NotifyShadow},
+		{Status: "firing", Change: "extended", Severity: "page", DedupKey: "b", StartsAt: at(2)},
+		{Status: "resolved", Change: "resolved", Severity: "page", DedupKey: "a", StartsAt: at(1), EndsAt: &end, Notify: alert.NotifyShadow},
+	} {
+		a.Rule, a.Model = alert.RuleDrift, "fraud"
+		book.note(&a)
+	}
+	r := backtest.Shadow(book.shadow, book.told, at(0), at(23), func(string) bool { return true })
+	want := backtest.ShadowRule{Rule: alert.RuleDrift, Model: "fraud", Tally: backtest.Tally{Pages: 1}, Matched: 1}
+	if len(r.Rules) != 1 || r.Rules[0] != want || !r.Shadow[0].EndsAt.Equal(end) {
+		t.Errorf("in shadow %+v, %+v, want %+v until %v", r.Rules, r.Shadow, want, end)
+	}
+	if len(r.Days) != 1 || r.Days[0].Told != (backtest.Tally{Pages: 1}) {
+		t.Errorf("days %+v, want one page that was told", r.Days)
 	}
 }
 

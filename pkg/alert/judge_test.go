@@ -2,6 +2,7 @@ package alert_test
 
 import (
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -217,5 +218,40 @@ func TestOverflowInShadow(t *testing.T) {
 	}
 	if _, err := alert.Compile(alert.Spec{Name: "A", Window: time.Hour, Expr: "events > 0", Notify: "nobody"}); err == nil {
 		t.Error("notify: nobody compiles")
+	}
+}
+
+// The hard limits of a model whose budget is on trial are in shadow, and no other rule.
+func TestLimitsInShadow(t *testing.T) {
+	own := alert.HardLimits(time.Hour)
+	loud := mustCompile(t, alert.Spec{Name: "Silence", Window: time.Hour, Expr: "events == 0"})
+	j := alert.Judge{Rules: append(own, loud), ShadowLimits: true}
+	states := map[*alert.Rule]map[alert.Series]alert.State{}
+	fired := map[string]bool{}
+	for hour := range 3 {
+		start := epoch.Add(time.Duration(hour) * time.Hour)
+		c := &drift.Closing{Model: "fraud", Start: start, End: start.Add(time.Hour), Size: time.Hour}
+		view, err := j.See(c, alert.ReferenceBaseline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, err := range j.Findings(c, view, func(r *alert.Rule) map[alert.Series]alert.State { return states[r] }) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if states[f.Rule] == nil {
+				states[f.Rule] = map[alert.Series]alert.State{}
+			}
+			alert.Apply(states[f.Rule], f.Next)
+			for _, ch := range f.Changes {
+				if ch.Fired() {
+					fired[f.Rule.Name()] = ch.Shadow
+				}
+			}
+		}
+	}
+	want := map[string]bool{alert.RuleSilent: true, "Silence": false}
+	if !maps.Equal(fired, want) {
+		t.Errorf("in shadow fired %v, want %v", fired, want)
 	}
 }

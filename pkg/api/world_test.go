@@ -168,7 +168,11 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		Checkpoint: observed("driftd_checkpoint_duration_seconds", []float64{.01, .1}, .001, .002, .007, .04, .2),
 		EventDelay: observed("driftd_event_delay_seconds", []float64{1}, 3, 4),
 	}
-	s.Budgets = []api.Budget{{Name: "oncall", Receiver: "pager", Pages: 2, Per: 30 * 24 * time.Hour, Models: 1, Spent: []api.SpentPage{{At: start, Model: "fraud", Rule: alert.RuleDrift}}}}
+	s.Budgets = []api.Budget{{
+		Name: "oncall", Receiver: "pager", Pages: 2, Per: 30 * 24 * time.Hour, Models: 1,
+		Spent:   []api.SpentPage{{At: start, Model: "fraud", Rule: alert.RuleDrift}},
+		OnTrial: true, Shadow: []api.SpentPage{{At: start.Add(time.Hour), Model: "fraud", Rule: alert.RuleSilent}},
+	}}
 	minN := uint64(100)
 	rule, err := alert.Compile(alert.Spec{
 		Name: "AmountDrift", Model: "fraud*", Feature: "amount", Window: time.Hour, Expr: "psi_debiased > 0.1 and n >= 100", Clear: "psi_debiased < 0.05",

@@ -249,51 +249,77 @@ func TestATrialThatEnds(t *testing.T) {
 	}
 }
 
-// TestDriftInShadow: the drift that a budget finds on a model on trial is recorded,
-// from its opening to its end, nobody hears of it, and no page is drawn.
+// TestDriftInShadow: the drift that a budget finds while it or the model is on
+// trial is recorded, from its opening to its end, nobody hears of it, and no page is
+// drawn; of a budget on trial it is counted what would have been.
 func TestDriftInShadow(t *testing.T) {
 	w := newWorld(t, calibrated())
-	st := open(t, newSweep(w).prepared)
-	defer st.Close()
-	o := within(w.options(st), w)
-	o.OnTrial = func(string) bool { return true }
+	for name, c := range map[string]struct {
+		onTrial func(*daemon.Options)
+		would   int
+	}{
+		"model": {func(o *daemon.Options) { o.OnTrial = func(string) bool { return true } }, 0},
+		"budget": {func(o *daemon.Options) {
+			budget := o.Detection.Budget
+			o.Detection.Budget = func(model string) *daemon.Budget {
+				b := budget(model)
+				b.Shadow = true
+				return b
+			}
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			st := open(t, newSweep(w).prepared)
+			defer st.Close()
+			o := within(w.options(st), w)
+			c.onTrial(&o)
+			w.judgesInShadow(o, c.would)
+		})
+	}
+}
+
+// judgesInShadow reads the whole stream and finds every alert recorded, told to
+// nobody and, would times, as what would have been a page.
+func (w *world) judgesInShadow(o daemon.Options, would int) {
+	w.t.Helper()
 	d, stop := w.start(o)
 	w.until(func() bool {
 		s := d.Snapshot()
 		for _, a := range s.Alerts {
 			if a.Rule == alert.RuleDrift && !a.Shadow {
-				t.Error("an incident is shown as if somebody had been told of it")
+				w.t.Error("an incident is shown as if somebody had been told of it")
 			}
 		}
 		return s.Stream.CommittedSeq >= w.last()
 	}, "all is committed")
 	if err := stop(); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	var said []string
-	for _, a := range driftOf(t, st) {
+	for _, a := range driftOf(w.t, o.Store) {
 		if a.Status == "noted" {
 			continue
 		}
 		if said = append(said, a.Change); a.Notify != alert.NotifyShadow {
-			t.Errorf("%s %s is not in shadow", a.Change, a.Rule)
+			w.t.Errorf("%s %s is not in shadow", a.Change, a.Rule)
 		}
 	}
 	if len(said) < 2 || said[0] != "opened" || said[len(said)-1] != "resolved" {
-		t.Errorf("the ledger says %q", said)
+		w.t.Errorf("the ledger says %q", said)
 	}
-	if b := d.Snapshot().Budgets; len(b) != 1 || len(b[0].Spent) != 0 {
-		t.Errorf("budgets %+v", b)
+	if b := d.Snapshot().Budgets; len(b) != 1 || len(b[0].Spent) != 0 || len(b[0].Shadow) != would || b[0].OnTrial != (would > 0) {
+		w.t.Errorf("budgets %+v, want %d pages in shadow and none drawn", b, would)
 	}
 	w.heard.mu.Lock()
 	defer w.heard.mu.Unlock()
-	entries, err := st.Entries(0, 10_000)
+	entries, err := o.Store.Entries(0, 10_000)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	for _, e := range entries {
 		if e.Kind == ledger.KindAlert && w.heard.got[e.ID] > 0 {
-			t.Errorf("somebody heard of %s", e.Body)
+			w.t.Errorf("somebody heard of %s", e.Body)
 		}
 	}
 }

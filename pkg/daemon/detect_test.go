@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,16 +79,75 @@ func driftOf(t *testing.T, st *store.Store) (out []ledger.Alert) {
 }
 
 // A shift of half a deviation is one page to the people of the budget, with the
-// feature that moved and when, and one resolution. Checkpoints, processors and
-// restarts change nothing of it, byte for byte.
+// feature that moved and when, and one resolution.
 func TestDriftWithinABudget(t *testing.T) {
 	w := newWorld(t, calibrated())
+	w.readsTheSame(within, checkBudget, checkIncident)
+}
+
+// twice is calibrated with another shift while the first lasts: an hour and a half
+// after the page, age shifts by .8 standard deviations.
+func twice() sim.Scenario {
+	s := calibrated()
+	first := &s.Injections[0]
+	first.To = first.From + 4*time.Hour
+	s.Injections = append(s.Injections, sim.Injection{Model: "fraud", Feature: "age", Effect: sim.Shift, Amount: 0.8, From: first.From + 2*time.Hour, To: first.To})
+	return s
+}
+
+// The second shift is a page of its own, about an incident of its own that knows
+// of the first, which ends in it.
+func TestDriftTwice(t *testing.T) {
+	w := newWorld(t, twice())
+	soon := func(o daemon.Options, w *world) daemon.Options {
+		o = within(o, w)
+		o.Detection.Interval = 30 * time.Minute
+		return o
+	}
+	w.readsTheSame(soon, func(t *testing.T, s *api.Snapshot) {
+		t.Helper()
+		if b := s.Budgets[0]; len(b.Spent) != 2 || s.Models[0].Drift.Status.Incident != nil {
+			t.Errorf("budget %+v, incident %+v", b, s.Models[0].Drift.Status.Incident)
+		}
+	}, func(t *testing.T, all []ledger.Alert) {
+		t.Helper()
+		var lines []string
+		for _, a := range all {
+			if a.Status != "noted" && a.Change != "extended" {
+				lines = append(lines, a.Change+" "+a.Severity)
+			}
+		}
+		if got := strings.Join(lines, ", "); got != "opened page, opened page, superseded page, resolved page" {
+			t.Fatalf("alerts: %s", got)
+		}
+		all = slices.DeleteFunc(all, func(a ledger.Alert) bool { return a.Status == "noted" || a.Change == "extended" })
+		first, second, superseded, resolved := all[0], all[1], all[2], all[3]
+		if second.Findings[0].Signal != "age" || len(second.Findings) < 2 || second.Findings[1].Signal != "amount" || second.DedupKey == first.DedupKey {
+			t.Errorf("second %+v, want age first and amount with it", second)
+		}
+		if superseded.Status != "resolved" || superseded.DedupKey != first.DedupKey || superseded.EndsAt == nil || !strings.HasSuffix(superseded.Reason, "; it is "+second.DedupKey) {
+			t.Errorf("superseded %+v, want the end of the first with the key of the second", superseded)
+		}
+		if resolved.DedupKey != second.DedupKey {
+			t.Errorf("resolved %+v, want the second", resolved)
+		}
+	})
+}
+
+// readsTheSame has daemons read the world's stream in several ways and looks at the
+// first: checkpoints, processors and restarts change nothing of what is stored,
+// byte for byte.
+func (w *world) readsTheSame(
+	with func(daemon.Options, *world) daemon.Options, checkSnapshot func(*testing.T, *api.Snapshot), checkLedger func(*testing.T, []ledger.Alert),
+) {
+	outer := w.t
+	defer func() { w.t = outer }()
 	var want account
 	for _, c := range []struct {
 		processors, events, batch int
 		restarts                  bool
 	}{{2, 1 << 20, 256, false}, {1, 997, 7, false}, {2, 3, 64, false}, {2, 500, 256, true}} {
-		t.Run(fmt.Sprintf("processors=%d,events=%d,batch=%d,restarts=%v", c.processors, c.events, c.batch, c.restarts), func(t *testing.T) {
+		outer.Run(fmt.Sprintf("processors=%d,events=%d,batch=%d,restarts=%v", c.processors, c.events, c.batch, c.restarts), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.processors))
 			w.t = t
 			dir := t.TempDir()
@@ -95,7 +155,7 @@ func TestDriftWithinABudget(t *testing.T) {
 			run := func(until uint64) account {
 				st := open(t, dir)
 				defer st.Close()
-				o := within(w.options(st), w)
+				o := with(w.options(st), w)
 				o.Checkpoint = daemon.Checkpoint{Every: 20 * time.Millisecond, Events: c.events, Bytes: 4 << 20}
 				r := stream.DefaultReaderOptions("ML")
 				r.BatchMessages = c.batch
@@ -109,7 +169,7 @@ func TestDriftWithinABudget(t *testing.T) {
 					t.Fatal(err)
 				}
 				if until == w.last() {
-					checkBudget(t, d.Snapshot())
+					checkSnapshot(t, d.Snapshot())
 				}
 				return w.account(st)
 			}
@@ -123,7 +183,7 @@ func TestDriftWithinABudget(t *testing.T) {
 				want = got
 				st := open(t, dir)
 				defer st.Close()
-				checkIncident(t, driftOf(t, st))
+				checkLedger(t, driftOf(t, st))
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("another way to read the stream changed the store (-want +got):\n%.3000s", diff)
@@ -134,6 +194,7 @@ func TestDriftWithinABudget(t *testing.T) {
 
 // checkBudget looks at the budget after the page.
 func checkBudget(t *testing.T, s *api.Snapshot) {
+	t.Helper()
 	t.Helper()
 	if len(s.Budgets) != 1 {
 		t.Fatalf("budgets %+v", s.Budgets)
@@ -149,6 +210,7 @@ func checkBudget(t *testing.T, s *api.Snapshot) {
 }
 
 func checkIncident(t *testing.T, all []ledger.Alert) {
+	t.Helper()
 	t.Helper()
 	var lines []string
 	for _, a := range all {

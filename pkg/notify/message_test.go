@@ -17,6 +17,10 @@ func TestDescribe(t *testing.T) {
 	}
 	still := resolved()
 	still.EndsAt, still.Evidence.Peak, still.Feature, still.Segment = nil, "", "", ""
+	superseded := ledger.Alert{
+		Status: "resolved", Rule: "ModelDrift", Model: "fraud", Severity: "page", Change: "superseded", StartsAt: at.AddDate(0, 0, -7), EndsAt: &at, Detectable: .2,
+		Window: ledger.Window{Start: at.Add(-time.Hour), End: at}, Reason: "superseded by a new incident: age moved up; it is 01AFS",
+	}
 	suppressed := rollback()
 	suppressed.ToVersion, suppressed.Suppressed = "", "no other version had traffic."
 	for name, c := range map[string]struct {
@@ -39,6 +43,10 @@ func TestDescribe(t *testing.T) {
 		"a model is silent, for a day": {
 			ledger.KindAlert, silent, "Ticket: Silence on llm",
 			"Model llm breaks rule Silence: events 0 == 0 in the window 2026-01-01 10:00 to 2026-01-02 10:00 UTC, firing since 2026-01-01 10:00 UTC.",
+		},
+		"a later change is an incident of its own": {
+			ledger.KindAlert, superseded, "Superseded: drift of fraud",
+			"The incident of model fraud that was open since 2025-12-25 10:00 UTC ends, and the drift goes on: superseded by a new incident: age moved up; it is 01AFS in the window 2026-01-01 09:00 to 10:00 UTC.",
 		},
 		"retrain": {
 			ledger.KindRetrain, retrain(), "Retrain fraud",
