@@ -202,7 +202,7 @@ func (d *detectionItem) lines(budgets []budgetItem, explain bool) []string {
 		if b.Name == d.Budget {
 			out = append(out, fmt.Sprintf("  %d of %.3g pages drawn by %s, %.3g left, paged at %s", b.Spent, b.Pages, count(b.Models, "model"), b.Left, printable(b.Receiver)))
 			if b.OnTrial {
-				out = append(out, fmt.Sprintf("  on trial: nobody is told; it would have been %s", count(len(b.Shadow), "page")))
+				out = append(out, fmt.Sprintf("  on trial: nobody is told; %s would have been drawn", count(len(b.Shadow), "page")))
 			}
 		}
 	}

@@ -46,7 +46,7 @@ type Config struct {
 	MinEvents    uint64             // a window with fewer waits for the next one
 	MaxDetectors int                // further ones are counted as dropped
 	Weights      map[string]float64 // importance of a signal relative to 1; absent means 1, 0 switches it off
-	Interval     time.Duration      // between two notes about one incident
+	Interval     time.Duration      // between two notes about one incident, and from a page to a change that is another, at least
 	Gates        Gates
 }
 

@@ -8,7 +8,7 @@
 //	  -> rank in Rows             the calibration list: what quiet windows looked like
 //	  -> State.Step -> Outcome    evidence, alarms, and since when
 //	  (the shell sums the panes since then and compares them)
-//	  -> State.Settle -> Decision one incident a model: opened, raised, extended, resolved
+//	  -> State.Settle -> Decision one incident a model: opened, raised, extended, superseded, resolved
 //
 // A detector watches one Component of one signal of the whole model. Its rank
 // among quiet windows becomes a standard normal whatever the data look like, and

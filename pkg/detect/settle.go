@@ -89,7 +89,7 @@ func (s *State) lowered(c *Config, o *Outcome, p *drift.Part, r *drift.Report, a
 	case !r.Approved:
 		return "nobody has approved the baseline"
 	case s.wandered(c, o, p, r, a):
-		return "it has been as far off for as long in quiet times"
+		return "in quiet times it has been nearly as far off for as long"
 	}
 	return ""
 }
