@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -249,32 +251,75 @@ func TestATrialThatEnds(t *testing.T) {
 	}
 }
 
+// TestABudgetsTrialThatEnds: so it is with a hard limit of a model whose budget is
+// on trial, and only the page in earnest is drawn.
+func TestABudgetsTrialThatEnds(t *testing.T) {
+	s := calibrated()
+	s.Length = 3 * time.Hour
+	s.Injections = []sim.Injection{{Model: "fraud", Effect: sim.Errors, Amount: 0.8, From: time.Hour, To: s.Length}}
+	w := emptyWorld(t, s)
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	for _, part := range []struct {
+		from, to time.Duration
+		options  func(daemon.Options) daemon.Options
+	}{
+		{0, 90 * time.Minute, func(o daemon.Options) daemon.Options { return onTrial(within(o, w)) }},
+		{90 * time.Minute, s.Length, func(o daemon.Options) daemon.Options { return within(o, w) }},
+	} {
+		w.publishSpan(part.from, part.to)
+		d, stop := w.start(part.options(w.options(st)))
+		w.caughtUp(d)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if b := d.Snapshot().Budgets[0]; len(b.Shadow) == 0 || b.OnTrial != (part.from == 0) || (len(b.Spent) > 0) == b.OnTrial {
+			t.Errorf("budget %+v after %v", b, part.to)
+		}
+	}
+	var said []string
+	for _, a := range alerts(t, st, alert.RuleFails) {
+		said = append(said, strings.TrimSpace(a.Status+" "+a.Notify))
+		if a.Status == "resolved" && !strings.HasSuffix(a.Reason, "its trial in shadow has ended") {
+			t.Errorf("resolved because %s", a.Reason)
+		}
+	}
+	if want := []string{"firing shadow", "resolved shadow", "firing"}; !slices.Equal(said, want) {
+		t.Errorf("the ledger says %q, want %q", said, want)
+	}
+}
+
+// onTrial puts the budget of options into shadow.
+func onTrial(o daemon.Options) daemon.Options {
+	budget := o.Detection.Budget
+	o.Detection.Budget = func(model string) *daemon.Budget {
+		b := budget(model)
+		b.Shadow = true
+		return b
+	}
+	return o
+}
+
 // TestDriftInShadow: the drift that a budget finds while it or the model is on
 // trial is recorded, from its opening to its end, nobody hears of it, and no page is
 // drawn; of a budget on trial it is counted what would have been.
 func TestDriftInShadow(t *testing.T) {
 	w := newWorld(t, calibrated())
 	for name, c := range map[string]struct {
-		onTrial func(*daemon.Options)
-		would   int
+		trial func(daemon.Options) daemon.Options
+		would int
 	}{
-		"model": {func(o *daemon.Options) { o.OnTrial = func(string) bool { return true } }, 0},
-		"budget": {func(o *daemon.Options) {
-			budget := o.Detection.Budget
-			o.Detection.Budget = func(model string) *daemon.Budget {
-				b := budget(model)
-				b.Shadow = true
-				return b
-			}
-		}, 1},
+		"model": {func(o daemon.Options) daemon.Options {
+			o.OnTrial = func(string) bool { return true }
+			return o
+		}, 0},
+		"budget": {onTrial, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.t = t
 			st := open(t, newSweep(w).prepared)
 			defer st.Close()
-			o := within(w.options(st), w)
-			c.onTrial(&o)
-			w.judgesInShadow(o, c.would)
+			w.judgesInShadow(c.trial(within(w.options(st), w)), c.would)
 		})
 	}
 }
