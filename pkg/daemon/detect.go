@@ -33,44 +33,26 @@ func (l *loop) detect(c *drift.Closing, total *drift.Window) error {
 	if err != nil {
 		return err
 	}
-	if from := w.state.From(c.Start); from.Before(c.Start) {
-		sum, err := l.since(c, from)
-		if err != nil {
-			return err
-		}
-		if sum != nil {
-			total = sum
-		}
+	judged, err := w.state.Judge(config, rows, base, total, func(from time.Time) (*drift.Window, error) { return l.since(c, from) })
+	if err != nil {
+		return err
 	}
-	part := base.Part("")
-	outcome := w.state.Step(config, rows, part, total)
-	reports := make([]*drift.Report, len(outcome.Spans))
-	for i, from := range outcome.Spans {
-		sum, err := l.since(c, from)
-		if err != nil {
-			return err
-		}
-		if sum != nil {
-			reports[i] = drift.Compare(part, base.ID, base.State == drift.Approved, sum)
-		}
-	}
-	decision := w.state.Settle(config, outcome, part, reports)
-	d := drifted{Closing: c, budget: budget, outcome: outcome, digest: total.Digest(), baseline: base.ID, open: w.notes.Incident}
-	for i := range decision.Changes {
-		if err := l.driftChanged(w, &decision.Changes[i], d); err != nil {
+	d := drifted{Closing: c, budget: budget, outcome: judged.Outcome, digest: judged.Window.Digest(), baseline: base.ID, open: w.notes.Incident}
+	for i := range judged.Changes {
+		if err := l.driftChanged(w, &judged.Changes[i], d); err != nil {
 			return err
 		}
 	}
-	return l.learn(c.Model, w, rows, &decision)
+	return l.learn(c.Model, w, rows, &judged.Decision)
 }
 
 // learn keeps what a window has taught.
 func (l *loop) learn(model string, w *watch, rows *detect.Rows, d *detect.Decision) error {
+	rows.Take(d)
 	if d.Rows != nil {
-		return l.putWatch(model, w, d.Rows)
+		return l.putWatch(model, w, rows)
 	}
 	if d.Row != nil {
-		rows.Put(d.Slot, d.Row)
 		l.putRows(model, rows, d.Slot/detect.ChunkRows)
 	}
 	return l.putState(model, w)
@@ -124,7 +106,8 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 	draft := ledger.Draft{Time: change.At, StreamSeq: d.Seq, Kind: ledger.KindAlert, Model: d.Model}
 	switch change.Kind {
 	case detect.Noted:
-		body.Status, draft.Kind, draft.Body = "noted", ledger.KindNote, body
+		body.Status = "noted"
+		draft.Kind, draft.Body = ledger.KindNote, body
 		_, err := l.record(draft)
 		return err
 	case detect.Opened:

@@ -9,6 +9,7 @@
 //	  -> State.Step -> Outcome    evidence, alarms, and since when
 //	  (the shell sums the panes since then and compares them)
 //	  -> State.Settle -> Decision one incident a model: opened, raised, extended, superseded, resolved
+//	State.Judge                   all of it, for who can say what the sums are
 //
 // A detector watches one Component of one signal of the whole model. Its rank
 // among quiet windows becomes a standard normal whatever the data look like, and

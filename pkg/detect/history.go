@@ -7,45 +7,75 @@ import (
 	"driftd.dev/driftd/pkg/drift"
 )
 
-// Learn returns the state of a model whose past is known: windows of the whole
-// model before now, ascending, counted on the edges of the baseline that p is the
-// whole of. With MinReference of them and more the reference period is over at
-// once, and all that fit are used, beyond Config.Reference too; with fewer the
-// state goes on learning. Windows that Step would not look at are left out, and
-// small ones are added up, as Step does. The Rows are to be stored beside the
-// state.
+// A Learner gathers the reference period of a model whose past is known, one
+// window at a time.
+type Learner struct {
+	config *Config
+	part   *drift.Part
+	state  *State
+	raw    *Rows
+	small  *drift.Window // with too few events: it waits for the next
+}
+
+// NewLearner returns a Learner of windows that were counted on the edges of the
+// baseline that p is the whole of.
+func NewLearner(c *Config, baseline string, p *drift.Part) *Learner {
+	s := NewState(c, baseline, p)
+	return &Learner{config: c, part: p, state: s, raw: &Rows{Width: rawWidth(len(s.live))}}
+}
+
+// Add takes the next window of the whole model, and does not keep it. One that
+// Step would not look at is left out, and small ones are added up, as Step does.
 //
 // The error is a defect: windows that do not fit together.
-func Learn(c *Config, baseline string, p *drift.Part, windows []*drift.Window) (*State, *Rows, error) {
-	s := NewState(c, baseline, p)
-	raw := &Rows{Width: rawWidth(len(s.live))}
-	var small *drift.Window
-	for _, w := range windows {
-		if small != nil {
-			sum, err := drift.Sum([]*drift.Window{small, w})
-			if err != nil {
-				return nil, nil, fmt.Errorf("history of model %s: %w", c.Model, err)
-			}
-			w = sum
+func (l *Learner) Add(w *drift.Window) error {
+	s := l.state
+	if l.small != nil {
+		sum, err := drift.Sum([]*drift.Window{l.small, w})
+		if err != nil {
+			return fmt.Errorf("history of model %s: %w", l.config.Model, err)
 		}
-		small = nil
-		if o := s.look(c, nil, p, w); o.Skip == "" {
-			s.learnGross(o)
-			raw.Put(int(s.rows), rawRow(o.middle(), o.measures))
-			s.rows++
-		} else if !s.carry.IsZero() {
-			small = w
-		}
+		w = sum
 	}
+	l.small = nil
+	if o := s.look(l.config, nil, l.part, w); o.Skip == "" {
+		s.learnGross(o)
+		l.raw.Put(int(s.rows), rawRow(o.middle(), o.measures))
+		s.rows++
+	} else if !s.carry.IsZero() {
+		l.small = w
+	}
+	return nil
+}
+
+// State returns the state after the windows so far, and the Rows to be stored
+// beside it; the Learner is then of no use. With MinReference windows and more the
+// reference period is over at once, and all that fit are used, beyond
+// Config.Reference too; with fewer the state goes on learning.
+func (l *Learner) State() (*State, *Rows) {
+	s, raw := l.state, l.raw
 	most := min(MaxRows, max(MinReference, MaxReferenceBytes/4/max(1, len(s.live))))
 	if drop := raw.Len() - most; drop > 0 {
 		raw.Data = raw.Data[drop*raw.Width:]
 		s.rows = uint32(most)
 	}
 	if raw.Len() < MinReference {
-		return s, raw, nil
+		return s, raw
 	}
-	return s, s.freeze(c, raw), nil
+	return s, s.freeze(l.config, raw)
+}
+
+// Learn returns what a Learner knows of windows of the whole model before now,
+// ascending.
+func Learn(c *Config, baseline string, p *drift.Part, windows []*drift.Window) (*State, *Rows, error) {
+	l := NewLearner(c, baseline, p)
+	for _, w := range windows {
+		if err := l.Add(w); err != nil {
+			return nil, nil, err
+		}
+	}
+	s, rows := l.State()
+	return s, rows, nil
 }
 
 // Inherit returns the state of a model that changes its baseline, or of a version

@@ -201,21 +201,17 @@ func (m *model) next() []detect.Change {
 func (m *model) judge(w *drift.Window) []detect.Change {
 	m.t.Helper()
 	m.panes = append(m.panes, w)
-	sum := m.sum(m.state.From(w.Start))
-	sum.End = w.End
-	m.outcome = m.state.Step(&m.config, m.rows, m.part, sum)
-	var reports []*drift.Report
-	for _, since := range m.outcome.Spans {
-		reports = append(reports, drift.Compare(m.part, m.state.Baseline(), m.approved, m.sum(since)))
+	base := &drift.Baseline{ID: m.state.Baseline(), Parts: []drift.Part{*m.part}}
+	if m.approved {
+		base.State = drift.Approved
 	}
-	d := m.state.Settle(&m.config, m.outcome, m.part, reports)
-	switch {
-	case d.Rows != nil:
-		m.rows = d.Rows
-	case d.Row != nil:
-		m.rows.Put(d.Slot, d.Row)
+	j, err := m.state.Judge(&m.config, m.rows, base, w, func(from time.Time) (*drift.Window, error) { return m.sum(from), nil })
+	if err != nil {
+		m.t.Fatal(err)
 	}
-	return d.Changes
+	m.outcome = j.Outcome
+	m.rows.Take(&j.Decision)
+	return j.Changes
 }
 
 // sum adds up the panes from a time on.

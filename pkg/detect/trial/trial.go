@@ -148,12 +148,7 @@ func (r *run) next(shift []float64) (*detect.Outcome, detect.Decision, error) {
 	} else if err := r.opt.Around(decide); err != nil {
 		return nil, decision, err
 	}
-	switch {
-	case decision.Rows != nil:
-		r.rows = decision.Rows
-	case decision.Row != nil:
-		r.rows.Put(decision.Slot, decision.Row)
-	}
+	r.rows.Take(&decision)
 	return outcome, decision, nil
 }
 
