@@ -38,7 +38,7 @@ var floors = map[string][]string{
 	"label":        {"event", "stats"},
 	"detect":       {"drift", "stats"},
 	"alert":        {"drift", "stats"},
-	"backtest":     {"event", "drift", "alert"},
+	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "label", "stats"},
 	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench
 	// edges: one technology each, and none knows another

@@ -249,12 +249,17 @@ func TestSnippetsFitAScreen(t *testing.T) {
 	}
 }
 
-// TestYAMLInThePagesLoads: every yaml block is a configuration of driftd. (A
-// block of another program's configuration is marked yml.)
+// TestYAMLInThePagesLoads: every yaml block is a configuration of driftd, or begins
+// by saying that it is a file of rules. (A block of another program's configuration
+// is marked yml.)
 func TestYAMLInThePagesLoads(t *testing.T) {
 	for _, b := range blocks(t, "yaml") {
 		none := func(string) (string, bool) { return "", false }
-		c, err := config.Parse(b.String(), []byte(b.text), config.Options{LookupEnv: none})
+		parse := config.Parse
+		if first, _, _ := strings.Cut(b.text, "\n"); strings.HasSuffix(first, ": a file of rules") {
+			parse = config.ParseRules
+		}
+		c, err := parse(b.String(), []byte(b.text), config.Options{LookupEnv: none})
 		if err != nil {
 			t.Errorf("%s: %v", b, err)
 			continue

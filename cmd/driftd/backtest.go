@@ -15,6 +15,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 )
 
 // backtestOptions are the flags of backtest.
@@ -39,10 +40,14 @@ func newBacktestCmd(e *env) *cobra.Command {
 	var o backtestOptions
 	cmd := &cobra.Command{
 		Use:   "backtest --rules FILE",
-		Short: "Say what rules would have fired, before they wake anybody",
+		Short: "Say what rules and budgets would have told, before they wake anybody",
 		Long: `Judge the windows of the past by a file of rules, with the code that judges those
 of the present: what would have fired, from when to when and why, how many pages a
 day that makes, and how often each rule must be expected to fire in a month.
+
+Where the file says which model draws on which budget (budgets, defaults, models and
+features, as in a configuration), drift is judged within it too: the windows before
+--from, or the rows of --reference if they have a time, are its reference period.
 
 The windows are those that a daemon has stored (asked by its API, or with the
 daemon stopped read from its store), against the baseline that is active now; rules
@@ -66,7 +71,7 @@ With --fail-on drift the exit code is 4 when any rule would have fired.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.rules, "rules", "", `file of rules; "running" are the daemon's`)
+	f.StringVar(&o.rules, "rules", "", `file of rules and budgets; "running" are the daemon's`)
 	f.StringVar(&o.against, "against", "", `other rules: what do the first tell that these do not, and the other way round`)
 	f.StringVar(&o.from, "from", "", "windows from this time on: RFC 3339, Unix seconds, or -30d (default a week before --to)")
 	f.StringVar(&o.to, "to", "", "windows up to this time (default the last closed one)")
@@ -135,56 +140,88 @@ func (e *env) backtest(ctx context.Context, o backtestOptions) error {
 	return nil
 }
 
-// compileRules loads and compiles a file of rules.
-func compileRules(file string) ([]*alert.Rule, error) {
-	c := config.Default()
-	var err error
-	if c.Rules, err = config.LoadRules(file, config.Options{}); err != nil {
-		return nil, err
-	}
-	return c.AlertRules()
+// A ruleFile is what a file of rules decides.
+type ruleFile struct {
+	rules     []*alert.Rule
+	models    []string         // that it lists, by name or glob
+	detection daemon.Detection // within the file's budgets
 }
 
-// rulesOf returns the rules of a file, or the daemon's, for the API.
-func rulesOf(ctx context.Context, c *client, file string) ([]api.RuleJSON, error) {
+// loadRules loads and compiles a file of rules, with the budgets in it.
+func loadRules(file string) (ruleFile, error) {
+	c, err := config.LoadRules(file, config.Options{})
+	if err != nil {
+		return ruleFile{}, err
+	}
+	out := ruleFile{detection: daemon.NewDetection(c)}
+	for _, m := range c.Models {
+		out.models = append(out.models, m.Name)
+	}
+	out.rules, err = c.AlertRules()
+	return out, err
+}
+
+// An asked is a side of a backtest for the API: the rules, and the budget of each model.
+type asked struct {
+	rules  []api.RuleJSON
+	budget func(model string) *api.BudgetJSON
+}
+
+// askFor returns what a file decides, or the daemon, for the API. models are all
+// that there are: they share budgets.
+func askFor(ctx context.Context, c *client, file string, models []string) (asked, error) {
 	if file == running {
 		rules, err := list[api.RuleJSON](ctx, c, "/api/v1/rules", nil)
 		// driftd's own hold now and then, by what the daemon's loop knows.
-		return slices.DeleteFunc(rules, func(r api.RuleJSON) bool { return slices.Contains(alert.OwnRules, r.Alert) }), err
+		rules = slices.DeleteFunc(rules, func(r api.RuleJSON) bool { return slices.Contains(alert.OwnRules, r.Alert) })
+		return asked{append([]api.RuleJSON{}, rules...), func(string) *api.BudgetJSON { return &api.BudgetJSON{Running: true} }}, err
 	}
-	rules, err := compileRules(file)
+	f, err := loadRules(file)
 	if err != nil {
-		return nil, err
+		return asked{}, err
 	}
-	out := []api.RuleJSON{}
-	for _, r := range rules {
-		out = append(out, api.NewRuleJSON(r.Spec()))
+	out := asked{rules: []api.RuleJSON{}}
+	for _, r := range f.rules {
+		out.rules = append(out.rules, api.NewRuleJSON(r.Spec()))
+	}
+	out.budget = func(model string) *api.BudgetJSON {
+		conf, b := f.detection.Within(model, models)
+		if conf == nil {
+			return nil
+		}
+		return &api.BudgetJSON{Name: b.Name, Pages: conf.Pages, Per: config.Duration(conf.Per).String(), Weights: conf.Weights}
 	}
 	return out, nil
 }
 
 // backtestStored asks for one model after the other.
 func (e *env) backtestStored(ctx context.Context, c *client, o backtestOptions) (*backtestReport, error) {
-	ask := api.BacktestJSON{From: o.from, To: o.to, Baseline: o.baseline, Inject: o.inject}
-	var err error
-	if ask.Rules, err = rulesOf(ctx, c, o.rules); err != nil {
+	all, err := modelNames(ctx, c)
+	if err != nil {
 		return nil, err
 	}
+	tried, err := askFor(ctx, c, o.rules, all)
+	if err != nil {
+		return nil, err
+	}
+	var against asked
 	if o.against != "" {
-		if ask.Against, err = rulesOf(ctx, c, o.against); err != nil {
+		if against, err = askFor(ctx, c, o.against, all); err != nil {
 			return nil, err
 		}
 	}
-	models := []string{o.model}
-	if o.model == "" {
-		if models, err = modelNames(ctx, c); err != nil {
-			return nil, err
-		}
+	models := all
+	if o.model != "" {
+		models = []string{o.model}
 	}
 	out := &backtestReport{Rules: o.rules, Against: o.against, Models: []*backtest.Report{}}
 	progress := e.newProgress("judge", "models", int64(len(models)))
 	defer progress.end()
 	for i, model := range models {
+		ask := api.BacktestJSON{Rules: tried.rules, Budget: tried.budget(model), Against: against.rules, From: o.from, To: o.to, Baseline: o.baseline, Inject: o.inject}
+		if o.against != "" {
+			ask.AgainstBudget = against.budget(model)
+		}
 		report, err := tryStored(ctx, c, model, ask)
 		if err != nil {
 			return nil, err

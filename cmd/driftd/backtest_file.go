@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/dataset"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
@@ -26,7 +28,8 @@ type fileTrial struct {
 	plain    *drift.Engine // the rows as they are
 	injected *drift.Engine // with the faults; nil without any
 	counts   rowCounts
-	latest   int64 // unix ns of the latest event
+	latest   int64           // unix ns of the latest event
+	past     []*drift.Window // of the reference, if drift is judged within a budget, until the first closing
 }
 
 func (e *env) backtestFile(ctx context.Context, o backtestOptions) (*backtestReport, error) {
@@ -49,20 +52,29 @@ func (e *env) backtestFile(ctx context.Context, o backtestOptions) (*backtestRep
 // baseline import does.
 func (e *env) newFileTrial(ctx context.Context, o backtestOptions) (*fileTrial, error) {
 	t := &fileTrial{}
-	rules, err := compileRules(o.rules)
+	c, err := loadConfig(o.config)
 	if err != nil {
 		return nil, err
 	}
-	var against []*alert.Rule
+	tried, err := newFileSide(o.rules, o.model, c)
+	if err != nil {
+		return nil, err
+	}
+	var against *fileSide
 	if o.against != "" {
-		if against, err = compileRules(o.against); err != nil {
+		if against, err = newFileSide(o.against, o.model, c); err != nil {
 			return nil, err
 		}
 	}
-	if !slices.ContainsFunc(slices.Concat(rules, against), func(r *alert.Rule) bool { return r.Watches(o.model) }) {
-		return nil, badUsage("no rule watches model %q: name the model of the file with --model", o.model)
+	if !tried.watches(o.model) && !against.watches(o.model) {
+		return nil, badUsage("no rule watches model %q, and it has no budget: name the model of the file with --model", o.model)
 	}
-	if t.importer, err = newImporter(importOptions{backend: o.backend, model: o.model, mapping: o.mapping, types: o.types, ignore: o.ignore}); err != nil {
+	budgeted := tried.budget != nil || against != nil && against.budget != nil
+	options := importOptions{backend: o.backend, model: o.model, mapping: o.mapping, types: o.types, ignore: o.ignore, timeless: true}
+	if budgeted {
+		options.timeColumn = o.time
+	}
+	if t.importer, err = newImporter(options); err != nil {
 		return nil, err
 	}
 	if t.importer.types.known == nil {
@@ -75,26 +87,83 @@ func (e *env) newFileTrial(ctx context.Context, o backtestOptions) (*fileTrial, 
 	if t.baseline, err = t.importer.build([]string{o.reference}); err != nil {
 		return nil, err
 	}
-	if err := t.count(o, rules, against); err != nil {
+	if err := t.count(c, o, tried, against); err != nil {
 		return nil, err
 	}
-	return t, t.run(o, rules, against)
+	if budgeted && t.importer.to != 0 {
+		if t.past, err = t.importer.windows(ctx, e, []string{o.reference}, t.baseline.Part(""), c.Windows.Decide.Std()); err != nil {
+			return nil, fmt.Errorf("reference: %w", err)
+		}
+	}
+	return t, t.run(o, tried, against)
+}
+
+// A fileSide is what one file of rules decides about the model of the rows.
+type fileSide struct {
+	rules  []*alert.Rule
+	budget *backtest.Budget // nil: none
+}
+
+// newFileSide loads a file of rules. Drift is judged as the configuration says. The
+// models that the file lists by name share its budgets with the one of the rows.
+func newFileSide(file, model string, c *config.Config) (*fileSide, error) {
+	f, err := loadRules(file)
+	if err != nil {
+		return nil, err
+	}
+	d := daemon.NewDetection(c)
+	d.Budget = f.detection.Budget
+	models := []string{model}
+	for _, m := range f.models {
+		if !slices.Contains(models, m) && !strings.ContainsAny(m, "*?") {
+			models = append(models, m)
+		}
+	}
+	out := &fileSide{rules: f.rules}
+	if conf, b := d.Within(model, models); conf != nil {
+		out.budget = &backtest.Budget{Name: b.Name, Config: *conf}
+	}
+	return out, nil
+}
+
+// watches reports whether a side, if there is one, says anything of a model.
+func (s *fileSide) watches(model string) bool {
+	return s != nil && (s.budget != nil || slices.ContainsFunc(s.rules, func(r *alert.Rule) bool { return r.Watches(model) }))
+}
+
+// sizes returns the lengths of the windows that a side, if there is one, looks at.
+func (s *fileSide) sizes() (out []time.Duration) {
+	if s == nil {
+		return nil
+	}
+	for _, r := range s.rules {
+		out = append(out, r.Spec().Window)
+	}
+	if s.budget != nil {
+		out = append(out, s.budget.Config.Window)
+	}
+	return out
+}
+
+// run returns what judges by a side.
+func (s *fileSide) run(b *drift.Baseline) (*backtest.Run, error) {
+	r := backtest.NewRun(alert.Judge{Rules: s.rules, Baseline: b})
+	if s.budget == nil {
+		return r, nil
+	}
+	return r, r.Within(*s.budget)
 }
 
 // count settles how the rows are counted: by the configuration, in the windows
-// that the rules judge.
-func (t *fileTrial) count(o backtestOptions, rules, against []*alert.Rule) error {
-	c, err := loadConfig(o.config)
-	if err != nil {
-		return err
-	}
+// that are judged.
+func (t *fileTrial) count(c *config.Config, o backtestOptions, tried, against *fileSide) error {
 	t.spec = c.DriftSpec()
 	t.spec.Discover, t.spec.Sizes, t.spec.Models = true, nil, []drift.ModelSpec{modelSpec(c, o.model)}
 	if o.mapping == "" {
 		t.spec.DedupIDs = 0 // rows are told apart by their number
 	}
-	for _, r := range slices.Concat(rules, against) {
-		if size := r.Spec().Window; !slices.Contains(t.spec.Sizes, size) {
+	for _, size := range slices.Concat(tried.sizes(), against.sizes()) {
+		if !slices.Contains(t.spec.Sizes, size) {
 			t.spec.Sizes = append(t.spec.Sizes, size)
 		}
 	}
@@ -113,7 +182,7 @@ func modelSpec(c *config.Config, model string) drift.ModelSpec {
 }
 
 // run prepares the engines and what judges their closings.
-func (t *fileTrial) run(o backtestOptions, rules, against []*alert.Rule) error {
+func (t *fileTrial) run(o backtestOptions, tried, against *fileSide) error {
 	for _, text := range o.inject {
 		i, err := backtest.ParseInjection(text)
 		if err != nil {
@@ -125,16 +194,20 @@ func (t *fileTrial) run(o backtestOptions, rules, against []*alert.Rule) error {
 	if t.parts.Injections, err = backtest.Bind(t.parts.Injections, t.baseline, true); err != nil {
 		return badUsage("--%w", err)
 	}
-	judge := alert.Judge{Rules: rules, Baseline: t.baseline}
-	t.parts.Main = backtest.NewRun(judge)
+	if t.parts.Main, err = tried.run(t.baseline); err != nil {
+		return err
+	}
 	if against != nil {
-		t.parts.Against = backtest.NewRun(alert.Judge{Rules: against, Baseline: t.baseline})
+		if t.parts.Against, err = against.run(t.baseline); err != nil {
+			return err
+		}
 	}
 	t.plain = t.engine()
 	if len(t.parts.Injections) > 0 {
-		t.parts.Plain, t.injected = backtest.NewRun(judge), t.engine()
+		t.injected = t.engine()
+		t.parts.Plain, err = tried.run(t.baseline)
 	}
-	return nil
+	return err
 }
 
 func (t *fileTrial) engine() *drift.Engine {
@@ -232,15 +305,15 @@ func (t *fileTrial) row(ev *event.Event) error {
 // drain judges what has closed.
 func (t *fileTrial) drain() error {
 	if t.injected == nil {
-		return drained(t.plain, t.parts.AddInjected)
+		return t.drained(t.plain, t.parts.AddInjected)
 	}
-	if err := drained(t.plain, t.parts.Plain.Add); err != nil {
+	if err := t.drained(t.plain, t.parts.Plain.Add); err != nil {
 		return err
 	}
-	return drained(t.injected, t.parts.AddInjected)
+	return t.drained(t.injected, t.parts.AddInjected)
 }
 
-func drained(engine *drift.Engine, judge func(*drift.Closing) error) error {
+func (t *fileTrial) drained(engine *drift.Engine, judge func(*drift.Closing) error) error {
 	if !engine.Pending() {
 		return nil
 	}
@@ -249,9 +322,26 @@ func drained(engine *drift.Engine, judge func(*drift.Closing) error) error {
 		return err
 	}
 	for i := range d.Closings {
+		if err := t.learn(d.Closings[i].Start); err != nil {
+			return err
+		}
 		if err := judge(&d.Closings[i]); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// learn takes what the reference says of the time before the rows, once.
+func (t *fileTrial) learn(before time.Time) error {
+	for _, w := range t.past {
+		if w.End.After(before) {
+			break
+		}
+		if err := t.parts.Learn(w); err != nil {
+			return err
+		}
+	}
+	t.past = nil
 	return nil
 }

@@ -66,6 +66,7 @@ func (b *backtestReport) result() result {
 		}
 		alerts = append(alerts, m.Intervals...)
 		r.below = append(r.below, "", printable(fmt.Sprintf("%s: %.3g pages and %.3g tickets a day", m.Model, m.PagesDay, m.TicketsDay)))
+		r.below = append(r.below, budgetLines(m)...)
 		r.below = append(r.below, delayLines(m.Injections)...)
 		r.below = append(r.below, differenceLines(m.Against)...)
 	}
@@ -95,6 +96,32 @@ func noiseCells(n *backtest.Noise) (per, between string) {
 	return fmt.Sprintf("%.3g", n.Per30d), fmt.Sprintf("%.2g to %.2g", n.Low, n.High)
 }
 
+// budgetLines tell what a model's drift would have done within its budget.
+func budgetLines(m *backtest.Report) (lines []string) {
+	d := m.Drift
+	if d == nil {
+		return nil
+	}
+	if d.Noise == nil {
+		need := fmt.Sprintf("%d of the %d windows of its reference period", d.Learned, d.Status.Reference)
+		return []string{printable(fmt.Sprintf("%s: its drift is not judged: there are %s", m.Model, need))}
+	}
+	pages, per := "pages", config.Duration(d.PeriodS*float64(time.Second))
+	if d.Pages == 1 {
+		pages = "page"
+	}
+	_, between := noiseCells(d.Noise)
+	lines = append(lines, printable(fmt.Sprintf("%s: drift within budget %s: %d %s in %.3g days, %.3g in 30 days (95 %%: %s); false ones may be %.3g in %s",
+		m.Model, d.Budget, d.Pages, pages, d.Noise.Days, d.Noise.Per30d, between, d.Allowed, per)))
+	for _, c := range d.Changes[:min(len(d.Changes), shownIntervals)] {
+		lines = append(lines, printable(fmt.Sprintf("%s  %-6s  %s: %s", c.At.Format(time.RFC3339), c.Level, c.Kind, c.Reason)))
+	}
+	if more := len(d.Changes) - shownIntervals; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more: -o json has all of them", more))
+	}
+	return lines
+}
+
 func delayLines(delays []backtest.Delay) (lines []string) {
 	for _, d := range delays {
 		line := d.Injection + ": no rule noticed it"
@@ -105,8 +132,26 @@ func delayLines(delays []backtest.Delay) (lines []string) {
 			line += " (values taken to be spread evenly in their bins)"
 		}
 		lines = append(lines, printable(line))
+		if d.Drift != nil {
+			lines = append(lines, printable(fmt.Sprintf("%s: within the budget %s", d.Injection, delayText(d))))
+		}
 	}
 	return lines
+}
+
+// delayText says when the budget's detectors told people of a fault.
+func delayText(d backtest.Delay) string {
+	after := func(at time.Time) string { return config.Duration(at.Sub(d.At)).String() }
+	switch told, page := d.Drift.ToldAt, d.Drift.PageAt; {
+	case told == nil:
+		return "nobody is told of the feature"
+	case page == nil:
+		return fmt.Sprintf("told after %s, and no page", after(*told))
+	case page.Equal(*told):
+		return fmt.Sprintf("a page after %s", after(*page))
+	default:
+		return fmt.Sprintf("told after %s, a page after %s", after(*told), after(*page))
+	}
 }
 
 func differenceLines(d *backtest.Difference) (lines []string) {

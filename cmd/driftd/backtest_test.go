@@ -78,10 +78,10 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// rulesPage returns the blocks of one language in docs/rules.md.
-func rulesPage(t *testing.T, lang string) (out []string) {
+// blocks returns the blocks of one language in a page of docs.
+func blocks(t *testing.T, page, lang string) (out []string) {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/rules.md")
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,23 @@ func rulesPage(t *testing.T, lang string) (out []string) {
 	return out
 }
 
+// commandsOf returns the arguments of every command in a page of docs.
+func commandsOf(t *testing.T, page string) (commands [][]string) {
+	t.Helper()
+	words := regexp.MustCompile(`'[^']*'|\S+`)
+	for _, block := range blocks(t, page, "sh") {
+		for line := range strings.Lines(block) {
+			if args := words.FindAllString(line, -1); len(args) > 0 && args[0] == "driftd" {
+				for i := range args {
+					args[i] = strings.Trim(args[i], "'")
+				}
+				commands = append(commands, append(args[1:], "-q"))
+			}
+		}
+	}
+	return commands
+}
+
 const oldRules = `- {alert: AmountDrift, model: fraud, feature: amount, window: 1h, expr: "psi_debiased > 0.1 and n >= 100", severity: page}
 - {alert: FailedCalls, model: fraud, window: 1h, expr: "error_ratio > 0.05", severity: page}
 `
@@ -98,7 +115,7 @@ const oldRules = `- {alert: AmountDrift, model: fraud, feature: amount, window: 
 // TestBacktestOfAFile: hours 36 to 47 are shifted, so the rule of two windows fires
 // when hour 37 has closed, and a fault that is put in is noticed in as many.
 func TestBacktestOfAFile(t *testing.T) {
-	rules := rulesPage(t, "yaml")[0]
+	rules := blocks(t, "rules.md", "yaml")[0]
 	t.Chdir(t.TempDir())
 	writeMonths(t, ".")
 	writeFile(t, "new.yaml", rules)
@@ -151,19 +168,8 @@ func TestBacktestOfAFile(t *testing.T) {
 // TestTheCommandsOfRulesMD runs every command of docs/rules.md on the data of the
 // other test: beside a daemon, and then those on stored windows on its store.
 func TestTheCommandsOfRulesMD(t *testing.T) {
-	pages := rulesPage(t, "yaml")
-	var commands [][]string
-	words := regexp.MustCompile(`'[^']*'|\S+`)
-	for _, block := range rulesPage(t, "sh") {
-		for line := range strings.Lines(block) {
-			if args := words.FindAllString(line, -1); len(args) > 0 && args[0] == "driftd" {
-				for i := range args {
-					args[i] = strings.Trim(args[i], "'")
-				}
-				commands = append(commands, append(args[1:], "-q"))
-			}
-		}
-	}
+	pages := blocks(t, "rules.md", "yaml")
+	commands := commandsOf(t, "rules.md")
 	if len(commands) < 9 {
 		t.Fatalf("docs/rules.md has %d commands", len(commands))
 	}
@@ -265,6 +271,115 @@ func TestShadowReportOfDrift(t *testing.T) {
 	if len(r.Days) != 1 || r.Days[0].Told != (backtest.Tally{Pages: 1}) {
 		t.Errorf("days %+v, want one page that was told", r.Days)
 	}
+}
+
+// writeWeeks writes eight days of 60 rows an hour, and the three days after them, of
+// whose second afternoon the amounts are half a standard deviation higher.
+func writeWeeks(t *testing.T, dir string) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(8, 26))
+	for name, hours := range map[string][2]int{"may.csv": {-8 * 24, 0}, "june.csv": {0, juneHours}} {
+		var b bytes.Buffer
+		b.WriteString("id,at,amount,country,score\n")
+		for i := hours[0] * 60; i < hours[1]*60; i++ {
+			shift := 0.
+			if hour := i / 60; hour >= 36 && hour < 48 {
+				shift = 10
+			}
+			fmt.Fprintf(&b, "r%d,%s,%.2f,%s,%.3f\n", i, june.Add(time.Duration(i)*time.Minute).Format(time.RFC3339),
+				100+20*random.NormFloat64()+shift, []string{"DE", "FR", "US"}[random.IntN(3)], random.Float64())
+		}
+		writeFile(t, filepath.Join(dir, name), b.String())
+	}
+}
+
+// checkDrift: one page within hours of the shift, for the amounts.
+func checkDrift(t *testing.T, where string, m *backtest.Report) {
+	t.Helper()
+	d := m.Drift
+	if d == nil || d.Learned < 168 || d.Pages != 1 || len(m.Intervals) != 1 {
+		t.Fatalf("%s: drift %+v, %+v", where, d, m.Intervals)
+	}
+	c := d.Changes[0]
+	if late := c.At.Sub(june.Add(36 * time.Hour)); !c.Page || late <= 0 || late > 8*time.Hour || c.Findings[0].Signal != "amount" {
+		t.Errorf("%s: the first change is %+v", where, c)
+	}
+}
+
+// TestTheCommandsOfAlarmsMD runs every command of docs/alarms.md beside a daemon that
+// has counted the same rows: file, daemon and store tell the same page.
+func TestTheCommandsOfAlarmsMD(t *testing.T) {
+	budgets, commands := blocks(t, "alarms.md", "yaml")[1], commandsOf(t, "alarms.md")
+	if len(commands) < 5 {
+		t.Fatalf("docs/alarms.md has %d commands", len(commands))
+	}
+	t.Chdir(t.TempDir())
+	writeWeeks(t, ".")
+	writeFile(t, "budgets.yaml", budgets)
+	writeFile(t, "wider.yaml", strings.ReplaceAll(budgets, "pages: 2, per: 30d", "pages: 30, per: 1d"))
+	c, err := config.Parse("driftd.yaml", []byte("nats: {embedded: true, url: \"nats://127.0.0.1:0\"}\nhttp: {listen: \"127.0.0.1:0\"}\nstore: {dir: data}\n"+
+		"receivers: [{name: oncall, webhook: {url: \"http://127.0.0.1:1/\"}}]\n"+budgets), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &scriptDaemon{}
+	if err := d.start(c); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Setenv("DRIFTD_SERVER", d.instance.URL())
+	t.Setenv("NATS_URL", d.instance.Embedded.URL())
+	invoke(t, codeOK, "baseline", "import", "may.csv", "--model", "fraud", "--ignore", "id,at", "-q")
+	for _, file := range []string{"may.csv", "june.csv"} {
+		invoke(t, codeOK, "send", "prediction", "--file", file, "--model", "fraud", "--map", "id=id,time=at,version='7',features=amount,country,score", "-q")
+	}
+	const rows = (8*24 + juneHours) * 60
+	if n, err := d.counted(func(n uint64) bool { return n == rows }, time.Minute); err != nil || n != rows {
+		t.Fatalf("%d rows are counted, %v", n, err)
+	}
+	for _, args := range commands {
+		out, _ := invoke(t, codeOK, args...)
+		t.Logf("driftd %s\n%s", strings.Join(args, " "), out)
+	}
+
+	stored := []string{"backtest", "--rules", "budgets.yaml", "--model", "fraud", "--from", june.Format(time.RFC3339), "--against", "running", "-o", "json", "-q"}
+	out, _ := invoke(t, codeOK, stored...)
+	live := report(t, out).Models[0]
+	checkDrift(t, "stored windows", live)
+	if d := live.Against; d.Same != 1 || len(d.New)+len(d.Gone)+len(d.Changed) != 0 {
+		t.Errorf("the running budget is the same, and tells %+v", d)
+	}
+	files := []string{"backtest", "--rules", "budgets.yaml", "--file", "june.csv", "--reference", "may.csv", "--time", "at", "--ignore", "id", "--model", "fraud", "-q"}
+	out, _ = invoke(t, codeOK, append(files, "-o", "json", "--inject", "country:new=0.2,XX@2026-06-01T06:00:00Z")...)
+	m := report(t, out).Models[0]
+	if w := m.Injections[0].Drift; w == nil || w.PageAt == nil || w.PageAt.Sub(june) > 14*time.Hour {
+		t.Errorf("a fifth of a new country is told %+v", w)
+	}
+	out, _ = invoke(t, codeOK, append(files, "-o", "json")...)
+	checkDrift(t, "a file", report(t, out).Models[0])
+	out, _ = invoke(t, codeOK, append(files, "--inject", "amount+1sd@2026-06-01T06:00:00Z")...)
+	for _, want := range []string{"fraud: drift within budget oncall: 1 page in 3 days, 10 in 30 days", "false ones may be 1 in 30d", "page    opened: amount moved up", "within the budget a page after "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table does not say %q:\n%s", want, out)
+		}
+	}
+
+	// Of three days alone nothing is known to be normal.
+	out, _ = invoke(t, codeOK, "backtest", "--rules", "budgets.yaml", "--file", "june.csv", "--reference", "june.csv", "--time", "at", "--ignore", "id", "-q")
+	if want := "file: its drift is not judged: there are 72 of the 672 windows of its reference period"; !strings.Contains(out, want) {
+		t.Errorf("the table does not say %q:\n%s", want, out)
+	}
+
+	if err := d.end(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DRIFTD_SERVER", "http://127.0.0.1:1")
+	out, _ = invoke(t, codeOK, "backtest", "--rules", "budgets.yaml", "--model", "fraud", "--from", june.Format(time.RFC3339), "--store", "data", "-o", "json", "-q")
+	checkDrift(t, "the store", report(t, out).Models[0])
 }
 
 // TestBacktestUsage: flags that mean nothing together are refused before anything

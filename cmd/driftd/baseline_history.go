@@ -22,24 +22,13 @@ func (im *importer) history(ctx context.Context, e *env, c *client, files []stri
 	if err != nil {
 		return nil, err
 	}
-	if windows := (im.to-im.from)/int64(judges.Window) + 1; windows > mostHistory {
-		return nil, fmt.Errorf("the rows span %d windows of %v, more than %d: import the latest ones, or use --no-history", windows, judges.Window, mostHistory)
-	}
-	part := b.Part("")
-	var failed error
-	windows, err := part.History(im.model, judges.Window, func(yield func(*event.Event) bool) {
-		for _, file := range files {
-			if failed == nil {
-				failed = im.read(ctx, e, "learn from", file, func(ev *event.Event) { yield(ev) })
-			}
-		}
-	})
-	if err = failedOr(failed, err); err != nil {
+	windows, err := im.windows(ctx, e, files, b.Part(""), judges.Window)
+	if err != nil {
 		return nil, err
 	}
 	conf := detect.DefaultConfig(im.model)
 	conf.Window, conf.Reference, conf.MinEvents = judges.Window, judges.Reference, judges.MinEvents
-	state, rows, err := detect.Learn(&conf, b.ID, part, windows)
+	state, rows, err := detect.Learn(&conf, b.ID, b.Part(""), windows)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +39,22 @@ func (im *importer) history(ctx context.Context, e *env, c *client, files []stri
 		log.Warn().Int("windows", status.Windows).Stringer("window", config.Duration(judges.Window)).Int("needed", detect.MinReference).Msg("too few windows to know what is normal: driftd watches until there are enough")
 	}
 	return &api.History{State: state, Rows: rows}, nil
+}
+
+// windows counts the rows that have a time in windows, on the edges of a baseline.
+func (im *importer) windows(ctx context.Context, e *env, files []string, part *drift.Part, size time.Duration) ([]*drift.Window, error) {
+	if windows := (im.to-im.from)/int64(size) + 1; windows > mostHistory {
+		return nil, fmt.Errorf("the rows span %d windows of %v, more than %d: use the latest ones, or import with --no-history", windows, size, mostHistory)
+	}
+	var failed error
+	windows, err := part.History(im.model, size, func(yield func(*event.Event) bool) {
+		for _, file := range files {
+			if failed == nil {
+				failed = im.read(ctx, e, "learn from", file, func(ev *event.Event) { yield(ev) })
+			}
+		}
+	})
+	return windows, failedOr(failed, err)
 }
 
 // mostHistory bounds the windows that are held in memory at once.

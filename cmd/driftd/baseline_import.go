@@ -33,6 +33,7 @@ type importOptions struct {
 	mapping        string
 	types, ignore  []string
 	timeColumn     string
+	timeless       bool // a file need not have the timeColumn
 	noHistory      bool
 }
 
@@ -269,10 +270,12 @@ func (im *importer) everything(table *dataset.Table) (string, error) {
 	}
 	at := ""
 	if im.timeColumn != "" {
-		if table.Index(im.timeColumn) < 0 {
+		switch {
+		case table.Index(im.timeColumn) >= 0:
+			at = `time="` + im.timeColumn + `",`
+		case !im.timeless:
 			return "", badUsage("--time-column: no column %q: there are %s", im.timeColumn, names(table))
 		}
-		at = `time="` + im.timeColumn + `",`
 	}
 	var features []string
 	for _, c := range table.Columns() {

@@ -52,10 +52,11 @@ func (e *env) measureNoise(ctx context.Context, o noiseOptions, files []string) 
 }
 
 func fileNoise(ctx context.Context, c *client, file string, models []string, span string) (out []noiseReport, err error) {
-	ask := api.BacktestJSON{Span: span}
-	if ask.Rules, err = rulesOf(ctx, c, file); err != nil {
+	tried, err := askFor(ctx, c, file, models)
+	if err != nil {
 		return nil, err
 	}
+	ask := api.BacktestJSON{Rules: tried.rules, Span: span}
 	byRule := map[string]*backtest.Noise{}
 	for _, model := range models {
 		report, err := tryStored(ctx, c, model, ask)

@@ -25,22 +25,39 @@ const (
 	backtestSpan = 7 * 24 * time.Hour
 )
 
-// A BacktestJSON asks what rules would have fired on the stored windows of a model.
+// A BacktestJSON asks what rules would have fired on the stored windows of a model,
+// and what its drift would have told within a budget.
 type BacktestJSON struct {
-	Rules    []RuleJSON `json:"rules"`
-	Against  []RuleJSON `json:"against,omitempty"`  // other rules, to say what is new and gone; absent: none
-	From     string     `json:"from,omitempty"`     // windows that start at or after it; absent: Span before To
-	To       string     `json:"to,omitempty"`       // and end by it; absent: what has closed last
-	Span     string     `json:"span,omitempty"`     // instead of From; absent: 7d
-	Baseline string     `json:"baseline,omitempty"` // id; absent: the model's active one
-	Inject   []string   `json:"inject,omitempty"`   // faults, as backtest.ParseInjection reads them
+	Rules   []RuleJSON  `json:"rules"`
+	Budget  *BudgetJSON `json:"budget,omitempty"` // absent: drift is not judged
+	Against []RuleJSON  `json:"against,omitzero"` // other rules, to say what is new and gone; absent: none
+	// AgainstBudget goes with Against.
+	AgainstBudget *BudgetJSON `json:"against_budget,omitempty"`
+
+	From     string   `json:"from,omitempty"`     // windows that start at or after it; absent: Span before To
+	To       string   `json:"to,omitempty"`       // and end by it; absent: what has closed last
+	Span     string   `json:"span,omitempty"`     // instead of From; absent: 7d
+	Baseline string   `json:"baseline,omitempty"` // id; absent: the model's active one
+	Inject   []string `json:"inject,omitempty"`   // faults, as backtest.ParseInjection reads them
+}
+
+// A BudgetJSON says within what the drift of a model is judged, in the windows that
+// the daemon judges drift by.
+type BudgetJSON struct {
+	Running bool               `json:"running,omitempty"` // as it runs, if the model has a budget; the rest is not given then
+	Name    string             `json:"name,omitempty"`
+	Pages   float64            `json:"pages,omitempty"`   // false pages that drift of this model may cost in Per
+	Per     string             `json:"per,omitempty"`     // such as 30d
+	Weights map[string]float64 `json:"weights,omitempty"` // of signals, where they are not 1
 }
 
 // A storedBacktest is a BacktestJSON that was understood.
 type storedBacktest struct {
 	model      *Model
 	rules      []*alert.Rule
-	against    []*alert.Rule // nil: none
+	budget     *backtest.Budget // nil: none
+	against    []*alert.Rule    // nil: none
+	contrast   *backtest.Budget // of against
 	baseline   *drift.Baseline
 	from, to   time.Time
 	injections []backtest.Injection
@@ -80,6 +97,12 @@ func (s *Server) understand(r *request, m *Model, asked BacktestJSON) (t storedB
 		if t.against, err = s.compileRules("against", asked.Against); err != nil {
 			return t, err
 		}
+	}
+	if t.budget, err = s.budgetOf(m, "budget", asked.Budget); err != nil {
+		return t, err
+	}
+	if t.contrast, err = s.budgetOf(m, "against_budget", asked.AgainstBudget); err != nil {
+		return t, err
 	}
 	if asked.Baseline != "" {
 		if t.baseline, err = s.Reader.Baseline(asked.Baseline); err != nil {
@@ -161,16 +184,21 @@ func (t *storedBacktest) bound() error {
 	return nil
 }
 
-// sizes returns the lengths of windows that some rule judges of the model.
+// sizes returns the lengths of windows that a rule or a budget judges of the model.
 func (t *storedBacktest) sizes() []time.Duration {
 	var out []time.Duration
 	for _, r := range slices.Concat(t.rules, t.against) {
-		if size := r.Spec().Window; r.Watches(t.model.Model) && !slices.Contains(out, size) {
-			out = append(out, size)
+		if r.Watches(t.model.Model) {
+			out = append(out, r.Spec().Window)
+		}
+	}
+	for _, b := range []*backtest.Budget{t.budget, t.contrast} {
+		if b != nil {
+			out = append(out, b.Config.Window)
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // try judges the stored windows of a model.
@@ -194,6 +222,9 @@ func (s *Server) try(ctx context.Context, t storedBacktest) (*backtest.Report, e
 			return PastWindow(s.Reader, w, whole, start)
 		}
 		parts.Plain = backtest.NewRun(plain)
+	}
+	if err := s.within(ctx, t, parts); err != nil {
+		return nil, err
 	}
 	for _, size := range t.sizes() {
 		for c, err := range s.closings(ctx, t, size) {

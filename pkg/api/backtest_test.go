@@ -66,6 +66,33 @@ func TestBacktest(t *testing.T) {
 	}
 }
 
+// TestBacktestWithinABudget: three hours are too few to know what is normal, those
+// before from= among them.
+func TestBacktestWithinABudget(t *testing.T) {
+	w := newWorld(t)
+	s := newServer(t, w)
+	running := judged(t, s, `{"rules":[],"budget":{"running":true},"from":"2026-01-01T01:00:00Z"}`).Drift
+	if running == nil || running.Budget != "oncall" || running.Allowed != 0.5 || running.Learned != 3 || running.Noise != nil || running.Status.Windows != 3 || running.Status.Reference != 672 {
+		t.Errorf("as it runs: %+v", running)
+	}
+	report := judged(t, s, `{"rules":[],"budget":{"name":"new","pages":1,"per":"7d","weights":{"amount":0}},"against":[],"against_budget":{"running":true},"inject":["amount+1sd"]}`)
+	if d := report.Drift; d == nil || d.Budget != "new" || d.Allowed != 1 || d.PeriodS != 7*24*3600 || report.Against == nil || report.Injections[0].Drift == nil {
+		t.Errorf("tried: %+v, %+v", report.Drift, report)
+	}
+	w.change(func(snapshot *api.Snapshot) {
+		for i := range snapshot.Models {
+			snapshot.Models[i].Drift = nil
+		}
+	})
+	if d := judged(t, s, `{"rules":[],"budget":{"running":true}}`).Drift; d != nil {
+		t.Errorf("a model without a budget: %+v", d)
+	}
+	w.mu.Lock()
+	w.broken = errors.New("broken")
+	w.mu.Unlock()
+	post(t, s, backtestPath, `{"rules":[],"budget":{"name":"new","pages":1,"per":"7d"},"from":"2026-01-01T01:00:00Z"}`, 500)
+}
+
 func TestBacktestRefusals(t *testing.T) {
 	w := newWorld(t)
 	s := newServer(t, w)
@@ -90,6 +117,8 @@ func TestBacktestRefusals(t *testing.T) {
 		"injection":       {`{"rules":[],"inject":["amount"]}`, "write FEATURE", 400},
 		"no such feature": {`{"rules":[],"inject":["amuont*2"]}`, "has no feature", 400},
 		"baseline":        {`{"rules":[],"baseline":"b-0"}`, "not found", 404},
+		"budget period":   {`{"rules":[],"budget":{"name":"b","pages":1,"per":"soon"}}`, "budget.per: must be a duration", 400},
+		"no pages":        {`{"rules":[],"against":[],"against_budget":{"name":"b","per":"30d"}}`, "a budget of 0 pages", 400},
 		"too many rules":  {`{"rules":[` + strings.Repeat(`{},`, 1000) + `{}]}`, "more than 1000 rules", 400},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -73,7 +73,7 @@ func newDetectionItem(d *Drift) *detectionItem {
 	if d == nil {
 		return nil
 	}
-	item := &detectionItem{Budget: d.Budget, Pages: d.Pages, Per: formatDuration(d.Per), State: detectionWaits, Status: d.Status}
+	item := &detectionItem{Budget: d.Budget, Pages: d.Config.Pages, Per: formatDuration(d.Config.Per), State: detectionWaits, Status: d.Status}
 	switch {
 	case d.Status == nil:
 	case d.Status.Judging:

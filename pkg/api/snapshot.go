@@ -81,8 +81,9 @@ type Config struct {
 // Judges says by which windows drift is judged.
 type Judges struct {
 	Window    time.Duration
-	Reference int    // windows that show what is normal
-	MinEvents uint64 // a window with fewer waits for the next
+	Reference int           // windows that show what is normal
+	MinEvents uint64        // a window with fewer waits for the next
+	Interval  time.Duration // between two messages about one incident
 }
 
 // Notifier says what is owed to receivers.
@@ -114,8 +115,7 @@ type Model struct {
 // A Drift is how the drift of a model is judged.
 type Drift struct {
 	Budget string
-	Pages  float64 // that drift of this model may cost in the budget's period
-	Per    time.Duration
+	Config detect.Config  // Pages in Per is what drift of this model may cost of the budget
 	Status *detect.Status // nil until the model has a baseline
 	// Standings are the detectors after the last window, ascending.
 	Standings []detect.Standing

@@ -149,6 +149,13 @@ func keep(w *drift.Window) *drift.Window {
 	return &out
 }
 
+// fraudConfig says how the drift of fraud is judged: half a page in 30 days.
+func fraudConfig() detect.Config {
+	c := detect.DefaultConfig("fraud")
+	c.Pages = 0.5
+	return c
+}
+
 // tell fills the snapshot.
 func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.Baseline, last uint64) {
 	s := &w.snapshot
@@ -156,7 +163,7 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		At: wall, Version: "v1.2.3", Schema: 1, StoreID: "store-1", Role: "active", Epoch: 1,
 		Stream:     api.Stream{Name: "ML", Created: start, FirstSeq: 1, LastSeq: last + 5, CommittedSeq: last, Connected: true, Gaps: []api.Gap{{From: 3, To: 4, Cause: "purged"}}},
 		Disk:       api.Disk{Free: 1 << 30, State: "ok"},
-		Judges:     api.Judges{Window: time.Hour, Reference: 672, MinEvents: 50},
+		Judges:     api.Judges{Window: time.Hour, Reference: 672, MinEvents: 50, Interval: 6 * time.Hour},
 		Config:     api.Config{Hash: "sha256:00", LoadedAt: start, LastReloadOK: true},
 		LastCommit: wall.Add(-time.Second), Account: account, LastEvaluated: wall,
 		Notifier: api.Notifier{Pending: 1, Oldest: wall.Add(-3 * time.Second), Receivers: []api.Receiver{
@@ -200,7 +207,7 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		if st.Model == "fraud" {
 			m.Status, m.Baseline = "alerting", base
 			m.Drift = &api.Drift{
-				Budget: "oncall", Pages: 0.5, Per: 30 * 24 * time.Hour,
+				Budget: "oncall", Config: fraudConfig(),
 				Status:    &detect.Status{Baseline: base.ID, Windows: 100, Reference: 672, Detectors: 2, Theta: 1},
 				Standings: []detect.Standing{{Detector: detect.Detector{Signal: "amount", Component: detect.Location}, LogR: 2, Threshold: 8}, {Detector: detect.Detector{Signal: hostile, Component: detect.Missing}, Threshold: 8}},
 			}

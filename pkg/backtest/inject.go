@@ -239,11 +239,10 @@ func Inject(c *drift.Closing, injections []Injection) *drift.Closing {
 // model that they would not have told without the faults.
 func (i *Injection) delay(p Parts) Delay {
 	out := Delay{Injection: i.Text, At: i.At, Exact: i.exact()}
-	for _, r := range p.Main.judge.Rules {
-		if j := p.Main.judged[r]; out.At.IsZero() && j.Windows > 0 {
-			out.At = j.From
-		}
+	if out.At.IsZero() {
+		out.At = p.Main.from()
 	}
+	out.Drift = i.driftDelay(p, out.At)
 	d := Diff(p.Plain.Intervals(), p.Main.Intervals())
 	noticed := d.New
 	for _, c := range d.Changed {

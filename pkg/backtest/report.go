@@ -9,7 +9,8 @@ import (
 	"driftd.dev/driftd/pkg/drift"
 )
 
-// A Report is what a backtest of rules on one model found.
+// A Report is what a backtest of rules, and of a budget, on one model found. A
+// budget is among the rules as alert.RuleDrift.
 type Report struct {
 	Model      string       `json:"model"`
 	Baseline   string       `json:"baseline"` // id or file; "" without one: rules that compare say nothing
@@ -19,7 +20,8 @@ type Report struct {
 	Intervals  []Interval   `json:"intervals"`
 	PagesDay   float64      `json:"pages_per_day"`
 	TicketsDay float64      `json:"tickets_per_day"`
-	Days       []Day        `json:"days"` // those on which something fired
+	Days       []Day        `json:"days"`            // those on which something fired
+	Drift      *DriftReport `json:"drift,omitempty"` // within the budget; absent: it is not judged
 	Injections []Delay      `json:"injections,omitempty"`
 	Against    *Difference  `json:"against,omitempty"`
 }
@@ -69,6 +71,8 @@ type Delay struct {
 	Rule      string     `json:"rule"`  // the first that fired for it; "" for none
 	AlertAt   *time.Time `json:"alert_at"`
 	DelayS    *float64   `json:"delay_s"` // event time from the fault to the end of the window that fired
+
+	Drift *DriftDelay `json:"drift,omitempty"` // within the budget
 }
 
 // A Difference is what one file of rules tells beyond another.
@@ -92,6 +96,22 @@ type Parts struct {
 	Plain      *Run        // the rules on the data as they are; with Injections
 	Against    *Run        // other rules on what Main judged; nil for none
 	Injections []Injection // of Main, with the data that they acted on
+}
+
+// runs returns those that there are.
+func (p Parts) runs() []*Run {
+	return slices.DeleteFunc([]*Run{p.Main, p.Plain, p.Against}, func(r *Run) bool { return r == nil })
+}
+
+// Learn gives the next window of the whole model before those that are judged: as
+// it is, since faults are put into what is judged.
+func (p Parts) Learn(w *drift.Window) error {
+	for _, r := range p.runs() {
+		if err := r.Learn(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Add judges one closing as it is, and with the faults of windows put in.
@@ -121,9 +141,13 @@ func NewReport(model string, p Parts) *Report {
 		out.Baseline = b.ID
 	}
 	for _, r := range p.Main.judge.Rules {
-		if r.Watches(model) {
-			out.rule(r, *p.Main.judged[r])
+		if spec := r.Spec(); r.Watches(model) {
+			out.rule(RuleReport{Rule: spec.Name, Severity: spec.Severity, WindowS: spec.Window.Seconds(), Judged: *p.Main.judged[r]})
 		}
+	}
+	if w := p.Main.within; w != nil {
+		out.Drift = w.report()
+		out.rule(RuleReport{Rule: alert.RuleDrift, Severity: alert.SeverityPage, WindowS: w.budget.Config.Window.Seconds(), Judged: w.judged})
 	}
 	out.Days = days(out.Intervals)
 	for _, d := range out.Days {
@@ -142,22 +166,21 @@ func NewReport(model string, p Parts) *Report {
 	return out
 }
 
-func (r *Report) rule(rule *alert.Rule, j Judged) {
-	spec := rule.Spec()
-	out := RuleReport{Rule: spec.Name, Severity: spec.Severity, WindowS: spec.Window.Seconds(), Judged: j}
+// rule adds what was judged by one rule.
+func (r *Report) rule(out RuleReport) {
 	for _, i := range r.Intervals {
-		if i.Rule == spec.Name {
+		if i.Rule == out.Rule {
 			out.Fired++
 		}
 	}
-	if j.Decided > 0 {
-		out.Noise = NewNoise(out.Fired, j.From, j.To)
+	if out.Decided > 0 {
+		out.Noise = NewNoise(out.Fired, out.From, out.To)
 	}
-	if j.Windows > 0 && (r.From.IsZero() || j.From.Before(r.From)) {
-		r.From = j.From
+	if out.Windows > 0 && (r.From.IsZero() || out.From.Before(r.From)) {
+		r.From = out.From
 	}
-	if j.To.After(r.To) {
-		r.To = j.To
+	if out.To.After(r.To) {
+		r.To = out.To
 	}
 	r.Rules = append(r.Rules, out)
 }

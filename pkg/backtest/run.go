@@ -37,8 +37,8 @@ func (i Interval) Overlaps(o Interval) bool {
 	return (o.EndsAt == nil || i.StartsAt.Before(*o.EndsAt)) && (i.EndsAt == nil || o.StartsAt.Before(*i.EndsAt))
 }
 
-// A Run judges the closings of one model by rules, in the order in which they
-// closed. It is not safe for concurrent use.
+// A Run judges the closings of one model by rules, and within a budget, in the
+// order in which they closed. It is not safe for concurrent use.
 type Run struct {
 	judge     alert.Judge
 	states    map[*alert.Rule]map[alert.Series]alert.State
@@ -47,15 +47,25 @@ type Run struct {
 	judged    map[*alert.Rule]*Judged
 	memory    []remembered // of moving references, without a Past of the Judge's
 	keep      time.Duration
+	within    *within // nil: drift is not judged within a budget
 }
 
-// Judged is what one rule was tried on.
+// Judged is what one rule was tried on, or a budget.
 type Judged struct {
 	From    time.Time `json:"from"` // start of the first window
 	To      time.Time `json:"to"`   // end of the last
 	Windows int       `json:"windows"`
 	Decided int       `json:"decided"` // of them, on which some series had enough data for the rule to say yes or no
 	Series  int       `json:"series"`  // most series of one window
+}
+
+// add counts a window.
+func (j *Judged) add(c *drift.Closing) {
+	if j.Windows == 0 {
+		j.From = c.Start
+	}
+	j.To = c.End
+	j.Windows++
 }
 
 type remembered struct {
@@ -88,8 +98,11 @@ func NewRun(j alert.Judge) *Run {
 
 const week = 7 * 24 * time.Hour
 
-// Add judges one closing. Those that no rule looks at cost nothing.
+// Add judges one closing. Those that nothing looks at cost nothing.
 func (r *Run) Add(c *drift.Closing) error {
+	if err := r.drift(c); err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(r.judge.Rules, func(rule *alert.Rule) bool { return rule.Spec().Window == c.Size && rule.Watches(c.Model) }) {
 		return nil
 	}
@@ -113,11 +126,7 @@ func (r *Run) Add(c *drift.Closing) error {
 
 func (r *Run) note(c *drift.Closing, f alert.Finding) {
 	j := r.judged[f.Rule]
-	if j.Windows == 0 {
-		j.From = c.Start
-	}
-	j.To = c.End
-	j.Windows++
+	j.add(c)
 	if slices.ContainsFunc(f.Inputs, f.Rule.Decides) {
 		j.Decided++
 	}
@@ -162,6 +171,22 @@ func (r *Run) past(w *drift.Window, whole bool, start time.Time) (*drift.Window,
 		}
 	}
 	return nil, nil
+}
+
+// from returns the start of the first window that was judged.
+func (r *Run) from() (first time.Time) {
+	consider := func(j *Judged) {
+		if j.Windows > 0 && (first.IsZero() || j.From.Before(first)) {
+			first = j.From
+		}
+	}
+	for _, j := range r.judged {
+		consider(j)
+	}
+	if r.within != nil {
+		consider(&r.within.judged)
+	}
+	return first
 }
 
 // Intervals returns what fired, by series and time.

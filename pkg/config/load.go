@@ -50,9 +50,11 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 	return c, nil
 }
 
-// LoadRules reads and checks rules alone: a list, or a mapping whose only key is
-// "rules". Windows are not compared with a configuration's.
-func LoadRules(file string, o Options) ([]Rule, error) {
+// LoadRules reads and checks what decides, alone: a list of rules, or a mapping of
+// rules and of what says which model draws on which budget, spelled as in a
+// configuration. The rest is as by default. Windows are not compared with a
+// configuration's, nor receivers.
+func LoadRules(file string, o Options) (*Config, error) {
 	text, err := read(file)
 	if err != nil {
 		return nil, err
@@ -61,28 +63,38 @@ func LoadRules(file string, o Options) ([]Rule, error) {
 }
 
 // ParseRules is LoadRules of a text; name stands for the file in messages.
-func ParseRules(name string, text []byte, o Options) ([]Rule, error) {
-	var doc struct {
-		Rules []Rule `json:"rules" config:"required"`
-	}
+func ParseRules(name string, text []byte, o Options) (*Config, error) {
+	c := Default()
+	doc := struct {
+		Rules    []Rule             `json:"rules"`
+		Budgets  []Budget           `json:"budgets"`
+		Defaults Defaults           `json:"defaults"`
+		Models   []Model            `json:"models"`
+		Features map[string]Feature `json:"features"`
+	}{Defaults: c.Defaults}
 	d := newDecoder(name, o)
 	if root := d.parse(text); root != nil {
 		if root.Kind == yaml.SequenceNode {
 			d.value("rules", root, &doc.Rules)
 		} else {
 			d.value("", root, &doc)
+			if len(d.faults) == 0 && doc.Rules == nil && doc.Budgets == nil {
+				d.fault("", root, "neither \"rules\" nor \"budgets\": there is nothing to decide")
+			}
 		}
 	}
-	c := Default()
-	c.Rules = doc.Rules
+	c.Rules, c.Budgets, c.Defaults, c.Models, c.Features = doc.Rules, doc.Budgets, doc.Defaults, doc.Models, doc.Features
 	c.complete()
 	v := &validator{}
+	v.models(c)
+	v.features("features", c.Features)
+	v.budgets(c, false)
 	v.rules(c, false)
 	d.add(v.faults)
 	if err := d.report(text).err(); err != nil {
 		return nil, err
 	}
-	return c.Rules, nil
+	return c, nil
 }
 
 func newDecoder(file string, o Options) *decoder {

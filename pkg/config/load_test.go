@@ -269,9 +269,9 @@ func TestRulesFileAlone(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			rules, err := config.LoadRules(file, config.Options{})
-			if err != nil || len(rules) != 1 || rules[0].Severity != "ticket" || rules[0].Reference != "baseline" {
-				t.Errorf("got %+v, %v", rules, err)
+			c, err := config.LoadRules(file, config.Options{})
+			if err != nil || len(c.Rules) != 1 || c.Rules[0].Severity != "ticket" || c.Rules[0].Reference != "baseline" {
+				t.Errorf("got %+v, %v", c, err)
 			}
 		})
 	}
@@ -280,8 +280,41 @@ func TestRulesFileAlone(t *testing.T) {
 		t.Errorf("got %v, want a fault on each line", err)
 	}
 	_, err = config.ParseRules("r.yaml", []byte("discover: true\n"), config.Options{})
-	if fs := faults(t, err); fs[0].Message != `unknown field "discover": expected rules` {
+	if fs := faults(t, err); fs[0].Message != `unknown field "discover": expected rules, budgets, defaults, models, features` {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestBudgetsInARulesFile: who draws on which budget, without the receivers that
+// only a daemon has.
+func TestBudgetsInARulesFile(t *testing.T) {
+	c, err := config.ParseRules("r.yaml", []byte(`budgets: [{name: oncall, receiver: pager, pages: 2, per: 30d}]
+defaults: {budget: oncall}
+features: {id: {weight: 0}}
+models: [{name: fraud, weight: 3}]
+`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := c.Model("fraud"); m.Budget != "oncall" || m.Weight != 3 || m.Weights["id"] != 0 || len(m.Weights) != 1 {
+		t.Errorf("fraud: %+v", m)
+	}
+	if m := c.Model("churn"); m.Budget != "oncall" || m.Weight != 1 || m.LabelHorizon != config.Default().Defaults.LabelHorizon {
+		t.Errorf("churn: %+v", m)
+	}
+	for name, test := range map[string]struct{ text, want string }{
+		"nothing":   {"defaults: {owner: ann}\n", `neither "rules" nor "budgets"`},
+		"budget":    {"rules: []\ndefaults: {budget: onkall}\nbudgets: [{name: oncall, receiver: pager, pages: 2, per: 30d}]\n", `there is no budget "onkall" — did you mean "oncall"?`},
+		"pages":     {"budgets: [{name: oncall, receiver: pager, pages: 0, per: 30d}]\n", "at least one page"},
+		"weight":    {"rules: []\nfeatures: {id: {weight: -1}}\n", "expected a weight"},
+		"receivers": {"rules: []\nreceivers: []\n", `unknown field "receivers"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.ParseRules("r.yaml", []byte(test.text), config.Options{})
+			if fs := faults(t, err); len(fs) != 1 || !strings.Contains(fs[0].Message, test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *Config) faults() Faults {
 	v.privacy(c)
 	v.payloads(c)
 	v.models(c)
-	v.budgets(c)
+	v.budgets(c, true)
 	v.detection(c)
 	v.rules(c, true)
 	v.route("routes", c.Routes, c, true)
@@ -379,12 +379,15 @@ func (v *validator) budget(path, name string, c *Config) {
 	}
 }
 
-func (v *validator) budgets(c *Config) {
+// budgets checks c.Budgets; a file of rules alone knows no receivers.
+func (v *validator) budgets(c *Config, whole bool) {
 	first := map[string]bool{}
 	for i, b := range c.Budgets {
 		path := fmt.Sprintf("budgets[%d]", i)
 		v.named(path+".name", b.Name, "budget", first)
-		v.receiver(path+".receiver", b.Receiver, c)
+		if whole {
+			v.receiver(path+".receiver", b.Receiver, c)
+		}
 		v.positive(path+".per", b.Per)
 		if b.Pages < 1 {
 			v.fault(path+".pages", "a budget has at least one page")

@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,10 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/detect"
+	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
@@ -33,17 +36,23 @@ func trialSpecs() []alert.Spec {
 // backtest asks the API on a store what rules would have fired on a model.
 func (w *world) backtest(st *store.Store, model string, specs []alert.Spec) *backtest.Report {
 	w.t.Helper()
-	d, err := daemon.New(w.options(st)) // reads only
+	ask := api.BacktestJSON{From: w.scenario.Start.Format(time.RFC3339)}
+	for _, r := range w.rules(specs...) {
+		ask.Rules = append(ask.Rules, api.NewRuleJSON(r.Spec()))
+	}
+	return w.tryOn(st, model, ask, w.options(st))
+}
+
+// tryOn asks the API on a store for a backtest, beside a daemon of these options.
+func (w *world) tryOn(st *store.Store, model string, ask api.BacktestJSON, o daemon.Options) *backtest.Report {
+	w.t.Helper()
+	d, err := daemon.New(o) // reads only
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	server, err := api.New(api.Options{Reader: d})
 	if err != nil {
 		w.t.Fatal(err)
-	}
-	ask := api.BacktestJSON{From: w.scenario.Start.Format(time.RFC3339)}
-	for _, r := range w.rules(specs...) {
-		ask.Rules = append(ask.Rules, api.NewRuleJSON(r.Spec()))
 	}
 	body, err := json.Marshal(ask)
 	if err != nil {
@@ -106,7 +115,7 @@ func printed(in []backtest.Interval) []string {
 		out = append(out, fmt.Sprintf("%s to %s %s %s %s/%s{%s}%s %s; %s; %s",
 			i.StartsAt.Format(time.RFC3339), end, i.Rule, i.Model, i.Version, i.Variant, i.Segment, i.Feature, i.Severity, i.Reason, i.Peak))
 	}
-	slices.SortFunc(out, func(a, b string) int { return cmp.Compare(a, b) })
+	slices.Sort(out)
 	return out
 }
 
@@ -140,6 +149,82 @@ func TestABacktestSaysWhatTheDaemonSaid(t *testing.T) {
 		if rules[spec.Name] == 0 && spec.Name != "Silence" { // nothing falls silent in the story
 			t.Errorf("%s never fired, so the test says nothing of it: %v", spec.Name, rules)
 		}
+	}
+}
+
+// flights is a model like one of an airline's departures, whose reference period
+// is 168 windows of 5 minutes: departures are late for two hours; later some distances
+// are missing, and then a carrier flies for the others too, until the end.
+func flights() sim.Scenario {
+	const quiet = 14 * time.Hour
+	return sim.Scenario{
+		Name: "flights", Start: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), Length: quiet + 11*time.Hour,
+		Models: []sim.Model{{
+			Name: "delays", Rate: 0.35, Even: true,
+			Versions: []sim.Version{{Name: "1", Share: 0.8, Latency: sim.Normal{Mean: 12, Sigma: 2}}, {Name: "2", Variant: event.Canary, Share: 0.2, Latency: sim.Normal{Mean: 12, Sigma: 2}}},
+			Features: []sim.Feature{
+				{Name: "departure_delay", Dist: sim.Normal{Mean: 9, Sigma: 30}, Unit: 1},
+				{Name: "distance", Dist: sim.LogNormal{Mu: 6.5, Sigma: 0.6}, Missing: 0.01, Unit: 1},
+				{Name: "airline", Categories: []sim.Category{{Name: "WN", Weight: 22}, {Name: "DL", Weight: 15}, {Name: "AA", Weight: 12}, {Name: "OO", Weight: 10}, {Name: "EV", Weight: 10}}},
+			},
+		}},
+		Injections: []sim.Injection{
+			{Model: "delays", Feature: "departure_delay", Effect: sim.Shift, Amount: 0.5, From: quiet + 30*time.Minute, To: quiet + 150*time.Minute},
+			{Model: "delays", Feature: "airline", Effect: sim.NewCategory, Category: "AA", Amount: 0.15, From: quiet + 8*time.Hour},
+			{Model: "delays", Feature: "distance", Effect: sim.Nulls, Amount: 0.03, From: quiet + 4*time.Hour},
+		},
+	}
+}
+
+// changed tells what a ledger or a backtest says of drift in one form.
+func changed(kind string, at time.Time, severity, reason string, findings ...string) string {
+	return fmt.Sprintf("%s %s %s: %s %q", at.Format(time.RFC3339), kind, severity, reason, findings)
+}
+
+// TestABacktestWithinABudgetSaysWhatTheDaemonSaid: from the end of the reference
+// period on, the stored windows give the incidents that the ledger has: the same
+// changes at the same windows, for the same reasons, with the same findings.
+func TestABacktestWithinABudgetSaysWhatTheDaemonSaid(t *testing.T) {
+	w := newWorld(t, flights())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	if err := w.run(within(w.options(st), w)); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, a := range driftOf(t, st) {
+		kind, severity := a.Change, a.Severity
+		if a.Rule != alert.RuleDrift {
+			continue
+		}
+		if a.Status == "noted" {
+			severity = detect.None.String()
+		}
+		var findings []string
+		for _, f := range a.Findings {
+			findings = append(findings, fmt.Sprintf("%s %s %s since %s, %.12g in %d, %.6g", f.Signal, f.Component, f.Level, f.Since.Format(time.RFC3339), f.Distance, f.N, f.LogR))
+		}
+		want = append(want, changed(kind, a.Window.End, severity, a.Reason, findings...))
+	}
+	from := w.scenario.Start.Add(14 * time.Hour)
+	report := w.tryOn(st, "delays", api.BacktestJSON{Rules: []api.RuleJSON{}, Budget: &api.BudgetJSON{Running: true}, From: from.Format(time.RFC3339)}, within(w.options(st), w))
+	d := report.Drift
+	if d == nil || d.Learned != 168 || !d.Status.Judging || d.Budget != "oncall" || d.Allowed != 1 {
+		t.Fatalf("drift %+v", d)
+	}
+	var got []string
+	for _, c := range d.Changes {
+		var findings []string
+		for _, f := range c.Findings {
+			findings = append(findings, fmt.Sprintf("%s %s %s since %s, %.12g in %d, %.6g", f.Signal, f.Component, f.Level, f.Since.Format(time.RFC3339), f.Effect.Distance, f.Effect.N, f.LogR))
+		}
+		got = append(got, changed(string(c.Kind), c.At, c.Level.String(), c.Reason, findings...))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-the daemon +a backtest):\n%s", diff)
+	}
+	if len(report.Intervals) < 2 || report.Intervals[0].EndsAt == nil || d.Pages < 2 || !report.From.Equal(from) {
+		t.Errorf("the story should have two incidents: %+v", report.Intervals)
 	}
 }
 

@@ -46,38 +46,65 @@ type shares struct {
 	weights map[string]float64 // by budget
 }
 
+// shares divides the budgets among models.
+func (d Detection) shares(models []string) shares {
+	s := shares{models: len(models), budgets: map[string]*Budget{}, weights: map[string]float64{}}
+	for _, name := range models {
+		if b := d.Budget(name); b != nil && b.Weight > 0 {
+			s.budgets[name] = b
+			s.weights[b.Name] += b.Weight
+		}
+	}
+	return s
+}
+
+// of returns a model's budget and its part of it, 0 to 1; nil for none.
+func (s shares) of(model string) (*Budget, float64) {
+	b := s.budgets[model]
+	if b == nil {
+		return nil, 0
+	}
+	return b, b.Weight / s.weights[b.Name]
+}
+
+// Within returns how the drift of a model would be judged, and its budget, in a
+// daemon that knows just these models; nil if it would not.
+func (d Detection) Within(model string, models []string) (*detect.Config, *Budget) {
+	if d.Budget == nil {
+		return nil, nil
+	}
+	b, share := d.shares(models).of(model)
+	return d.config(model, b, share), b
+}
+
+// config returns how the drift of a model is judged that has a share of a budget,
+// nil without one.
+func (d Detection) config(model string, b *Budget, share float64) *detect.Config {
+	if b == nil {
+		return nil
+	}
+	c := detect.DefaultConfig(model)
+	c.Window, c.Reference, c.MinEvents, c.Interval = d.Window, d.Reference, d.MinEvents, d.Interval
+	c.Pages, c.Per, c.Weights = b.Pages*driftShare*share, b.Per, b.Weights
+	return &c
+}
+
 // budget returns the model's budget and its part of it, 0 to 1; nil for none.
 func (l *loop) budget(model string) (*Budget, float64) {
 	if l.Detection.Budget == nil {
 		return nil, 0
 	}
 	if names := l.engine.Names(); l.shares.models != len(names) {
-		l.shares = shares{models: len(names), budgets: map[string]*Budget{}, weights: map[string]float64{}}
-		for _, name := range names {
-			if b := l.Detection.Budget(name); b != nil && b.Weight > 0 {
-				l.shares.budgets[name] = b
-				l.shares.weights[b.Name] += b.Weight
-			}
-		}
+		l.shares = l.Detection.shares(names)
 	}
-	b := l.shares.budgets[model]
-	if b == nil {
-		return nil, 0
-	}
-	return b, b.Weight / l.shares.weights[b.Name]
+	return l.shares.of(model)
 }
 
 // detectConfig returns how a model's drift is judged now, nil if it is not: what
 // it may cost depends on the models that it shares its budget with.
 func (l *loop) detectConfig(model string) (*detect.Config, *Budget) {
 	b, share := l.budget(model)
-	if b == nil {
-		return nil, nil
-	}
-	c := detect.DefaultConfig(model)
-	c.Window, c.Reference, c.MinEvents, c.Interval = l.Detection.Window, l.Detection.Reference, l.Detection.MinEvents, l.Detection.Interval
-	c.Pages, c.Per, c.Weights = b.Pages*driftShare*share, b.Per, b.Weights
-	return &c, b
+	return l.Detection.config(model, b, share), b
 }
 
 // A spentPage is one page that was drawn from a budget.
@@ -170,7 +197,7 @@ func (l *loop) drift(model string) *api.Drift {
 	if config == nil {
 		return nil
 	}
-	out := &api.Drift{Budget: b.Name, Pages: config.Pages, Per: b.Per}
+	out := &api.Drift{Budget: b.Name, Config: *config}
 	if w := l.watches[model]; w != nil && w.state != nil {
 		status := w.state.Status(config)
 		if w.standings == nil {

@@ -204,7 +204,7 @@ func checkBudget(t *testing.T, s *api.Snapshot) {
 		t.Errorf("budget %+v", b)
 	}
 	d := s.Models[0].Drift
-	if d == nil || d.Budget != "oncall" || d.Pages != 1 || d.Status == nil || !d.Status.Judging || d.Status.Windows < 168 || d.Status.Incident != nil {
+	if d == nil || d.Budget != "oncall" || d.Config.Pages != 1 || d.Status == nil || !d.Status.Judging || d.Status.Windows < 168 || d.Status.Incident != nil {
 		t.Errorf("drift %+v", d)
 	}
 }

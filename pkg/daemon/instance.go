@@ -256,13 +256,13 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
 	}
 	return Settings{
-		Spec: c.DriftSpec(), Detection: detection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
+		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
 		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial,
 	}, nil
 }
 
-// detection says how drift is found within the configured budgets.
-func detection(c *config.Config) Detection {
+// NewDetection says how drift is found within the configured budgets.
+func NewDetection(c *config.Config) Detection {
 	d := Detection{
 		Window: c.Windows.Decide.Std(), Reference: c.Detection.Reference, MinEvents: uint64(c.Detection.MinEvents), Interval: c.Detection.Interval.Std(),
 	}

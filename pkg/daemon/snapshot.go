@@ -29,7 +29,7 @@ func (l *loop) view() *api.Snapshot {
 			Name: l.progress.Stream, Created: l.progress.Created, CommittedSeq: l.progress.Seq, Rewinds: l.rewinds, Gaps: slices.Clone(l.gaps),
 		},
 		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.loaded},
-		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents}, LastCommit: l.lastCommit, Account: l.account.Clone(),
+		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents, Interval: l.Detection.Interval}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
 		Checkpoint: l.checkpoints, EventDelay: l.delays,
 	}
