@@ -33,7 +33,7 @@ type Daemon struct {
 	checkpoints *api.Histogram
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
-	verified    chan struct{} // closed when Options.Verify has found nothing
+	verified    chan struct{} // closed when what decisions are made of was found undamaged
 	distrusted  atomic.Bool   // the store was found damaged
 	verifiedAt  atomic.Int64  // when the store was read whole last, Unix time in ns; 0: not yet
 	paused      atomic.Bool   // for want of room on the disk

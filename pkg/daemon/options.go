@@ -74,8 +74,9 @@ type Options struct {
 	Status func() stream.ReaderStatus
 	// Link tells how the connection to NATS does; nil: unknown.
 	Link func() stream.Status
-	// Verify reads the whole store beside everything else before anybody is told
-	// anything; until it has ended the daemon is not ready, and damage stops it.
+	// Verify reads the store beside everything else: what decisions are made of before
+	// anybody is told anything and the daemon is ready, then the rest, without haste.
+	// Damage stops the daemon.
 	Verify bool
 	// VerifyEvery is how often the whole store is read again, without haste; damage
 	// stops the daemon. 0: never.

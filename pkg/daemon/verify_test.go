@@ -1,17 +1,22 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
+	"github.com/rs/zerolog"
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -61,7 +66,10 @@ func TestVerifyBeforeAnybodyIsTold(t *testing.T) {
 }
 
 // lossy copies a store and takes a closed pane from it behind its back.
-func (w *world) lossy(dir string) string {
+func (w *world) lossy(dir string) string { return w.without(dir, "p/") }
+
+// without copies a store and takes the first record of a prefix from it.
+func (w *world) without(dir, prefix string) string {
 	w.t.Helper()
 	lossy := w.copyOf(dir)
 	db, err := badger.Open(badger.DefaultOptions(filepath.Join(lossy, "badger")).WithLogger(nil))
@@ -71,13 +79,59 @@ func (w *world) lossy(dir string) string {
 	err = db.Update(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.DefaultIteratorOptions)
 		defer it.Close()
-		it.Seek([]byte("p/"))
+		it.Seek([]byte(prefix))
 		return txn.Delete(it.Item().KeyCopy(nil))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		w.t.Fatal(err)
 	}
 	return lossy
+}
+
+// TestHistoryIsVerifiedLater starts on a store that lost an hour of the week before
+// last, of which no decision is made: it begins its work, and is stopped.
+func TestHistoryIsVerifiedLater(t *testing.T) {
+	w := newWorld(t, hour())
+	dir := newSweep(w).prepared
+	st := open(t, dir)
+	d, stop := w.start(w.options(st))
+	w.caughtUp(d)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	at := sim.Epoch.AddDate(0, 0, -10)
+	b := st.NewBatch()
+	b.PutHour(&drift.Window{Group: drift.Group{Model: "aged"}, Start: at, End: at.Add(time.Hour), State: drift.Closed, Events: 1})
+	if err := errors.Join(st.Commit(b), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name  string
+		table string
+		ready bool
+	}{{"an old hour", "h/aged", true}, {"the last pane", "p/", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			st := open(t, w.without(dir, test.table))
+			var log bytes.Buffer
+			o := w.options(st)
+			o.Verify, o.Log = true, zerolog.New(zerolog.SyncWriter(&log))
+			d, err := daemon.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := errors.Join(d.Run(ctx), st.Close()); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("run: %v, want ErrDamaged", err)
+			}
+			if ready := strings.Contains(log.String(), "what decisions are made of is verified"); ready != test.ready {
+				t.Errorf("ready in between: %v, want %v", ready, test.ready)
+			}
+			if !slices.Contains(d.Snapshot().NotReady, "verify") {
+				t.Error("ready in the end")
+			}
+		})
+	}
 }
 
 // TestVerifyEvery reads a store again and again while it counts, and stops a daemon

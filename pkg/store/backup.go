@@ -186,7 +186,7 @@ func readBackup(ctx context.Context, r io.Reader, at func(done, total uint64), f
 		return head, err
 	}
 	at(in.records, head.Records)
-	v.compare(&want, &found)
+	v.compare(nil, &want, &found)
 	return head, v.Err()
 }
 

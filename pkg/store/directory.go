@@ -24,12 +24,24 @@ import (
 //	then for each of tables, in that order:
 //	u64     live records
 //	u64     sum of their hashes, modulo 2^64
+//	then the same two for each shelf of closed panes, and of hours: shelf.go
 type directory struct {
 	generation uint64
 	tables     [tableCount]tally
+	shelves    [shelvedTables][shelfCount]tally // parts of two of the tables
 }
 
 type tally struct{ records, sum uint64 }
+
+func (t *tally) add(hash uint64) {
+	t.records++
+	t.sum += hash
+}
+
+func (t *tally) remove(hash uint64) {
+	t.records--
+	t.sum -= hash
+}
 
 // tables are all tables, in the order of the directory.
 var tables = [tableCount]string{
@@ -41,7 +53,9 @@ var tables = [tableCount]string{
 const (
 	tableCount     = 16
 	tableCount2    = 14 // of schema 2: the tables after these were empty
-	directoryLen   = 8 + 16*tableCount
+	directoryLen2  = 8 + 16*tableCount2
+	directoryLen4  = 8 + 16*tableCount // up to schema 4: no shelves
+	directoryLen   = directoryLen4 + 16*shelvedTables*shelfCount
 	directoryBytes = int64(len(keyDirectory)) + envelopeLen + directoryLen + opOverhead // of a transaction
 )
 
@@ -82,17 +96,23 @@ func recordHash(keyHash uint64, value []byte) uint64 {
 	return max(1, x^x>>33)
 }
 
-func (d *directory) add(table int, hash uint64) {
-	if hash != 0 {
-		d.tables[table].records++
-		d.tables[table].sum += hash
+func (d *directory) add(table int, key []byte, hash uint64) {
+	if hash == 0 {
+		return
+	}
+	d.tables[table].add(hash)
+	if t := d.shelf(table, key); t != nil {
+		t.add(hash)
 	}
 }
 
-func (d *directory) remove(table int, hash uint64) {
-	if hash != 0 {
-		d.tables[table].records--
-		d.tables[table].sum -= hash
+func (d *directory) remove(table int, key []byte, hash uint64) {
+	if hash == 0 {
+		return
+	}
+	d.tables[table].remove(hash)
+	if t := d.shelf(table, key); t != nil {
+		t.remove(hash)
 	}
 }
 
@@ -105,10 +125,27 @@ func (d *directory) records() (n uint64) {
 
 func (d *directory) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, d.generation)
-	for _, t := range d.tables {
+	b = appendTallies(b, d.tables[:])
+	for i := range d.shelves {
+		b = appendTallies(b, d.shelves[i][:])
+	}
+	return b
+}
+
+func appendTallies(b []byte, tallies []tally) []byte {
+	for _, t := range tallies {
 		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, t.records), t.sum)
 	}
 	return b
+}
+
+// parseTallies fills tallies from payload and returns what is left of it.
+func parseTallies(payload []byte, tallies []tally) []byte {
+	for i := range tallies {
+		tallies[i] = tally{binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:])}
+		payload = payload[16:]
+	}
+	return payload
 }
 
 // readDirectory reads the directory as a transaction sees it.
@@ -121,13 +158,18 @@ func readDirectory(t *badger.Txn) (d directory, err error) {
 }
 
 func parseDirectory(payload []byte) (d directory, err error) {
-	known := (len(payload) - 8) / 16
-	if len(payload) != 8+16*known || known != tableCount && known != tableCount2 {
+	known := tableCount
+	switch len(payload) {
+	case directoryLen, directoryLen4:
+	case directoryLen2:
+		known = tableCount2
+	default:
 		return d, fmt.Errorf("%w: the directory has %d bytes, want %d", ErrDamaged, len(payload), directoryLen)
 	}
 	d.generation = binary.BigEndian.Uint64(payload)
-	for i := range known {
-		d.tables[i] = tally{binary.BigEndian.Uint64(payload[8+16*i:]), binary.BigEndian.Uint64(payload[16+16*i:])}
+	rest := parseTallies(payload[8:], d.tables[:known])
+	for i := 0; i < len(d.shelves) && len(rest) > 0; i++ {
+		rest = parseTallies(rest, d.shelves[i][:])
 	}
 	return d, nil
 }
@@ -171,12 +213,12 @@ func (w *writer) replace(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	w.next.remove(table, old)
+	w.next.remove(table, key, old)
 	var hash uint64
 	if value != nil {
 		hash = recordHash(id, value)
 	}
-	w.next.add(table, hash)
+	w.next.add(table, key, hash)
 	w.former[id] = former{hash, rewritten(table)}
 	return nil
 }
@@ -254,9 +296,10 @@ func (s *Store) fault() error {
 
 // enroll reads the directory and the hashes of what is rewritten. A store of
 // schema 1 has no directory: it gets one that describes what is there. That of
-// schema 2 knows fewer tables. Both end in the transaction that raises the schema.
+// schema 2 knows fewer tables, that of schema 4 no shelves. All end in the transaction
+// that raises the schema.
 func (s *Store) enroll() error {
-	found, bare := directory{}, s.id.Schema < 2
+	found, bare, unshelved := directory{}, s.id.Schema < 2, s.id.Schema < 5
 	err := s.db.View(func(t *badger.Txn) (err error) {
 		if !bare {
 			if s.directory, err = readDirectory(t); errors.Is(err, ErrNotFound) {
@@ -266,7 +309,7 @@ func (s *Store) enroll() error {
 			}
 		}
 		for i, table := range tables {
-			if bare || rewritten(i) {
+			if bare || rewritten(i) || unshelved && shelved(i) >= 0 {
 				if err := s.enrollTable(t, i, []byte(table), &found); err != nil {
 					return err
 				}
@@ -279,6 +322,8 @@ func (s *Store) enroll() error {
 	}
 	if bare {
 		s.directory = found
+	} else if err := s.directory.shelve(&found); err != nil {
+		return err
 	}
 	s.id.Schema = Schema
 	raw, err := json.Marshal(s.id)
@@ -298,7 +343,7 @@ func (s *Store) enrollTable(t *badger.Txn, table int, prefix []byte, into *direc
 		return item.Value(func(value []byte) error {
 			id := xxhash.Sum64(key)
 			hash := recordHash(id, value)
-			into.add(table, hash)
+			into.add(table, key, hash)
 			if rewritten(table) {
 				s.hashes[id] = hash
 			}

@@ -11,8 +11,8 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 4. Schema 3 packed no windows, schema 2 knew no
-// detection, schema 1 had no directory. Every key is two bytes of table, then
+// The whole map of the store, schema 5. Schema 4 had no shelves in the directory,
+// schema 3 packed no windows, schema 2 knew no detection, schema 1 had no directory. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
 //	field    bytes
@@ -95,8 +95,11 @@ func appendName(b []byte, name string) []byte {
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano())^1<<63)
+	return binary.BigEndian.AppendUint64(b, keyNanos(t))
 }
+
+// keyNanos returns a time as keys have it.
+func keyNanos(t time.Time) uint64 { return uint64(t.UnixNano()) ^ 1<<63 }
 
 func appendGroup(b []byte, g drift.Group) []byte {
 	b = appendName(b, g.Model)

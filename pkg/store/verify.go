@@ -66,7 +66,20 @@ var tableNames = [tableCount]string{
 // may run beside everything else. at is told after every few records, a mebibyte at
 // most, how many of about total are done; it may take its time. The error is ctx's,
 // or Badger's; damage is no error.
-func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Verification, err error) {
+func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (Verification, error) {
+	return s.verify(ctx, nil, at)
+}
+
+// VerifyNeeded is Verify of every table but those of closed windows, and of these of
+// what is needed: that it is there, all of it, and as it was written. It also reads
+// some that is not needed. What it leaves out is a question of time, not of trust:
+// Verify must follow.
+func (s *Store) VerifyNeeded(ctx context.Context, need Need, at func(done, total uint64)) (Verification, error) {
+	return s.verify(ctx, need.part(), at)
+}
+
+// verify reads a part, or everything if that is nil.
+func (s *Store) verify(ctx context.Context, p *part, at func(done, total uint64)) (v Verification, err error) {
 	err = s.view(func(t *badger.Txn) (err error) {
 		defer func() {
 			if r := recover(); r != nil { // of Badger, over a damaged block
@@ -80,25 +93,45 @@ func (s *Store) Verify(ctx context.Context, at func(done, total uint64)) (v Veri
 		case err != nil:
 			return err
 		}
-		found := directory{generation: want.generation}
+		found, total := directory{generation: want.generation}, p.records(&want)
 		var stretch int64
-		err = scanItems(t, nil, func(item *badger.Item) error {
+		err = scanPart(t, p, func(item *badger.Item) error {
 			if stretch += item.EstimatedSize(); v.Records%1024 == 0 || stretch >= stretchBytes {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				at(v.Records, want.records())
+				at(v.Records, total)
 				stretch = 0
 			}
 			return v.item(item, &found)
 		})
 		if err == nil {
-			v.compare(&want, &found)
-			at(v.Records, want.records())
+			v.compare(p, &want, &found)
+			at(v.Records, total)
 		}
 		return err
 	})
 	return v, wrap(err, "verify store %s", s.dir)
+}
+
+// scanPart hands every item of a part to fn, in key order.
+func scanPart(t *badger.Txn, p *part, fn func(*badger.Item) error) error {
+	if p == nil {
+		return scanItems(t, nil, fn)
+	}
+	it := t.NewIterator(badger.IteratorOptions{}) // nothing ahead: there is much to be passed over
+	defer it.Close()
+	for it.Rewind(); it.Valid(); {
+		if next := p.next(it.Item().Key()); next != nil {
+			it.Seek(next)
+			continue
+		}
+		if err := fn(it.Item()); err != nil {
+			return err
+		}
+		it.Next()
+	}
+	return nil
 }
 
 func (v *Verification) item(item *badger.Item, found *directory) error {
@@ -128,18 +161,31 @@ func (v *Verification) record(key, value []byte, found *directory) {
 	if _, err := unseal(key, value); err != nil {
 		v.damaged(key, strings.TrimPrefix(err.Error(), ErrDamaged.Error()+": "))
 	}
-	found.add(table, recordHash(xxhash.Sum64(key), value))
+	found.add(table, key, recordHash(xxhash.Sum64(key), value))
 }
 
-// compare tells in which tables the directory and what was found differ.
-func (v *Verification) compare(want, found *directory) {
+// compare tells in which tables the directory and what was found of a part differ.
+func (v *Verification) compare(p *part, want, found *directory) {
 	for i := range tables {
-		switch w, f := want.tables[i], found.tables[i]; {
-		case w.records != f.records:
-			v.damaged([]byte(tables[i]), fmt.Sprintf("the table of %s has %d records, the directory of commit %d counts %d", tableNames[i], f.records, want.generation, w.records))
-		case w.sum != f.sum:
-			v.damaged([]byte(tables[i]), fmt.Sprintf("a record of the table of %s is not the one that commit %d knows", tableNames[i], want.generation))
+		j := shelved(i)
+		if p == nil || j < 0 {
+			v.compareTally(i, want.generation, want.tables[i], found.tables[i])
+			continue
 		}
+		for k, wanted := range p[j] {
+			if wanted {
+				v.compareTally(i, want.generation, want.shelves[j][k], found.shelves[j][k])
+			}
+		}
+	}
+}
+
+func (v *Verification) compareTally(table int, generation uint64, want, found tally) {
+	switch {
+	case want.records != found.records:
+		v.damaged([]byte(tables[table]), fmt.Sprintf("the table of %s has %d records, the directory of commit %d counts %d", tableNames[table], found.records, generation, want.records))
+	case want.sum != found.sum:
+		v.damaged([]byte(tables[table]), fmt.Sprintf("a record of the table of %s is not the one that commit %d knows", tableNames[table], generation))
 	}
 }
 

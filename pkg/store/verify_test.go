@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,19 @@ func verify(t *testing.T, s *store.Store) store.Verification {
 	return v
 }
 
+func verifyNeeded(t *testing.T, s *store.Store, need store.Need) store.Verification {
+	t.Helper()
+	v, err := s.VerifyNeeded(t.Context(), need, func(_, _ uint64) {})
+	must(t, err)
+	return v
+}
+
+// always needs every window.
+func always() store.Need {
+	all := []store.Span{{From: epoch.AddDate(-100, 0, 0), To: epoch.AddDate(100, 0, 0)}}
+	return store.Need{Panes: all, Hours: all}
+}
+
 // Whatever writes keeps the directory: commits that put, replace, close and drop,
 // settling, sweeping, and the same after a restart.
 func TestDirectoryFollowsEveryWriter(t *testing.T) {
@@ -35,6 +49,9 @@ func TestDirectoryFollowsEveryWriter(t *testing.T) {
 		v := verify(t, s)
 		if !v.OK() || v.Records == records {
 			t.Errorf("after %s: %d records, before %d, damaged %+v", what, v.Records, records, v.Damaged)
+		}
+		if needed := verifyNeeded(t, s, always()); !needed.OK() || needed.Records != v.Records {
+			t.Errorf("after %s: %d of %d records are needed, damaged %+v", what, needed.Records, v.Records, needed.Damaged)
 		}
 		records = v.Records
 	}
@@ -141,9 +158,23 @@ func plain(t *testing.T, txn *badger.Txn) {
 	}
 }
 
+// shorten cuts the directory to the first tables, as older schemas have it.
+func shorten(txn *badger.Txn, tables int) error {
+	key := []byte("m/directory")
+	item, err := txn.Get(key)
+	if err != nil {
+		return err
+	}
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return err
+	}
+	return txn.Set(key, seal(key, value[5:5+8+16*tables]))
+}
+
 // A store of schema 1 has no directory: it gets one that describes what is there.
 // That of schema 2 knows no detection. Their windows, and those of schema 3, are not
-// packed. All are migrated once; a store of today's schema without a directory is damaged.
+// packed. That of schema 4 knows no shelves. All are migrated once; a store of today's schema without a directory is damaged.
 func TestMigration(t *testing.T) {
 	tests := []struct {
 		schema int
@@ -153,14 +184,9 @@ func TestMigration(t *testing.T) {
 			plain(t, txn)
 			return txn.Delete([]byte("m/directory"))
 		}},
-		{2, func(txn *badger.Txn) error {
-			item, err := txn.Get([]byte("m/directory"))
-			must(t, err)
-			value, err := item.ValueCopy(nil)
-			must(t, err)
-			return txn.Set([]byte("m/directory"), seal([]byte("m/directory"), value[5:5+8+14*16]))
-		}},
-		{3, func(*badger.Txn) error { return nil }},
+		{2, func(txn *badger.Txn) error { return shorten(txn, 14) }},
+		{3, func(txn *badger.Txn) error { return shorten(txn, 16) }},
+		{4, func(txn *badger.Txn) error { return shorten(txn, 16) }},
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("from %d", test.schema), func(t *testing.T) {
@@ -178,6 +204,9 @@ func TestMigration(t *testing.T) {
 			raw(t, dir, test.undo)
 			must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), body, 0o600))
 			s = open(t, dir, small())
+			if got := verifyNeeded(t, s, always()); !got.OK() {
+				t.Errorf("the shelves of the migrated store: %+v", got.Damaged)
+			}
 			if got := verify(t, s); !got.OK() || got.Records != want.Records || s.Identity().Schema != store.Schema {
 				t.Errorf("migrated to schema %d with %d records, want %d with %d; damaged %+v", s.Identity().Schema, got.Records, store.Schema, want.Records, got.Damaged)
 			}
@@ -202,6 +231,101 @@ func TestMigration(t *testing.T) {
 			raw(t, dir, func(txn *badger.Txn) error { return txn.Delete([]byte("m/directory")) })
 			if _, err := store.Open(dir, small()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "directory is missing") {
 				t.Errorf("open without a directory: %v, want ErrDamaged", err)
+			}
+		})
+	}
+}
+
+// A migration must not make truth of what an older directory contradicts.
+func TestMigrationOfALossyStore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	everything(t, s)
+	older := s.Identity()
+	older.Schema = 4
+	body, err := json.Marshal(older)
+	must(t, err)
+	must(t, s.SetIdentity(body))
+	must(t, s.Close())
+	must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), body, 0o600))
+	raw(t, dir, func(txn *badger.Txn) error { return errors.Join(shorten(txn, 16), remove(txn, "h/")) })
+	for range 2 {
+		if _, err := store.Open(dir, small()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "the table of hours") {
+			t.Errorf("migrated a store that lost an hour: %v, want ErrDamaged", err)
+		}
+	}
+}
+
+// history commits panes of ten days and hours of two hundred, of three groups.
+func history(t *testing.T, dir string) (now time.Time) {
+	s := open(t, dir, small())
+	everything(t, s)
+	now = epoch.AddDate(0, 0, 200)
+	for _, version := range []string{"", "1", "2"} {
+		g := drift.Group{Model: "fraud", Version: version}
+		commit(t, s, func(b *store.Batch) {
+			for at := now.AddDate(0, 0, -10); at.Before(now); at = at.Add(30 * time.Minute) {
+				b.PutPane(&drift.Window{Group: g, Start: at, End: at.Add(30 * time.Minute), State: drift.Closed, Events: 1})
+			}
+		})
+		commit(t, s, func(b *store.Batch) {
+			for at := epoch; at.Before(now); at = at.Add(6 * time.Hour) {
+				b.PutHour(&drift.Window{Group: g, Start: at, End: at.Add(time.Hour), State: drift.Closed, Events: 1})
+			}
+		})
+	}
+	must(t, s.Close())
+	return now
+}
+
+// Of closed windows only what is needed is read, and nothing of that can be missing.
+func TestVerifyNeeded(t *testing.T) {
+	hourAt := func(at time.Time) []byte {
+		key := append([]byte("h/fraud\x00\x011\x00\x01\x00\x00\x01"), make([]byte, 10)...)
+		binary.BigEndian.PutUint64(key[len(key)-10:], uint64(at.UnixNano())^1<<63)
+		return key
+	}
+	tests := []struct {
+		name  string
+		spoil func(txn *badger.Txn, now time.Time) error
+		want  string // what VerifyNeeded finds
+		later bool   // Verify finds something
+	}{
+		{"nothing", func(*badger.Txn, time.Time) error { return nil }, "", false},
+		{"an hour of today vanished", func(txn *badger.Txn, now time.Time) error { return txn.Delete(hourAt(now.Add(-6 * time.Hour))) }, "the table of hours has", true},
+		{"an hour of today is another", func(txn *badger.Txn, now time.Time) error {
+			key := hourAt(now.Add(-6 * time.Hour))
+			return txn.Set(key, seal(key, []byte("other")))
+		}, "a record of the table of hours is not the one", true},
+		{"an hour of last month vanished", func(txn *badger.Txn, now time.Time) error { return txn.Delete(hourAt(now.AddDate(0, 0, -30))) }, "", true},
+		{"an old pane vanished", func(txn *badger.Txn, _ time.Time) error { return remove(txn, "p/fraud\x00\x011") }, "", true},
+		{"the baseline vanished", func(txn *badger.Txn, _ time.Time) error { return remove(txn, "b/") }, "the table of baselines has 0", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			now := history(t, dir)
+			raw(t, dir, func(txn *badger.Txn) error { return test.spoil(txn, now) })
+			s := open(t, dir, small())
+			need := store.Need{
+				Panes: []store.Span{{From: now.Add(-2 * time.Hour), To: now}},
+				Hours: []store.Span{{From: now.Add(-24 * time.Hour), To: now}},
+			}
+			var total uint64
+			v, err := s.VerifyNeeded(t.Context(), need, func(_, n uint64) { total = n })
+			must(t, err)
+			switch err := v.Err(); {
+			case test.want == "":
+				must(t, err)
+				// Of panes 3 in 64 hours of 240, of hours 2 in 64 days of 200: a twentieth.
+				if all := verify(t, s).Records; v.Records != total || v.Records > all/10 {
+					t.Errorf("%d records read of %d, %d were announced", v.Records, all, total)
+				}
+			case err == nil || !strings.Contains(err.Error(), test.want):
+				t.Errorf("verified as %v, want %q", err, test.want)
+			}
+			if found := !verify(t, s).OK(); found != test.later {
+				t.Errorf("the whole store is damaged: %v, want %v", found, test.later)
 			}
 		})
 	}
