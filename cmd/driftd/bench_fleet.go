@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"time"
 
@@ -54,9 +53,8 @@ type fleetResult struct {
 	Retained  float64 `json:"retained_bytes"` // panes and hours when store.retention is full, from the measured sizes
 	Planned   float64 `json:"planned_bytes"`
 
-	ReadyStore   int64   `json:"ready_store_bytes"` // of the store that was restarted
-	Ready        float64 `json:"ready_s"`           // from its start to /-/ready
-	ReadyRetains float64 `json:"ready_retained_s"`  // the same for what store.retention keeps, by the bytes
+	ReadyStore int64   `json:"ready_store_bytes"` // of the store that was restarted
+	Ready      float64 `json:"ready_s"`           // from its start to /-/ready
 }
 
 func newBenchFleetCmd(e *env) *cobra.Command {
@@ -152,9 +150,6 @@ func (b *fleetBench) plan(r *fleetResult) {
 		return groups * keep.Std().Hours() / length.Hours()
 	}
 	r.Retained = kept(f.keep.Panes, f.spec.Pane)*r.PaneBytes + kept(f.keep.Hourly, drift.RollupSize)*r.HourBytes
-	if r.ReadyStore > 0 {
-		r.ReadyRetains = r.Ready * math.Max(1, r.Retained/float64(r.ReadyStore))
-	}
 }
 
 func (r fleetResult) table() result {
@@ -168,7 +163,6 @@ func (r fleetResult) table() result {
 		{"a pane", mib(r.PaneBytes), ""},
 		{"an hour", mib(r.HourBytes), ""},
 		{"ready, store of " + mib(float64(r.ReadyStore)), fmt.Sprintf("%.1f s", r.Ready), ""},
-		{"ready, retention full", fmt.Sprintf("%.0f s", r.ReadyRetains), ""},
 	}
 	return out
 }
