@@ -12,6 +12,7 @@ import (
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/store"
 )
 
 // A fleetOptions says which fleet is simulated and how far.
@@ -49,8 +50,10 @@ type fleetResult struct {
 	Hours     int     `json:"hours"`
 	PaneBytes float64 `json:"pane_bytes"` // of one on disk, compacted
 	HourBytes float64 `json:"hour_bytes"`
+	Days      int     `json:"days"` // made of hours
+	DayBytes  float64 `json:"day_bytes"`
 	Store     int64   `json:"store_bytes"`    // compacted
-	Retained  float64 `json:"retained_bytes"` // panes and hours when store.retention is full, from the measured sizes
+	Retained  float64 `json:"retained_bytes"` // windows when store.retention is full, from the measured sizes
 	Planned   float64 `json:"planned_bytes"`
 
 	ReadyStore int64   `json:"ready_store_bytes"` // of the store that was restarted
@@ -143,13 +146,13 @@ func (b *fleetBench) plan(r *fleetResult) {
 		spec: b.config.DriftSpec(), keep: b.config.Store.Retention, dedup: b.config.Dedup.IDs,
 	}
 	n := f.need()
-	r.Planned, r.PlannedMemory = n.DiskPanes+n.DiskHours, n.Memory
+	r.Planned, r.PlannedMemory = n.DiskPanes+n.DiskHours+n.DiskDays, n.Memory
 	r.PlannedLive = f.live(b.events / float64(b.models*b.groups) * f.spec.Pane.Seconds())
 	groups := float64(b.models * b.groups)
 	kept := func(keep config.Duration, length time.Duration) float64 {
 		return groups * keep.Std().Hours() / length.Hours()
 	}
-	r.Retained = kept(f.keep.Panes, f.spec.Pane)*r.PaneBytes + kept(f.keep.Hourly, drift.RollupSize)*r.HourBytes
+	r.Retained = kept(f.keep.Panes, f.spec.Pane)*r.PaneBytes + kept(f.keep.Hourly, drift.RollupSize)*r.HourBytes + kept(f.keep.Daily-f.keep.Hourly, store.DaySize)*r.DayBytes
 }
 
 func (r fleetResult) table() result {
@@ -162,6 +165,7 @@ func (r fleetResult) table() result {
 		{"disk, retention full", mib(r.Retained), mib(r.Planned)},
 		{"a pane", mib(r.PaneBytes), ""},
 		{"an hour", mib(r.HourBytes), ""},
+		{"a day", mib(r.DayBytes), ""},
 		{"ready, store of " + mib(float64(r.ReadyStore)), fmt.Sprintf("%.1f s", r.Ready), ""},
 	}
 	return out

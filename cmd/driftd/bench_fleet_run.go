@@ -200,7 +200,7 @@ type fleetKind struct {
 	put  func(*store.Batch, *drift.Window)
 }
 
-// measure takes the sizes of a pane and of an hour on disk, by what the store
+// measure takes the sizes of a day, an hour and a pane on disk, by what the store
 // grows by copies further back in time: so it gets old, too.
 func (b *fleetBench) measure(ctx context.Context, r *fleetResult) (err error) {
 	if r.Store, err = b.compacted(); err != nil {
@@ -208,11 +208,53 @@ func (b *fleetBench) measure(ctx context.Context, r *fleetResult) (err error) {
 	}
 	hours, panes := fleetKind{"hours", (*store.Store).Hours, (*store.Batch).PutHour}, fleetKind{"panes", (*store.Store).Panes, (*store.Batch).PutPane}
 	groups := float64(b.models * b.groups)
+	if r.Days, r.DayBytes, err = b.roll(ctx, hours); err != nil {
+		return err
+	}
 	if r.Hours, r.HourBytes, err = b.age(ctx, hours, groups*b.history.Hours()); err != nil {
 		return err
 	}
 	r.Panes, r.PaneBytes, err = b.age(ctx, panes, fleetPanes)
 	return err
+}
+
+// roll fills a day in the past with the hours of the traffic, lets retention make
+// days of them, and returns how many and what one takes.
+func (b *fleetBench) roll(ctx context.Context, hours fleetKind) (days int, each float64, err error) {
+	before, err := tableBytes(b.config.Store.Dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	ago := 2 * store.DaySize
+	step := max(b.length.Truncate(time.Hour), time.Hour)
+	for back := ago; back > ago-store.DaySize; back -= step {
+		if _, err := b.copyBack(ctx, hours, back); err != nil {
+			return 0, 0, err
+		}
+	}
+	if days, err = b.sweepHours(ctx, fleetStart.Add(-store.DaySize)); err != nil || days == 0 {
+		return 0, 0, err
+	}
+	after, err := b.compacted()
+	return days, float64(after-before) / float64(days), err
+}
+
+// sweepHours makes days of the hours before a time, and returns how many.
+func (b *fleetBench) sweepHours(ctx context.Context, end time.Time) (days int, err error) {
+	st, err := store.Open(b.config.Store.Dir, store.Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	keep, marks := store.Retention{Hours: time.Hour}, map[string]time.Time{}
+	for w, err := range st.Hours(store.Range{To: end}) {
+		if err != nil {
+			return 0, err
+		}
+		marks[w.Group.Model] = end.Add(keep.Hours)
+	}
+	swept, err := st.Sweep(ctx, keep, marks, end)
+	return swept.Rolled, err
 }
 
 // fleetPanes is how many panes are put to measure one.

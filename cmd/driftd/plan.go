@@ -8,6 +8,7 @@ import (
 
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/store"
 )
 
 // planOptions are the flags of doctor --plan.
@@ -53,6 +54,7 @@ type need struct {
 
 	DiskPanes      float64 `json:"disk_panes"`
 	DiskHours      float64 `json:"disk_hours"`
+	DiskDays       float64 `json:"disk_days"`
 	DiskBaselines  float64 `json:"disk_baselines"`
 	DiskFixed      float64 `json:"disk_fixed"` // Badger's logs, open panes, ids, the reserve
 	Disk           float64 `json:"disk"`
@@ -129,6 +131,7 @@ func (f *fleet) need() need {
 		Models: f.models, Features: f.signals - planExtra, EventsPerSec: f.events, Series: f.models * f.groups * f.signals,
 		DiskPanes:     f.stored(f.spec.Pane, f.keep.Panes.Std()),
 		DiskHours:     f.stored(drift.RollupSize, f.keep.Hourly.Std()),
+		DiskDays:      f.stored(store.DaySize, f.keep.Daily.Std()-f.keep.Hourly.Std()),
 		DiskBaselines: float64(f.models*f.signals) * (planBins*(8+2) + planSignal),
 		StreamBytes:   f.events * f.streamAge.Seconds() * (f.eventBytes + planMessage),
 	}
@@ -137,11 +140,11 @@ func (f *fleet) need() need {
 	out.WritesPerSec = (dirty*math.Ceil(f.window(perPane)/64e3) + 4) / planCheckpoint
 	out.WriteBytes = (dirty*f.window(perPane/2) + 8*f.events*planCheckpoint + 2e3) / planCheckpoint
 	out.DiskFixed = planLogs + groups*open*f.window(perPane) + 8*float64(f.dedup) + lowDisk
-	out.Disk = out.DiskPanes + out.DiskHours + out.DiskBaselines + out.DiskFixed
+	out.Disk = out.DiskPanes + out.DiskHours + out.DiskDays + out.DiskBaselines + out.DiskFixed
 	out.Memory = planProcess + planArenas + planGarbage*(f.live(perPane)+planID*float64(f.dedup))
 	out.MemoryLearning = out.Memory + float64(f.learning)
 	for _, x := range []*float64{
-		&out.DiskPanes, &out.DiskHours, &out.DiskBaselines, &out.DiskFixed, &out.Disk,
+		&out.DiskPanes, &out.DiskHours, &out.DiskDays, &out.DiskBaselines, &out.DiskFixed, &out.Disk,
 		&out.Memory, &out.MemoryLearning, &out.WritesPerSec, &out.WriteBytes, &out.StreamBytes,
 	} {
 		*x = math.Ceil(*x)
@@ -212,7 +215,7 @@ func (n need) result(f *fleet) result {
 	out := result{value: n, sheet: sheet{head: []string{"needs", "about", "because"}}}
 	row := func(what, about, because string) { out.rows = append(out.rows, []any{what, about, because}) }
 	row("disk", bytes(n.Disk), bytes(n.DiskPanes)+" panes of "+config.Duration(f.spec.Pane).String()+" for "+f.keep.Panes.String()+
-		", "+bytes(n.DiskHours)+" hours for "+f.keep.Hourly.String()+", "+bytes(n.DiskBaselines)+" baselines, "+bytes(n.DiskFixed)+" logs and reserve")
+		", "+bytes(n.DiskHours)+" hours for "+f.keep.Hourly.String()+", "+bytes(n.DiskDays)+" days for "+f.keep.Daily.String()+", "+bytes(n.DiskBaselines)+" baselines, "+bytes(n.DiskFixed)+" logs and reserve")
 	row("memory", bytes(n.Memory), "resident; "+bytes(f.live(f.events/float64(f.models*f.groups)*f.spec.Pane.Seconds()))+" baselines and open windows, "+count(f.dedup, "event id")+"; "+bytes(n.MemoryLearning)+" while models learn")
 	row("series", cellText(n.Series, -1), count(n.Models, "model")+", "+count(f.groups, "group")+" each, "+count(f.signals, "signal")+" each; limits.series is "+cellText(n.SeriesLimit, -1))
 	row("writes", cellText(n.WritesPerSec, -1)+"/s", bytes(n.WriteBytes)+" a second, synced once a second")

@@ -64,7 +64,8 @@ type Store struct {
 // Retention is how long each kind of state is kept.
 type Retention struct {
 	Panes   Duration `json:"panes" jsonschema:"panes: the windows at full resolution"`
-	Hourly  Duration `json:"hourly" jsonschema:"hourly rollups of the panes"`
+	Hourly  Duration `json:"hourly" jsonschema:"hourly rollups of the panes; then they become daily ones"`
+	Daily   Duration `json:"daily" jsonschema:"daily rollups, by UTC: history in windows of full days"`
 	Ledger  Duration `json:"ledger" jsonschema:"entries of the audit log"`
 	Samples Duration `json:"samples" jsonschema:"captured examples and their labels"`
 }

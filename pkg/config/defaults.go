@@ -23,7 +23,7 @@ func Default() *Config {
 		},
 		Store: Store{
 			Dir:         "./data",
-			Retention:   Retention{Panes: 7 * day, Hourly: 400 * day, Ledger: 400 * day, Samples: 90 * day},
+			Retention:   Retention{Panes: 7 * day, Hourly: 60 * day, Daily: 400 * day, Ledger: 400 * day, Samples: 90 * day},
 			VerifyEvery: day,
 		},
 		HTTP: HTTP{Listen: "127.0.0.1:8480", Ingest: true},

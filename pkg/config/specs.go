@@ -111,7 +111,7 @@ func (r Route) spec() alert.RouteSpec {
 // StoreRetention returns how long state is kept.
 func (c *Config) StoreRetention() store.Retention {
 	keep := c.Store.Retention
-	return store.Retention{Panes: keep.Panes.Std(), Hours: keep.Hourly.Std(), Ledger: keep.Ledger.Std(), Dead: keep.Ledger.Std()}
+	return store.Retention{Panes: keep.Panes.Std(), Hours: keep.Hourly.Std(), Days: keep.Daily.Std(), Ledger: keep.Ledger.Std(), Dead: keep.Ledger.Std()}
 }
 
 // NATSOptions returns how to reach NATS. The files of a context are named in it.

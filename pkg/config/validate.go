@@ -116,6 +116,9 @@ func (v *validator) store(c *Config) {
 	if r.Hourly < r.Panes {
 		v.fault("store.retention.hourly", "%s is shorter than retention.panes (%s)", r.Hourly, r.Panes)
 	}
+	if r.Daily < r.Hourly {
+		v.fault("store.retention.daily", "%s is shorter than retention.hourly (%s)", r.Daily, r.Hourly)
+	}
 	v.positive("store.retention.ledger", r.Ledger)
 	v.positive("store.retention.samples", r.Samples)
 	if every := c.Store.VerifyEvery; every != 0 && every < min1 {

@@ -114,6 +114,7 @@ func (d *Daemon) need() store.Need {
 			n.Hours = append(n.Hours, store.Span{From: m.Drift.Status.Incident.Since, To: mark})
 		}
 	}
+	n.Days = n.Hours // of which days may have been made
 	return n
 }
 

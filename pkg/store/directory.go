@@ -24,11 +24,11 @@ import (
 //	then for each of tables, in that order:
 //	u64     live records
 //	u64     sum of their hashes, modulo 2^64
-//	then the same two for each shelf of closed panes, and of hours: shelf.go
+//	then the same two for each shelf of closed panes, of hours and of days: shelf.go
 type directory struct {
 	generation uint64
 	tables     [tableCount]tally
-	shelves    [shelvedTables][shelfCount]tally // parts of two of the tables
+	shelves    [shelvedTables][shelfCount]tally // parts of three of the tables
 }
 
 type tally struct{ records, sum uint64 }
@@ -47,15 +47,16 @@ func (t *tally) remove(hash uint64) {
 var tables = [tableCount]string{
 	tableMeta, tableModel, tableOpen, tablePane, tableHour, tableEdges, tableDictionary,
 	tableBaseline, tableAlert, tableLedger, tableOwed, tableDead, tableDedup, tableLearning,
-	tableDetection, tableRows,
+	tableDetection, tableRows, tableDay,
 }
 
 const (
-	tableCount     = 16
-	tableCount2    = 14 // of schema 2: the tables after these were empty
+	tableCount     = 17
+	tableCount4    = 16 // up to schema 4: the tables after these were empty, and there were no shelves
+	tableCount2    = 14 // up to schema 2
 	directoryLen2  = 8 + 16*tableCount2
-	directoryLen4  = 8 + 16*tableCount // up to schema 4: no shelves
-	directoryLen   = directoryLen4 + 16*shelvedTables*shelfCount
+	directoryLen4  = 8 + 16*tableCount4
+	directoryLen   = 8 + 16*(tableCount+shelvedTables*shelfCount)
 	directoryBytes = int64(len(keyDirectory)) + envelopeLen + directoryLen + opOverhead // of a transaction
 )
 
@@ -78,7 +79,7 @@ func tableOf(key []byte) int {
 // once, a former record is looked up.
 func rewritten(table int) bool {
 	switch tables[table] {
-	case tablePane, tableHour, tableEdges, tableDictionary, tableBaseline, tableLedger:
+	case tablePane, tableHour, tableDay, tableEdges, tableDictionary, tableBaseline, tableLedger:
 		return false
 	}
 	return true
@@ -160,7 +161,9 @@ func readDirectory(t *badger.Txn) (d directory, err error) {
 func parseDirectory(payload []byte) (d directory, err error) {
 	known := tableCount
 	switch len(payload) {
-	case directoryLen, directoryLen4:
+	case directoryLen:
+	case directoryLen4:
+		known = tableCount4
 	case directoryLen2:
 		known = tableCount2
 	default:

@@ -41,9 +41,10 @@ func everything(t *testing.T, s *store.Store) {
 			{Name: "zip", Type: drift.Categorical, Categorical: &stats.Categorical{N: 5}},
 		},
 	}
-	hour, early, running := *w, *w, *w
+	hour, old, early, running := *w, *w, *w, *w
 	hour.End, hour.State = epoch.Add(time.Hour), drift.Incomplete
-	early.Start, early.End = time.Unix(-60, 0), time.Unix(0, 0) // sorts before 1970
+	old.Start, old.End = epoch.Add(-70*time.Hour), epoch.Add(-69*time.Hour) // becomes a day
+	early.Start, early.End = time.Unix(-60, 0), time.Unix(0, 0)             // sorts before 1970
 	running.Start, running.End = epoch.Add(time.Minute), epoch.Add(2*time.Minute)
 	running.State, running.Learning = drift.Open, true
 	var chain ledger.Chain
@@ -56,6 +57,7 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutPane(w)
 		b.PutPane(&early)
 		b.PutHour(&hour)
+		b.PutHour(&old)
 		b.PutOpen(&running)
 		b.PutModel(drift.ModelState{Model: "fraud"})
 		b.PutBaseline(&drift.Baseline{ID: "b-0123", Model: "fraud", Parts: []drift.Part{{Signals: []drift.Reference{
@@ -74,7 +76,7 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutRows("fraud", 7, []byte("scores"))
 	})
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))
-	_, err = s.Sweep(t.Context(), store.Retention{Ledger: time.Hour}, map[string]time.Time{"": epoch.Add(48 * time.Hour)}, epoch)
+	_, err = s.Sweep(t.Context(), store.Retention{Ledger: time.Hour, Hours: 24 * time.Hour}, map[string]time.Time{"": epoch.Add(48 * time.Hour), "fraud": epoch}, epoch)
 	must(t, err) // both deliveries still need the entry: the anchor stays away
 }
 
@@ -113,13 +115,13 @@ func TestKeyMapIsGolden(t *testing.T) {
 		}
 		return nil
 	})
-	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/"} {
+	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/", "y/"} {
 		if !tables[table] {
 			t.Errorf("nothing is in table %s", table)
 		}
 	}
-	if len(tables) != 16 {
-		t.Errorf("%d tables, the key map names 16", len(tables))
+	if len(tables) != 17 {
+		t.Errorf("%d tables, the key map names 17", len(tables))
 	}
 	golden := filepath.Join("testdata", "keys.golden")
 	if *update {

@@ -11,7 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 5. Schema 4 had no shelves in the directory,
+// The whole map of the store, schema 5. Schema 4 had no days and no shelves in the directory,
 // schema 3 packed no windows, schema 2 knew no detection, schema 1 had no directory. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
@@ -31,6 +31,7 @@ import (
 //	o/ group time(start) u16(chunk)     window: pane that is still counted into
 //	p/ group time(start) u16(chunk)     window, packed: closed pane
 //	h/ group time(start) u16(chunk)     window, packed: closed hour, the sum of its panes
+//	y/ group time(start) u16(chunk)     window, packed: day, the sum of its hours
 //	e/ u64(id) u16(chunk)               edges, written once and shared by id
 //	c/ u64(id) u16(chunk)               dictionary of categories, written once and shared by id
 //	b/ name(id) u16(chunk)              baseline
@@ -62,6 +63,7 @@ const (
 	tableOpen       = "o/"
 	tablePane       = "p/"
 	tableHour       = "h/"
+	tableDay        = "y/"
 	tableEdges      = "e/"
 	tableDictionary = "c/"
 	tableBaseline   = "b/"

@@ -11,17 +11,17 @@ import (
 
 // Closed windows are nearly all of a large store, and decisions are made of few of
 // them. So that these can be proven to be all there without reading the others, the
-// directory has not one line for each of their tables but also one for each of
+// directory has not one line for each of their tables only but also one for each of
 // shelfCount shelves: a window is on the shelf of the span in which it begins, and
 // spans take the shelves in turn. Spans are counted from -2^63 ns, as keys are.
 const (
 	shelfCount    = 64
-	shelvedTables = 2
+	shelvedTables = 3
 )
 
 // shelfSpans are the lengths of the spans: with panes kept for a week a shelf has 3
-// hours of them, with hours for 400 days 7 days.
-var shelfSpans = [shelvedTables]uint64{uint64(drift.RollupSize), uint64(24 * time.Hour)}
+// hours of them, with hours for two months a day, with days for a year one of 8 days.
+var shelfSpans = [shelvedTables]uint64{uint64(drift.RollupSize), uint64(DaySize), uint64(8 * DaySize)}
 
 // shelved returns the index of a table among those that have shelves, -1 for others.
 func shelved(table int) int {
@@ -30,6 +30,8 @@ func shelved(table int) int {
 		return 0
 	case tableHour:
 		return 1
+	case tableDay:
+		return 2
 	}
 	return -1
 }
@@ -70,9 +72,9 @@ func (d *directory) shelve(found *directory) error {
 	return nil
 }
 
-// A Need is what is read of closed windows, of whatever model: panes and hours that
-// begin in one of the spans. Span bounds are inclusive.
-type Need struct{ Panes, Hours []Span }
+// A Need is what is read of closed windows, of whatever model: those that begin in
+// one of the spans. Span bounds are inclusive.
+type Need struct{ Panes, Hours, Days []Span }
 
 // A Span is the time from From to To.
 type Span struct{ From, To time.Time }
@@ -82,7 +84,7 @@ type part [shelvedTables][shelfCount]bool
 
 func (n Need) part() *part {
 	var p part
-	for i, spans := range [shelvedTables][]Span{n.Panes, n.Hours} {
+	for i, spans := range [shelvedTables][]Span{n.Panes, n.Hours, n.Days} {
 		for _, s := range spans {
 			first, last := keyNanos(s.From)/shelfSpans[i], keyNanos(s.To)/shelfSpans[i]
 			for span := first; span <= last && span-first < shelfCount; span++ {

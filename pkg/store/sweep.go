@@ -14,20 +14,23 @@ import (
 // Retention says how long things are kept. Zero keeps them for ever.
 type Retention struct {
 	Panes  time.Duration // behind the model's watermark
-	Hours  time.Duration // behind the model's watermark
+	Hours  time.Duration // behind the model's watermark; then they become days
+	Days   time.Duration // behind the model's watermark
 	Ledger time.Duration // behind the watermark of the entry's model, or else the latest of all
 	Dead   time.Duration // dead letters, behind now
 }
 
 // A Swept counts what a Sweep removed.
 type Swept struct {
-	Panes, Hours, Entries, Dead int
+	Panes, Hours, Days, Entries, Dead int
+	Rolled                            int // days that hours became
 }
 
 // sweepKeys bounds the keys of one transaction of a Sweep.
 const sweepKeys = 512
 
-// Sweep removes what is older than the Retention, in small transactions. The
+// Sweep removes what is older than the Retention, in small transactions, and makes days
+// of hours that are: of whole days, from midnight UTC, so hours may stay a day longer. The
 // disk space comes back as Badger compacts, or at once by Flatten. Ages count from each model's watermark,
 // which the caller knows; a model without one loses nothing.
 //
@@ -47,7 +50,11 @@ func (s *Store) Sweep(ctx context.Context, keep Retention, watermarks map[string
 			return err
 		},
 		func() (err error) {
-			swept.Hours, err = s.sweepWindows(ctx, tableHour, keep.Hours, watermarks)
+			swept.Hours, swept.Rolled, err = s.rollDays(ctx, keep.Hours, watermarks)
+			return err
+		},
+		func() (err error) {
+			swept.Days, err = s.sweepWindows(ctx, tableDay, keep.Days, watermarks)
 			return err
 		},
 		func() (err error) { swept.Entries, err = s.sweepLedger(ctx, keep.Ledger, watermarks); return err },

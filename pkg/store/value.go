@@ -106,12 +106,17 @@ func scan(t *badger.Txn, prefix, from []byte, fn func(key, payload []byte) error
 // scanKeys hands every key that has the prefix to fn, in order, without
 // reading values. fn returns the next key to look at, or nil for the next one.
 func scanKeys(t *badger.Txn, prefix []byte, fn func(key []byte) (next []byte, err error)) error {
+	return scanKeysFrom(t, prefix, prefix, fn)
+}
+
+// scanKeysFrom is scanKeys from a key on.
+func scanKeysFrom(t *badger.Txn, prefix, from []byte, fn func(key []byte) (next []byte, err error)) error {
 	options := badger.DefaultIteratorOptions
 	options.Prefix = prefix
 	options.PrefetchValues = false
 	it := t.NewIterator(options)
 	defer it.Close()
-	for it.Seek(prefix); it.Valid(); {
+	for it.Seek(from); it.Valid(); {
 		next, err := fn(it.Item().Key())
 		switch {
 		case errors.Is(err, errStop):

@@ -33,9 +33,10 @@ func (q Query) matches(g drift.Group) bool {
 }
 
 // Windows returns the sums that a Query asks for, ascending by start and group.
-// Spans without an event are absent. Whole hours are taken from the rollups,
+// Spans without an event are absent. Whole days and hours are taken from the rollups,
 // everything else from the panes, so an hour whose panes have been swept away
-// is found in windows of full hours only. A window is Open while one of its
+// is found in windows of full hours only, and a day whose hours have been in windows
+// of full days only. A window is Open while one of its
 // panes is, or while the model's watermark has not passed its end.
 func (s *Store) Windows(q Query) (windows []*drift.Window, err error) {
 	if q.Size <= 0 || q.Model == "" {
@@ -98,7 +99,7 @@ func (u *summer) sums() ([]*drift.Window, error) {
 // groups lists the model's groups that match, jumping from one to the next.
 func (u *summer) groups() ([]drift.Group, error) {
 	found := map[drift.Group]bool{}
-	for _, table := range []string{tableOpen, tablePane, tableHour} {
+	for _, table := range []string{tableOpen, tablePane, tableHour, tableDay} {
 		prefix := appendName([]byte(table), u.query.Model)
 		err := scanKeys(u.reader.txn, prefix, func(key []byte) ([]byte, error) {
 			k := readKey(key)
@@ -124,26 +125,21 @@ func (u *summer) groups() ([]drift.Group, error) {
 	return groups, nil
 }
 
-// group adds the hours, panes and open panes of one group to their buckets.
+// group adds the days, hours, panes and open panes of one group to their buckets. An
+// hour of a day that is there came later, and is in that day's sum not yet.
 func (u *summer) group(g drift.Group) error {
-	size := u.query.Size
-	hours := map[int64]bool{}
-	if size >= drift.RollupSize {
-		whole := func(start time.Time) time.Time {
-			if floor(start, size).Add(size).Before(start.Add(drift.RollupSize)) {
-				return start.Add(drift.RollupSize) // it lies in two windows: panes must do
-			}
-			return start
-		}
-		err := u.each(tableHour, g, whole, func(w *drift.Window) error {
-			hours[w.Start.UnixNano()] = true
-			return u.add(w)
-		})
-		if err != nil {
-			return err
-		}
+	days, err := u.rollups(tableDay, g, DaySize)
+	if err != nil {
+		return err
+	}
+	hours, err := u.rollups(tableHour, g, drift.RollupSize)
+	if err != nil {
+		return err
 	}
 	uncovered := func(start time.Time) time.Time {
+		if day := floor(start, DaySize); days[day.UnixNano()] {
+			return day.Add(DaySize)
+		}
 		if hour := floor(start, drift.RollupSize); hours[hour.UnixNano()] {
 			return hour.Add(drift.RollupSize)
 		}
@@ -158,6 +154,26 @@ func (u *summer) group(g drift.Group) error {
 		}
 		return u.add(w)
 	})
+}
+
+// rollups adds the windows of a table, which have one length, unless they lie in two
+// windows of the Query: then shorter ones must do. It returns the starts of those added.
+func (u *summer) rollups(table string, g drift.Group, length time.Duration) (map[int64]bool, error) {
+	added, size := map[int64]bool{}, u.query.Size
+	if size < length {
+		return added, nil
+	}
+	whole := func(start time.Time) time.Time {
+		if floor(start, size).Add(size).Before(start.Add(length)) {
+			return start.Add(length)
+		}
+		return start
+	}
+	err := u.each(table, g, whole, func(w *drift.Window) error {
+		added[w.Start.UnixNano()] = true
+		return u.add(w)
+	})
+	return added, err
 }
 
 // each hands the windows of a group in the Query's time to fn, ascending. skip
