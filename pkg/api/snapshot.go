@@ -168,6 +168,8 @@ type Query struct {
 	Size     time.Duration   // a multiple of the pane
 	Total    bool            // add the groups up: one window a span
 	Segments bool            // every segment too, each by itself; Segment must be ""
+	// NoSignals leaves the signals out: events alone, which are read much faster.
+	NoSignals bool
 }
 
 // Reader gives what is committed. Its values are immutable.

@@ -201,5 +201,5 @@ func (d *Daemon) Compare(w *drift.Window) *drift.Report {
 }
 
 func storeQuery(q api.Query) store.Query {
-	return store.Query{Model: q.Model, Version: q.Version, Variants: q.Variants, Segment: q.Segment, From: q.From, To: q.To, Size: q.Size, Total: q.Total, Segments: q.Segments}
+	return store.Query{Model: q.Model, Version: q.Version, Variants: q.Variants, Segment: q.Segment, From: q.From, To: q.To, Size: q.Size, Total: q.Total, Segments: q.Segments, NoSignals: q.NoSignals}
 }

@@ -101,22 +101,10 @@ func appendCategories(b []byte, c *stats.Categorical) []byte {
 
 // decodeWindow reads a window from its key (less the chunk) and record.
 func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
-	w, err := decodeSpan(key)
+	f := fields{rest: record}
+	w, columns, err := decodeHead(key, &f)
 	if err != nil {
 		return nil, err
-	}
-	f := fields{rest: record}
-	columns := len(record) > 0 && record[0] == packed
-	if columns {
-		f.byte()
-	}
-	w.End = w.Start.Add(time.Duration(f.uvarint()))
-	w.State = drift.WindowState(f.byte())
-	w.Learning = f.byte() == 1
-	w.Baseline = f.text()
-	w.Events, w.Failed, w.FromSeq, w.ToSeq = f.uvarint(), f.uvarint(), f.uvarint(), f.uvarint()
-	if w.State > drift.Incomplete {
-		f.fail(fmt.Errorf("window state %d is unknown", w.State))
 	}
 	if columns && f.err == nil {
 		r.unpack.signals(r, &f, w)
@@ -131,6 +119,35 @@ func decodeWindow(r resolver, key, record []byte) (*drift.Window, error) {
 		return nil, damaged(key, f.err, nil)
 	}
 	return w, nil
+}
+
+// decodeTotals is decodeWindow without the signals.
+func decodeTotals(_ resolver, key, record []byte) (*drift.Window, error) {
+	f := fields{rest: record}
+	w, _, err := decodeHead(key, &f)
+	if err == nil && f.err != nil {
+		err = damaged(key, f.err, nil)
+	}
+	return w, err
+}
+
+// decodeHead reads what is before the signals, and whether they are columns.
+func decodeHead(key []byte, f *fields) (w *drift.Window, columns bool, err error) {
+	if w, err = decodeSpan(key); err != nil {
+		return nil, false, err
+	}
+	if columns = len(f.rest) > 0 && f.rest[0] == packed; columns {
+		f.byte()
+	}
+	w.End = w.Start.Add(time.Duration(f.uvarint()))
+	w.State = drift.WindowState(f.byte())
+	w.Learning = f.byte() == 1
+	w.Baseline = f.text()
+	w.Events, w.Failed, w.FromSeq, w.ToSeq = f.uvarint(), f.uvarint(), f.uvarint(), f.uvarint()
+	if w.State > drift.Incomplete {
+		f.fail(fmt.Errorf("window state %d is unknown", w.State))
+	}
+	return w, columns, nil
 }
 
 // decodeSpan reads group and start from the key of a window, less the chunk.

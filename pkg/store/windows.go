@@ -25,6 +25,8 @@ type Query struct {
 	Size     time.Duration   // a multiple of the pane
 	Total    bool            // add the groups up: one window a span, without version and variant
 	Segments bool            // every segment too, each by itself; Segment must be ""
+	// NoSignals leaves the signals out: they are not decoded.
+	NoSignals bool
 }
 
 func (q Query) matches(g drift.Group) bool {
@@ -220,7 +222,11 @@ func (u *summer) take(j *joiner, item *badger.Item, fn func(*drift.Window) error
 		if err != nil || !done {
 			return err
 		}
-		w, err := decodeWindow(u.reader, j.key, record)
+		decode := decodeWindow
+		if u.query.NoSignals {
+			decode = decodeTotals
+		}
+		w, err := decode(u.reader, j.key, record)
 		if err != nil {
 			return err
 		}

@@ -352,3 +352,42 @@ func TestPanesTellDamage(t *testing.T) {
 		}
 	}
 }
+
+// Without signals a window is the same but for them, closed or open, stored in
+// panes or hours.
+func TestWindowsWithoutSignals(t *testing.T) {
+	s := open(t, t.TempDir(), store.Options{MemTableBytes: 32 << 20, Compactors: -1})
+	panes := newSource(7).series(fraud, epoch, 130)
+	commit(t, s, func(b *store.Batch) {
+		for _, w := range panes[:120] {
+			b.PutPane(w)
+		}
+		for _, w := range hours(t, panes[:120]) {
+			b.PutHour(w)
+		}
+		for _, w := range panes[120:] {
+			w.State = drift.Open
+			b.PutOpen(w)
+		}
+	})
+	for _, size := range []time.Duration{10 * time.Minute, time.Hour} {
+		q := store.Query{Model: "fraud", Size: size, Total: true}
+		whole, err := s.Windows(q)
+		must(t, err)
+		q.NoSignals = true
+		heads, err := s.Windows(q)
+		must(t, err)
+		if len(heads) != len(whole) || len(heads) < 3 {
+			t.Fatalf("%d windows of %v, want %d", len(heads), size, len(whole))
+		}
+		for i, w := range whole {
+			if len(w.Signals) == 0 || w.Events == 0 {
+				t.Errorf("window %d of %v has %d signals of %d events", i, size, len(w.Signals), w.Events)
+			}
+			w.Signals = nil
+			if got := heads[i]; fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *w) {
+				t.Errorf("window %d of %v is %+v, want %+v", i, size, *got, *w)
+			}
+		}
+	}
+}
