@@ -54,7 +54,7 @@ the story as fast as it goes and exits 0 only if every step happened.`,
 	f.Float64Var(&p.speed, "speed", 60, "demo seconds a second; 0 is as fast as it goes")
 	f.BoolVar(&p.headless, "headless", false, "run the story to its end, as fast as it goes, and judge it")
 	f.StringVar(&p.scenario, "scenario", "demo", "what happens: demo, or quiet (nothing goes wrong, and nothing may be said)")
-	f.StringVar(&p.listen, "listen", "127.0.0.1:8480", "address of the API and the status page; another port is taken if it is in use")
+	f.StringVar(&p.listen, "listen", "127.0.0.1:8480", "address of the API and the pages; another port is taken if it is in use")
 	f.StringVar(&p.keep, "keep", "", "folder to keep the store in; without it everything is removed at the end")
 	return cmd
 }

@@ -212,7 +212,7 @@ func (s *stage) yourTurn() string {
 	nats := strings.TrimSuffix(s.instance.Embedded.URL(), "/")
 	return fmt.Sprintf(`
 Your turn; everything stays up until Ctrl-C.
-  status page         %[1]s
+  pages               %[1]s
   fake Slack          %[1]s/demo/slack
   metrics             curl -s %[1]s/metrics | grep driftd_feature_psi
   drift of a model    driftd drift fraud --window 5m

@@ -211,7 +211,7 @@ func (t *story) prologue() {
 		speed = fmt.Sprintf("at %g times its speed", t.plan.speed)
 	}
 	fmt.Fprintf(t.talk, "driftd demo: %v of three models' traffic, seed %d, %s\n", t.scenario.Length, t.plan.seed, speed)
-	fmt.Fprintf(t.talk, "  status page %s    metrics %s/metrics    fake Slack %s/demo/slack\n", t.instance.URL(), t.instance.URL(), t.instance.URL())
+	fmt.Fprintf(t.talk, "  pages %s    metrics %s/metrics    fake Slack %s/demo/slack\n", t.instance.URL(), t.instance.URL(), t.instance.URL())
 	fmt.Fprintf(t.talk, "  JetStream %s    baselines: %d rows imported    Ctrl-C to quit\n\n", strings.TrimSuffix(t.instance.Embedded.URL(), "/"), t.reference)
 }
 

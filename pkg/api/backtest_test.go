@@ -170,7 +170,7 @@ func TestAlertsInShadow(t *testing.T) {
 			t.Errorf("/metrics has no %s", line)
 		}
 	}
-	if !strings.Contains(text(t, call(t, s.Handler(), http.MethodGet, "/", "")), "firing in shadow") {
-		t.Error("the status page does not say that it is in shadow")
+	if !strings.Contains(text(t, call(t, s.Handler(), http.MethodGet, "/alerts", "")), "firing in shadow") {
+		t.Error("the page of alerts does not say that it is in shadow")
 	}
 }

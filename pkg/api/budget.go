@@ -40,7 +40,11 @@ func spentItems(pages []SpentPage) []spentItem {
 }
 
 func (s *Server) getBudgets(w http.ResponseWriter, _ *request) error {
-	snapshot, items := s.Reader.Snapshot(), []budgetItem{}
+	return sendJSON(w, http.StatusOK, newList(budgetItems(s.Reader.Snapshot()), ""))
+}
+
+func budgetItems(snapshot *Snapshot) []budgetItem {
+	items := []budgetItem{}
 	for i := range snapshot.Budgets {
 		b := &snapshot.Budgets[i]
 		item := budgetItem{
@@ -49,7 +53,7 @@ func (s *Server) getBudgets(w http.ResponseWriter, _ *request) error {
 		}
 		items = append(items, item)
 	}
-	return sendJSON(w, http.StatusOK, newList(items, ""))
+	return items
 }
 
 // A detectionItem is how the drift of a model is judged.

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// contentPolicy lets a page load nothing but its own style sheet and images:
-// names in events are shown, so a page must not be able to run them.
-const contentPolicy = "default-src 'none'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+// contentPolicy lets a page load nothing but driftd's own scripts, style sheet and
+// images: names in events are shown, so a page must not be able to run them.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 // guard puts the checks that hold for every request in front of mux.

@@ -107,6 +107,14 @@ type KSJSON struct {
 	P  Num `json:"p"`
 }
 
+// String writes the interval, or its ends' common value, for people.
+func (k KSJSON) String() string {
+	if lo, hi := showNumber(k.Lo), showNumber(k.Hi); lo != hi {
+		return lo + " to " + hi
+	}
+	return showNumber(k.Lo)
+}
+
 // A Chi2JSON is Pearson's test.
 type Chi2JSON struct {
 	Stat Num `json:"stat"`

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/detect"
@@ -26,11 +28,41 @@ var (
 )
 
 // table lists every operation. The mux and OpenAPI are both made of it.
-func (s *Server) table() []route {
+func (s *Server) table() []route { return append(s.pageRoutes(), s.apiRoutes()...) }
+
+// pageRoutes are for people.
+func (s *Server) pageRoutes() []route {
+	page := func(path, summary string, handle func(http.ResponseWriter, *request) error, query ...parameter) route {
+		return route{method: http.MethodGet, path: path, role: Read, summary: summary, media: htmlType, heavy: true, query: query, handle: handle}
+	}
+	modelFilter := parameter{"model", "of one model", "string"}
+	out := []route{
+		page("/{$}", "The fleet: models, the ones that need somebody first", s.getFleetPage,
+			parameter{"q", "part of a model's or an owner's name", "string"}, parameter{"state", "in one state", strings.Join(urgency, "|")},
+			parameter{"owner", "of one owner", "string"}, parameter{"page", "from 1", "integer"}),
+		page("/models/{m}", "The page of a model", s.getModelPage, append(slices.Clone(heatParams), parameter{"row", "signals left out at the head of the heat map's table", "integer"})...),
+		page("/models/{m}/feature", "The page of a signal", s.getFeaturePage,
+			parameter{"name", "the signal", "string"}, parameter{"window", "length of the window; absent: 1h", "duration"},
+			parameter{"at", "a time in the window; absent: the last closed window with events", "time"}, versionParam,
+			parameter{"variant", "primary, canary or shadow; absent: all but shadow", "primary|canary|shadow"}, segmentParam),
+		page("/alerts", "Alerts that are not inactive, the firing ones first", s.getAlertsPage, modelFilter),
+		page("/incidents/{key}", "What the ledger holds of one alert, by its dedup_key", s.getIncidentPage),
+		page("/baselines", "Baselines, and where they come from", s.getBaselinesPage, modelFilter),
+		page("/ledger", "The ledger, the newest entries first", s.getLedgerPage,
+			parameter{"kind", "of one kind", "string"}, modelFilter, parameter{"before", "only entries before this seq", "integer"}),
+		page("/ledger/{seq}", "One entry of the ledger", s.getEntryPage),
+		page("/status", "How driftd does", s.getStatusPage),
+	}
+	for _, a := range []asset{styles, live, heat} {
+		kind, _, _ := strings.Cut(a.media, ";")
+		out = append(out, route{method: http.MethodGet, path: a.path, public: true, summary: "A file of the pages", media: kind, handle: a.send})
+	}
+	return out
+}
+
+// apiRoutes are for programs.
+func (s *Server) apiRoutes() []route {
 	return []route{
-		{method: http.MethodGet, path: "/{$}", role: Read, summary: "The status page", media: htmlType, handle: s.getStatusPage},
-		{method: http.MethodGet, path: "/models/{m}", role: Read, summary: "The page of a model", media: htmlType, heavy: true, query: []parameter{{"at", "a time in the window shown", "time"}}, handle: s.getModelPage},
-		{method: http.MethodGet, path: stylePath, public: true, summary: "The pages' style sheet", media: "text/css", handle: s.getStyle},
 		{method: http.MethodGet, path: "/metrics", role: Read, summary: "Metrics in Prometheus' text format", media: metricsType, scrape: true, handle: s.getMetrics},
 		{method: http.MethodGet, path: "/-/healthy", public: true, summary: "200 while the process lives", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
 		{method: http.MethodGet, path: "/-/ready", public: true, summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},
@@ -67,6 +99,10 @@ func (s *Server) table() []route {
 				segmentParam,
 			},
 			handle: s.getDrift,
+		},
+		{
+			method: http.MethodGet, path: "/api/v1/models/{m}/heatmap", role: Read, media: heatType, heavy: true, query: heatParams, handle: s.getHeatmap,
+			summary: "A statistic of every signal over windows: 4 bytes of the header's length, big-endian; the header in JSON; a byte a signal and window, 0 or 1 + 254 times the value",
 		},
 		{
 			method: http.MethodGet, path: "/api/v1/models/{m}/detectors", role: Read, summary: "How near each detector of a model with a budget is to an alarm", answer: list[detect.Standing]{},
@@ -128,6 +164,7 @@ func (s *Server) table() []route {
 			method: http.MethodGet, path: "/api/v1/ledger", role: Read, summary: "Ledger entries, oldest first", answer: list[ledger.Entry]{},
 			query: []parameter{afterParam, limitParam, cursorParam}, handle: s.getLedger,
 		},
+		{method: http.MethodGet, path: "/api/v1/ledger/{seq}", role: Read, summary: "One ledger entry", answer: ledger.Entry{}, handle: s.getEntry},
 		{method: http.MethodGet, path: "/api/v1/ledger/verify", role: Read, summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
 		{method: http.MethodGet, path: "/api/v1/store/backup", role: Admin, summary: "A backup of the store as of one commit, for driftd store restore", media: backupType, endless: true, handle: s.getBackup},
 		{

@@ -352,12 +352,9 @@ func (w *world) VerifyLedger(context.Context) (ledger.Chain, error) {
 }
 
 func (w *world) Compare(win *drift.Window) *drift.Report {
-	if m := w.snapshot.Models; win.Group.Model == "fraud" {
-		for i := range m {
-			if m[i].Model == "fraud" {
-				b := m[i].Baseline
-				return drift.Compare(b.Part(win.Group.Segment), b.ID, b.State == drift.Approved, win)
-			}
+	for _, m := range w.snapshot.Models {
+		if b := m.Baseline; m.Model == win.Group.Model && b != nil {
+			return drift.Compare(b.Part(win.Group.Segment), b.ID, b.State == drift.Approved, win)
 		}
 	}
 	return drift.Compare(nil, "", false, win)

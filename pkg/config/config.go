@@ -8,7 +8,7 @@ package config
 type Config struct {
 	NATS      NATS               `json:"nats" config:"restart" jsonschema:"where events come from and signals go to"`
 	Store     Store              `json:"store" jsonschema:"where the state lives and how long it is kept"`
-	HTTP      HTTP               `json:"http" config:"restart" jsonschema:"API, status page and metrics"`
+	HTTP      HTTP               `json:"http" config:"restart" jsonschema:"API, pages and metrics"`
 	Metrics   Metrics            `json:"metrics" config:"restart" jsonschema:"what /metrics tells"`
 	Windows   Windows            `json:"windows" config:"restart" jsonschema:"how events are cut into windows of event time"`
 	Limits    Limits             `json:"limits" jsonschema:"bounds of everything that events can make grow; what exceeds one is counted"`
@@ -72,10 +72,10 @@ type Retention struct {
 
 // HTTP says where the API listens.
 type HTTP struct {
-	Listen        string   `json:"listen" jsonschema:"address of API, status page and metrics; loopback unless there are tokens or client certificates"`
+	Listen        string   `json:"listen" jsonschema:"address of API, pages and metrics; loopback unless there are tokens or client certificates"`
 	MetricsListen string   `json:"metrics_listen" jsonschema:"a second address that serves only /metrics and health, guarded like the first unless metrics_public"`
 	MetricsPublic bool     `json:"metrics_public" jsonschema:"metrics_listen asks nobody who they are, has no TLS, and may leave loopback"`
-	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the status page: links in messages start with it"`
+	ExternalURL   string   `json:"external_url" jsonschema:"how people reach the pages: links in messages start with it"`
 	Hosts         []string `json:"hosts" jsonschema:"names that requests may come by, beside loopback, the listener's address and external_url"`
 	Ingest        bool     `json:"ingest" jsonschema:"take events over HTTP, at /ingest/v1/* and /v1/logs, and store them in nats.stream"`
 	Reload        bool     `json:"reload" jsonschema:"POST /-/reload, for the role admin, reads the configuration again; SIGHUP does always"`

@@ -232,7 +232,7 @@ receivers:
 	}
 	shown := ""
 	for _, path := range []string{
-		"/", "/metrics", "/panic", "/api/v1/status", "/api/v1/config", "/api/v1/openapi.json", "/api/v1/schema/config", "/api/v1/rules", "/api/v1/ledger", "/api/v1/alerts", "/models/fraud",
+		"/", "/metrics", "/panic", "/api/v1/status", "/api/v1/config", "/api/v1/openapi.json", "/api/v1/schema/config", "/api/v1/rules", "/api/v1/ledger", "/api/v1/alerts", "/models/fraud", "/alerts", "/baselines", "/ledger", "/status",
 	} {
 		code, text := see(t, i, path, secret)
 		if code != 200 && path != "/panic" {
