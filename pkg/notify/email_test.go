@@ -118,7 +118,7 @@ func TestEmailThreads(t *testing.T) {
 		t.Errorf("subjects %q and %q", first, last.Get("Subject"))
 	}
 	if text := mails[2].Parts["text/plain"]; !strings.HasPrefix(text, "Resolved: AmountDrift on fraud/amount\n\namount of fraud version 42") ||
-		!strings.Contains(text, "Rule: AmountDrift\n") || !strings.Contains(text, "https://driftd.example/api/v1/ledger/901") {
+		!strings.Contains(text, "Rule: AmountDrift\n") || !strings.Contains(text, "https://driftd.example/ledger/901") {
 		t.Errorf("text\n%s", text)
 	}
 }

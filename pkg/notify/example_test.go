@@ -31,5 +31,5 @@ func ExampleDescribe() {
 	// Output:
 	// Page: AmountDrift on fraud/amount
 	// amount of fraud version 42 moved: psi_debiased 0.31 > 0.1, n 5000 >= 1000 in the window 2026-01-01 10:00 to 11:00 UTC, firing since 2026-01-01 11:00 UTC.
-	// https://driftd.example/api/v1/ledger/1
+	// https://driftd.example/ledger/1
 }

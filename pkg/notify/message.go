@@ -302,10 +302,11 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// entryLink is the page of a ledger entry.
+// entryLink is the page of a ledger entry, which leads on to its incident. Behind
+// /api/v1 it is JSON.
 func entryLink(externalURL string, seq uint64) string {
 	if externalURL == "" || seq == 0 {
 		return ""
 	}
-	return strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(seq, 10)
+	return strings.TrimRight(externalURL, "/") + "/ledger/" + strconv.FormatUint(seq, 10)
 }

@@ -79,7 +79,7 @@ func TestDescribe(t *testing.T) {
 			if diff := cmp.Diff([]string{c.title, c.sentence}, []string{m.Title, m.Sentence}); diff != "" {
 				t.Error(diff)
 			}
-			if want := "https://driftd.example/api/v1/ledger/812"; m.Link != want {
+			if want := "https://driftd.example/ledger/812"; m.Link != want {
 				t.Errorf("link %s, want %s", m.Link, want)
 			}
 		})

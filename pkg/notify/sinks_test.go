@@ -78,7 +78,7 @@ func TestSlackPayload(t *testing.T) {
 		field("Feature", "amount"), field("Rule", "AmountDrift"), field("Severity", "page"), field("Owner", "risk"),
 	}, ",")+`]},
 		{"type":"section","fields":[`+strings.Join([]string{field("n", "5000"), field("psi_debiased", "0.3126"), field("mean", "73.1")}, ",")+`]},
-		{"type":"context","elements":[{"type":"mrkdwn","verbatim":true,"text":"window 2026-01-01 10:00 to 11:00 UTC · ledger 812 · <https://driftd.example/api/v1/ledger/812|open in driftd>"}]}]}`)
+		{"type":"context","elements":[{"type":"mrkdwn","verbatim":true,"text":"window 2026-01-01 10:00 to 11:00 UTC · ledger 812 · <https://driftd.example/ledger/812|open in driftd>"}]}]}`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -124,7 +124,7 @@ func TestPagerDutyEvent(t *testing.T) {
 	got, _ := sendTo(t, "pagerduty", fakes.NewPagerDuty(), delivery(t, ledger.KindAlert, fired()))
 	hash := delivery(t, ledger.KindAlert, fired()).Entry.Hash
 	want := parse(t, `{"routing_key":"`+routingKey+`","event_action":"trigger","dedup_key":"01JDEDUP","client":"driftd","client_url":"https://driftd.example",
-		"links":[{"href":"https://driftd.example/api/v1/ledger/812","text":"driftd ledger entry"}],
+		"links":[{"href":"https://driftd.example/ledger/812","text":"driftd ledger entry"}],
 		"payload":{"summary":"Page: AmountDrift on fraud/amount: amount of fraud version 42, canary, segment channel=app moved: psi_debiased 0.31 > 0.1, n 5000 >= 1000 in the window 2026-01-01 10:00 to 11:00 UTC, firing since 2026-01-01 11:00 UTC.",
 		"source":"driftd","severity":"critical","timestamp":"2026-01-01T11:00:00Z","component":"fraud","group":"42","class":"AmountDrift",
 		"custom_details":{"model":"fraud","model_version":"42","variant":"canary","segment":"channel=app","feature":"amount","rule":"AmountDrift",
@@ -336,7 +336,7 @@ func TestAlertmanagerReplicas(t *testing.T) {
 	if err := s.Send(t.Context(), d); err != nil || len(one.Alerts()) != 1 || len(two.Alerts()) != 1 {
 		t.Fatalf("error %v, alerts %d and %d, want it at both", err, len(one.Alerts()), len(two.Alerts()))
 	}
-	if link := one.Alerts()[0].GeneratorURL; link != "https://driftd.example/api/v1/ledger/812" {
+	if link := one.Alerts()[0].GeneratorURL; link != "https://driftd.example/ledger/812" {
 		t.Errorf("generatorURL %q", link)
 	}
 	two.FailNext(4, 500, "")
