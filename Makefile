@@ -1,5 +1,5 @@
 # make is the interface: CI runs the same words. What a target needs is built or
-# fetched through go.mod and tools.mod; promtool and prometheus come from the
+# fetched through go.mod and tools.mod; promtool, prometheus and chromium come from the
 # system's packages.
 
 SHELL       = /bin/bash
@@ -61,8 +61,8 @@ soak: ## the long campaigns: 300 damaged stores, a minute of failing receivers
 demo: ## the whole story without a terminal: the daemon, traffic, drift, alerts
 	go run ./cmd/driftd demo --headless --seed 1 -o json
 
-real: ## tests with real data (SHARED, ../shared) and Prometheus; they fail without
-	@command -v promtool >/dev/null && command -v prometheus >/dev/null || { echo "make real needs promtool and prometheus: apt-get install prometheus"; exit 1; }
+real: ## tests with real data (SHARED, ../shared), Prometheus and Chromium; they fail without
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null && command -v chromium >/dev/null || { echo "make real needs promtool, prometheus and chromium: apt-get install prometheus chromium"; exit 1; }
 	@test -d $(SHARED)/data || { echo "make real needs the shared data: make real SHARED=<folder>"; exit 1; }
 	@files="$$(git grep -l '^//go:build real' -- '*_test.go')"; \
 	names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t .*/\1/p' $$files | paste -sd'|')"; \
