@@ -63,9 +63,8 @@ func near(t *testing.T, what string, got api.Num, want, within float64) {
 	}
 }
 
-// The numbers are those of issue 2, acceptance 2, and of the README of the
-// shared data: a departure delay that is significant and tiny, and one airline
-// that is gone.
+// The numbers are those of the README of the shared data: a departure delay that is
+// significant and tiny, and one airline that is gone.
 func TestRealFlights(t *testing.T) {
 	var r api.ReportJSON
 	start := time.Now()
@@ -189,8 +188,8 @@ func (f *compareFeature) cell(column string) string {
 const employmentMap = "id=id,time=2016-01-05T13:20Z+1m*row,prediction=prediction,scores.1=predicted_probability," +
 	"features=AGEP,SCHL,MAR,RELP,DIS,ESP,CIT,MIG,MIL,ANC,NATIVITY,DEAR,DEYE,DREM,SEX,RAC1P"
 
-// Acceptance 3 of issue 2: the employment files go through the whole daemon, out
-// of order within the lateness, and nothing is lost, doubled or distorted.
+// The employment files go through the whole daemon, out of order within the
+// lateness, and nothing is lost, doubled or distorted.
 func TestRealEmploymentThroughTheDaemon(t *testing.T) {
 	const rows = 208_892 // README of the shared data
 	c := config.Default()
