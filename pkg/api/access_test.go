@@ -366,7 +366,7 @@ func TestTokenExpires(t *testing.T) {
 			t.Errorf("%s before the end: log %q, want %q", step.before, got, step.want)
 		}
 	}
-	write(t, path, strings.ReplaceAll(string(file)+line, ":20", ":30 of February 20"))
+	write(t, path, string(file)+strings.TrimSuffix(line, end.UTC().Format(time.RFC3339))+"30 of February")
 	if a.Refresh(begin); !strings.Contains(log.String(), "expected the end of the token after the third colon") {
 		t.Errorf("log %q", log.String())
 	}
