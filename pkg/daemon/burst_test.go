@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,9 +76,9 @@ func TestManyIdleModelsCloseInParts(t *testing.T) {
 	defer st.Close()
 	o := w.options(st)
 	o.Source, o.Status = source, nil
-	o.Checkpoint.Every = 10 * time.Minute // by size alone
 	d, stop := w.start(o)
-	w.until(func() bool { return source.read.Load() && d.Snapshot().Stream.CommittedSeq > 0 }, "everything is read")
+	last := uint64(len(source.messages))
+	w.until(func() bool { return d.Snapshot().Stream.CommittedSeq == last }, "message %d is committed", last)
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,10 +94,7 @@ func TestManyIdleModelsCloseInParts(t *testing.T) {
 }
 
 // canned is a stream that was read before, one message a batch.
-type canned struct {
-	messages []stream.Message
-	read     atomic.Bool
-}
+type canned struct{ messages []stream.Message }
 
 func (c *canned) add(at time.Time, subject, body string) {
 	c.messages = append(c.messages, stream.Message{Seq: uint64(len(c.messages) + 1), Time: at.UnixNano(), Subject: subject, Data: []byte(body)})
@@ -114,7 +110,6 @@ func (c *canned) Run(ctx context.Context, from stream.Anchor, out chan<- *stream
 			return nil
 		}
 	}
-	c.read.Store(true)
 	<-ctx.Done()
 	return nil
 }
