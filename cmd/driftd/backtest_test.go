@@ -178,24 +178,9 @@ func TestTheCommandsOfRulesMD(t *testing.T) {
 	writeFile(t, "new.yaml", pages[0])
 	writeFile(t, "old.yaml", oldRules)
 	// The daemon has the rule on trial, and one in earnest that is slower.
-	c, err := config.Parse("driftd.yaml", []byte("nats: {embedded: true, url: \"nats://127.0.0.1:0\"}\nhttp: {listen: \"127.0.0.1:0\"}\nstore: {dir: data}\n"+pages[1]+`
+	d := serveMay(t, pages[1]+`
   - {alert: AmountDrift, model: fraud, feature: amount, window: 1h, expr: "psi_debiased > 0.1 and n >= 100", for: 2}
-`), config.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &scriptDaemon{}
-	if err := d.start(c); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := d.end(); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Setenv("DRIFTD_SERVER", d.instance.URL())
-	t.Setenv("NATS_URL", d.instance.Embedded.URL())
-	invoke(t, codeOK, "baseline", "import", "may.csv", "--model", "fraud", "--ignore", "id,at", "-q")
+`)
 	invoke(t, codeOK, "send", "prediction", "--file", "june.csv", "--model", "fraud", "--map", "id=id,time=at,version='7',features=amount,country,score", "-q")
 	if n, err := d.counted(func(n uint64) bool { return n == juneHours*120 }, time.Minute); err != nil || n != juneHours*120 {
 		t.Fatalf("%d rows are counted, %v", n, err)
@@ -273,6 +258,29 @@ func TestShadowReportOfDrift(t *testing.T) {
 	}
 }
 
+// serveMay starts a daemon with what else its configuration says, for commands to
+// find, and gives it may.csv of the current folder as the baseline of fraud.
+func serveMay(t *testing.T, text string) *scriptDaemon {
+	t.Helper()
+	c, err := config.Parse("driftd.yaml", []byte("nats: {embedded: true, url: \"nats://127.0.0.1:0\"}\nhttp: {listen: \"127.0.0.1:0\"}\nstore: {dir: data}\n"+text), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &scriptDaemon{}
+	if err := d.start(c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("DRIFTD_SERVER", d.instance.URL())
+	t.Setenv("NATS_URL", d.instance.Embedded.URL())
+	invoke(t, codeOK, "baseline", "import", "may.csv", "--model", "fraud", "--ignore", "id,at", "-q")
+	return d
+}
+
 // writeWeeks writes eight days of 60 rows an hour, and the three days after them, of
 // whose second afternoon the amounts are half a standard deviation higher.
 func writeWeeks(t *testing.T, dir string) {
@@ -317,23 +325,7 @@ func TestTheCommandsOfAlarmsMD(t *testing.T) {
 	writeWeeks(t, ".")
 	writeFile(t, "budgets.yaml", budgets)
 	writeFile(t, "wider.yaml", strings.ReplaceAll(budgets, "pages: 2, per: 30d", "pages: 30, per: 1d"))
-	c, err := config.Parse("driftd.yaml", []byte("nats: {embedded: true, url: \"nats://127.0.0.1:0\"}\nhttp: {listen: \"127.0.0.1:0\"}\nstore: {dir: data}\n"+
-		"receivers: [{name: oncall, webhook: {url: \"http://127.0.0.1:1/\"}}]\n"+budgets), config.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &scriptDaemon{}
-	if err := d.start(c); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := d.end(); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Setenv("DRIFTD_SERVER", d.instance.URL())
-	t.Setenv("NATS_URL", d.instance.Embedded.URL())
-	invoke(t, codeOK, "baseline", "import", "may.csv", "--model", "fraud", "--ignore", "id,at", "-q")
+	d := serveMay(t, "receivers: [{name: oncall, webhook: {url: \"http://127.0.0.1:1/\"}}]\n"+budgets)
 	for _, file := range []string{"may.csv", "june.csv"} {
 		invoke(t, codeOK, "send", "prediction", "--file", file, "--model", "fraud", "--map", "id=id,time=at,version='7',features=amount,country,score", "-q")
 	}

@@ -140,7 +140,7 @@ func (d *Decoder) textEnd(j int) (end int, escaped bool) {
 			escaped = true
 			n := escapeLen(s[j:])
 			if n == 0 {
-				return d.fail(Decode, j, `invalid escape; JSON knows \" \\ \/ \b \f \n \r \t \uXXXX`), false
+				return d.fail(Decode, j, `invalid escape; JSON knows \" \\ \/ \b \f \n \r \t and \u with four hex digits`), false
 			}
 			j += n
 		case c < 0x20:
@@ -172,7 +172,7 @@ func escapeLen(s string) int {
 	return 0
 }
 
-// hex4 reads the four digits of a \uXXXX at the start of s.
+// hex4 reads the four digits of an escape \u at the start of s.
 func hex4(s string) (r rune, ok bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
