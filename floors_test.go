@@ -22,7 +22,7 @@ import (
 const module = "driftd.dev/driftd/"
 
 var (
-	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "backtest", "lifecycle", "label", "ledger", "sim"}
+	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "lifecycle", "label", "ledger", "sim"}
 	edges = []string{"store", "stream", "notify", "api", "dataset"}
 )
 
@@ -38,6 +38,7 @@ var floors = map[string][]string{
 	"label":        {"event", "stats"},
 	"detect":       {"drift", "stats"},
 	"alert":        {"drift", "stats"},
+	"incident":     {"alert", "ledger"},
 	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "label", "stats"},
 	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench

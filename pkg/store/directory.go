@@ -47,15 +47,17 @@ func (t *tally) remove(hash uint64) {
 var tables = [tableCount]string{
 	tableMeta, tableModel, tableOpen, tablePane, tableHour, tableEdges, tableDictionary,
 	tableBaseline, tableAlert, tableLedger, tableOwed, tableDead, tableDedup, tableLearning,
-	tableDetection, tableRows, tableDay,
+	tableDetection, tableRows, tableDay, tableIncident, tableSilence, tableTold,
 }
 
 const (
-	tableCount     = 17
+	tableCount     = 20
+	tableCount5    = 17 // in schema 5: the tables after these were empty
 	tableCount4    = 16 // up to schema 4: the tables after these were empty, and there were no shelves
 	tableCount2    = 14 // up to schema 2
 	directoryLen2  = 8 + 16*tableCount2
 	directoryLen4  = 8 + 16*tableCount4
+	directoryLen5  = 8 + 16*(tableCount5+shelvedTables*shelfCount)
 	directoryLen   = 8 + 16*(tableCount+shelvedTables*shelfCount)
 	directoryBytes = int64(len(keyDirectory)) + envelopeLen + directoryLen + opOverhead // of a transaction
 )
@@ -162,6 +164,8 @@ func parseDirectory(payload []byte) (d directory, err error) {
 	known := tableCount
 	switch len(payload) {
 	case directoryLen:
+	case directoryLen5:
+		known = tableCount5
 	case directoryLen4:
 		known = tableCount4
 	case directoryLen2:
@@ -299,7 +303,7 @@ func (s *Store) fault() error {
 
 // enroll reads the directory and the hashes of what is rewritten. A store of
 // schema 1 has no directory: it gets one that describes what is there. That of
-// schema 2 knows fewer tables, that of schema 4 no shelves. All end in the transaction
+// schema 2 knows fewer tables, that of schema 4 no shelves, that of schema 5 no incidents. All end in the transaction
 // that raises the schema.
 func (s *Store) enroll() error {
 	found, bare, unshelved := directory{}, s.id.Schema < 2, s.id.Schema < 5
@@ -325,8 +329,10 @@ func (s *Store) enroll() error {
 	}
 	if bare {
 		s.directory = found
-	} else if err := s.directory.shelve(&found); err != nil {
-		return err
+	} else if unshelved {
+		if err := s.directory.shelve(&found); err != nil {
+			return err
+		}
 	}
 	s.id.Schema = Schema
 	raw, err := json.Marshal(s.id)

@@ -11,7 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/event"
 )
 
-// The whole map of the store, schema 5. Schema 4 had no days and no shelves in the directory,
+// The whole map of the store, schema 6. Schema 5 knew no incidents, schema 4 had no days and no shelves in the directory,
 // schema 3 packed no windows, schema 2 knew no detection, schema 1 had no directory. Every key is two bytes of table, then
 // fields, so that keys of one table sort by their fields:
 //
@@ -40,6 +40,9 @@ import (
 //	l/ u64(seq)                         ledger entry
 //	d/ name(receiver) u64(seq)          JSON: ledger.Delivery still owed, or told and kept for its receipt
 //	x/ name(receiver) u64(seq)          JSON: DeadLetter
+//	i/ name(id) u16(chunk)              JSON: incident.Incident
+//	z/ name(id)                         JSON: incident.Silence
+//	t/ name(incident) u64(n)            JSON: Told, what a receiver has heard of an incident
 //	u/ u32(slot)                        ids seen, 8 bytes each, big-endian
 //	r/ name(model) u64(n)               bytes: learning chunk n of the model
 //	f/ name(model) u8(part) u16(chunk)  bytes: what detection knows of the model; part 0 its state, 1 its fit, 2 notes in JSON
@@ -75,6 +78,9 @@ const (
 	tableLearning   = "r/"
 	tableDetection  = "f/"
 	tableRows       = "k/"
+	tableIncident   = "i/"
+	tableSilence    = "z/"
+	tableTold       = "t/"
 
 	keyStore     = tableMeta + "store"
 	keyProgress  = tableMeta + "progress"

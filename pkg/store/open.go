@@ -15,7 +15,7 @@ import (
 )
 
 // Schema is the version of the key map that this package reads and writes.
-const Schema = 5
+const Schema = 6
 
 const badgerVersion = "v4.9.6"
 

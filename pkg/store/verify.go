@@ -58,7 +58,7 @@ const maxDamages = 100
 var tableNames = [tableCount]string{
 	"identity and position", "models", "open panes", "closed panes", "hours", "edges", "dictionaries",
 	"baselines", "alerts", "ledger", "deliveries", "dead letters", "ids seen", "learning samples",
-	"detection", "calibration", "days",
+	"detection", "calibration", "days", "incidents", "silences", "what was told",
 }
 
 // Verify reads every record, checks its checksum and compares what is there with
