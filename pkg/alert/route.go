@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A RouteSpec is one node of the tree that says who hears of an alert, as the
@@ -20,7 +21,50 @@ type RouteSpec struct {
 	Matchers []string          // like model=~"fraud-.*", all must hold; see ParseMatcher
 	Continue bool              // also try the siblings that follow
 	Routes   []RouteSpec
+
+	// How what it takes is told. What is nil is the parent's; at the root it is
+	// DefaultGroupBy and no time at all.
+	GroupBy        []string // labels, or GroupByAll alone
+	GroupWait      *time.Duration
+	GroupInterval  *time.Duration
+	RepeatInterval *time.Duration // zero: it is told once
+
+	// Names of time intervals, not inherited: as in Alertmanager the receiver of this
+	// node is not told within the first, and only within the second if there are any.
+	MuteTimeIntervals   []string
+	ActiveTimeIntervals []string
+	// Escalate hears of what this node's receiver was told and nobody acknowledged.
+	Escalate *Escalation
 }
+
+// GroupByAll stands for all labels: each alert is told for itself.
+const GroupByAll = "..."
+
+// DefaultGroupBy makes one message of what happens to a model.
+var DefaultGroupBy = []string{"model"}
+
+// An Escalation is who hears of an incident that nobody has acknowledged so long
+// after it was first to be told.
+type Escalation struct {
+	After    time.Duration
+	Receiver string
+}
+
+// A Target is a receiver to which an alert goes, and how it is to be told.
+type Target struct {
+	Receiver string
+	Timing   Timing
+	GroupBy  []string
+
+	MuteTimeIntervals   []string
+	ActiveTimeIntervals []string
+	Escalate            *Escalation
+}
+
+// A Timing says when a group of alerts is told: Wait after the first change that
+// was not, not before Interval has passed since the receiver was told last, and
+// again after Repeat (zero: never) while something fires.
+type Timing struct{ Wait, Interval, Repeat time.Duration }
 
 // A Matcher compares one label, which is "" when an alert lacks it.
 type Matcher struct {
@@ -101,7 +145,7 @@ func (m Matcher) Matches(labels map[string]string) bool {
 type Routes struct{ root route }
 
 type route struct {
-	receiver string
+	target   Target
 	matchers []Matcher
 	goOn     bool
 	children []route
@@ -118,7 +162,7 @@ func CompileRoutes(spec RouteSpec, receivers []string) (*Routes, error) {
 	if len(spec.Match) > 0 || len(spec.Matchers) > 0 || spec.Continue {
 		c.fault("routes", "the root takes every alert; matchers and continue belong below routes")
 	}
-	root := c.compile(spec, spec.Receiver, "routes", 0)
+	root := c.compile(spec, Target{Receiver: spec.Receiver, GroupBy: DefaultGroupBy}, "routes", 0)
 	for _, name := range receivers {
 		if !c.used[name] {
 			c.fault("receivers", "no route leads to %.80q; add one or remove the receiver", name)
@@ -143,19 +187,15 @@ func (c *routeCompiler) fault(field, format string, args ...any) {
 // maxRouteDepth is far beyond what anybody can follow.
 const maxRouteDepth = 16
 
-func (c *routeCompiler) compile(spec RouteSpec, inherited, at string, depth int) route {
-	out := route{receiver: orElse(spec.Receiver, inherited), goOn: spec.Continue}
+func (c *routeCompiler) compile(spec RouteSpec, parent Target, at string, depth int) route {
+	out := route{target: c.target(spec, parent, at), goOn: spec.Continue}
 	if depth > maxRouteDepth {
 		c.fault(at, "routes are nested more than %d deep", maxRouteDepth)
 		return out
 	}
-	c.used[out.receiver] = true
-	if out.receiver != "" && !slices.Contains(c.receivers, out.receiver) {
-		message := fmt.Sprintf("there is no receiver %.80q", out.receiver)
-		if best := suggest(out.receiver, c.receivers); best != "" {
-			message += fmt.Sprintf("; did you mean %q?", best)
-		}
-		c.fault(at+".receiver", "%s", message)
+	c.receiver(at+".receiver", out.target.Receiver)
+	if e := spec.Escalate; e != nil {
+		c.receiver(at+".escalate.receiver", e.Receiver)
 	}
 	for _, label := range slices.Sorted(maps.Keys(spec.Match)) {
 		if !labelName(label) {
@@ -172,18 +212,77 @@ func (c *routeCompiler) compile(spec RouteSpec, inherited, at string, depth int)
 		out.matchers = append(out.matchers, m)
 	}
 	for i, child := range spec.Routes {
-		out.children = append(out.children, c.compile(child, out.receiver, fmt.Sprintf("%s.routes[%d]", at, i), depth+1))
+		out.children = append(out.children, c.compile(child, out.target, fmt.Sprintf("%s.routes[%d]", at, i), depth+1))
 	}
 	return out
+}
+
+// receiver notes that a receiver is used, which must exist.
+func (c *routeCompiler) receiver(at, name string) {
+	c.used[name] = true
+	if name == "" || slices.Contains(c.receivers, name) {
+		return
+	}
+	message := fmt.Sprintf("there is no receiver %.80q", name)
+	if best := suggest(name, c.receivers); best != "" {
+		message += fmt.Sprintf("; did you mean %q?", best)
+	}
+	c.fault(at, "%s", message)
+}
+
+// target is what a node says of how it is told, over what its parent says.
+func (c *routeCompiler) target(spec RouteSpec, parent Target, at string) Target {
+	t := Target{
+		Receiver: orElse(spec.Receiver, parent.Receiver), GroupBy: parent.GroupBy, Timing: parent.Timing,
+		MuteTimeIntervals: spec.MuteTimeIntervals, ActiveTimeIntervals: spec.ActiveTimeIntervals, Escalate: spec.Escalate,
+	}
+	if spec.GroupBy != nil {
+		t.GroupBy = spec.GroupBy
+	}
+	for _, label := range t.GroupBy {
+		if label != GroupByAll && !labelName(label) || label == GroupByAll && len(t.GroupBy) > 1 {
+			c.fault(at+".group_by", "%.40q is not a label name; %q stands alone for all labels", label, GroupByAll)
+		}
+	}
+	for _, d := range []struct {
+		name string
+		from *time.Duration
+		to   *time.Duration
+	}{
+		{"group_wait", spec.GroupWait, &t.Timing.Wait}, {"group_interval", spec.GroupInterval, &t.Timing.Interval}, {"repeat_interval", spec.RepeatInterval, &t.Timing.Repeat},
+	} {
+		if d.from == nil {
+			continue
+		}
+		if *d.to = *d.from; *d.from < 0 {
+			c.fault(at+"."+d.name, "a time cannot be negative")
+		}
+	}
+	if e := spec.Escalate; e != nil && e.After <= 0 {
+		c.fault(at+".escalate.after", "it needs a time to wait for somebody, such as 15m")
+	}
+	return t
 }
 
 // Match returns the receivers that hear of an alert with these labels, each
 // once, in the order of the tree. There is always at least one.
 func (r *Routes) Match(labels map[string]string) []string {
-	return r.root.match(labels, nil)
+	targets := r.Targets(labels)
+	out := make([]string, len(targets))
+	for i, t := range targets {
+		out[i] = t.Receiver
+	}
+	return out
 }
 
-func (r *route) match(labels map[string]string, out []string) []string {
+// Targets is Match with how each of them is to be told. Its values are shared: read
+// only.
+func (r *Routes) Targets(labels map[string]string) []Target { return r.root.match(labels, nil) }
+
+// Root returns how the root's receiver is told.
+func (r *Routes) Root() Target { return r.root.target }
+
+func (r *route) match(labels map[string]string, out []Target) []Target {
 	taken := false
 	for i := range r.children {
 		child := &r.children[i]
@@ -196,8 +295,8 @@ func (r *route) match(labels map[string]string, out []string) []string {
 			break
 		}
 	}
-	if !taken && !slices.Contains(out, r.receiver) {
-		out = append(out, r.receiver)
+	if !taken && !slices.ContainsFunc(out, func(t Target) bool { return t.Receiver == r.target.Receiver }) {
+		out = append(out, r.target)
 	}
 	return out
 }

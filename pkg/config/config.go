@@ -255,9 +255,20 @@ type Rule struct {
 // "continue".
 type Route struct {
 	Receiver string            `json:"receiver" jsonschema:"who is told; the parent's if absent"`
-	GroupBy  []string          `json:"group_by,omitempty" jsonschema:"labels whose values make one message"`
 	Match    map[string]string `json:"match,omitempty" jsonschema:"labels that must be equal"`
 	Matchers []string          `json:"matchers,omitempty" jsonschema:"further conditions on labels: name=value, name!=value, name=~regexp, name!~regexp"`
 	Continue bool              `json:"continue,omitempty" jsonschema:"also try the routes after this one"`
 	Routes   []Route           `json:"routes,omitempty" jsonschema:"routes below this one"`
+
+	GroupBy        []string  `json:"group_by,omitempty" jsonschema:"labels whose values make one incident, or ... alone for each alert its own; the parent's if absent"`
+	GroupWait      *Duration `json:"group_wait,omitempty" jsonschema:"how long the first message about an incident waits for other alerts; the parent's if absent"`
+	GroupInterval  *Duration `json:"group_interval,omitempty" jsonschema:"the least time between two messages about an incident, unless it becomes worse; the parent's if absent"`
+	RepeatInterval *Duration `json:"repeat_interval,omitempty" jsonschema:"after this time the same is told again while it fires and nobody has acknowledged it; 0: never; the parent's if absent"`
+	Escalate       *Escalate `json:"escalate,omitempty" jsonschema:"who is told what nobody acknowledges"`
+}
+
+// Escalate names who hears of an incident that nobody has acknowledged for a while.
+type Escalate struct {
+	After    Duration `json:"after" config:"required" jsonschema:"how long after the incident was first to be told"`
+	Receiver string   `json:"receiver" config:"required" jsonschema:"who is told then"`
 }

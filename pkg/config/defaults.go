@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+)
 
 const (
 	day  = Duration(24 * time.Hour)
@@ -51,6 +56,7 @@ func Default() *Config {
 		Discover:  true,
 		Detection: Detection{Reference: 672, MinEvents: 50, Interval: 6 * hour},
 		Defaults:  Defaults{LabelHorizon: 30 * day},
+		Routes:    Route{GroupBy: slices.Clone(alert.DefaultGroupBy), GroupWait: new(min1 / 2), GroupInterval: new(5 * min1), RepeatInterval: new(day)},
 	}
 }
 

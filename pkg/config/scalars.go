@@ -62,6 +62,15 @@ func ParseDuration(text string) (Duration, error) {
 	return Duration(total), nil
 }
 
+// std is Std of what may be absent.
+func (d *Duration) std() *time.Duration {
+	if d == nil {
+		return nil
+	}
+	out := d.Std()
+	return &out
+}
+
 // Std returns d as the standard library's type.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 

@@ -102,10 +102,20 @@ func (c *Config) AlertRoutes(extra ...string) (*alert.Routes, error) {
 
 func (r Route) spec() alert.RouteSpec {
 	out := alert.RouteSpec{Receiver: r.Receiver, Match: r.Match, Matchers: r.Matchers, Continue: r.Continue}
+	out.GroupBy, out.GroupWait, out.GroupInterval, out.RepeatInterval = r.GroupBy, r.GroupWait.std(), r.GroupInterval.std(), r.RepeatInterval.std()
+	if e := r.Escalate; e != nil {
+		out.Escalate = &alert.Escalation{After: e.After.Std(), Receiver: e.Receiver}
+	}
 	for _, sub := range r.Routes {
 		out.Routes = append(out.Routes, sub.spec())
 	}
 	return out
+}
+
+// Grouped reports whether a receiver hears of incidents, as people do. Machines, and
+// an Alertmanager, which groups by itself, hear of each alert.
+func (c *Config) Grouped(receiver string) bool {
+	return slices.ContainsFunc(c.Receivers, func(r Receiver) bool { return r.Name == receiver && r.NATS == nil && r.Alertmanager == nil })
 }
 
 // StoreRetention returns how long state is kept.

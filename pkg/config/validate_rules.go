@@ -87,6 +87,19 @@ func (v *validator) route(path string, r Route, c *Config, root bool) {
 			v.fault(at, "%v", err)
 		}
 	}
+	if e := r.Escalate; e != nil {
+		v.receiver(path+".escalate.receiver", e.Receiver, c)
+		if e.After <= 0 {
+			v.fault(path+".escalate.after", "it needs a time to wait for somebody, such as 15m")
+		}
+	}
+	for i, label := range r.GroupBy {
+		if at := fmt.Sprintf("%s.group_by[%d]", path, i); label == alert.GroupByAll && len(r.GroupBy) > 1 {
+			v.fault(at, "%q means all labels and stands alone", label)
+		} else if label != alert.GroupByAll && !labelName.MatchString(label) {
+			v.fault(at, "%q is no name of a label", label)
+		}
+	}
 	for i, below := range r.Routes {
 		v.route(fmt.Sprintf("%s.routes[%d]", path, i), below, c, false)
 	}
@@ -113,6 +126,9 @@ func (r Route) receivers() []string {
 	var out []string
 	if r.Receiver != "" {
 		out = append(out, r.Receiver)
+	}
+	if r.Escalate != nil {
+		out = append(out, r.Escalate.Receiver)
 	}
 	for _, below := range r.Routes {
 		out = append(out, below.receivers()...)

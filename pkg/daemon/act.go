@@ -66,7 +66,7 @@ func (l *loop) trigger(draft ledger.Draft, suppressed string, cause alert.Change
 	} else {
 		labels := maps.Clone(cause.LabelSet())
 		labels["severity"], labels["kind"] = alert.SeverityInfo, string(draft.Kind)
-		l.owe(e, e.ID, l.receivers(labels))
+		l.owe(e, e.ID, receiverNames(l.targets(labels)))
 	}
 	l.triggers[string(draft.Kind)+" "+outcome+" "+draft.Model]++
 	l.Log.Info().Str("kind", string(draft.Kind)).Str("model", draft.Model).Str("outcome", outcome).Str("reason", suppressed).Msg("trigger")

@@ -154,13 +154,14 @@ func (l *loop) usual(c *drift.Closing, events uint64) error {
 }
 
 // pager returns who is paged by one of driftd's own alerts, beside those whom the
-// routes name, and books the page if it is a new one.
-func (l *loop) pager(ch *alert.Change) []string {
+// routes name, and books the page if it is a new one: it adds nothing to an incident
+// that they are paged for already.
+func (l *loop) pager(ch *alert.Change, paged bool) []string {
 	b, _ := l.budget(ch.Series.Model)
 	if b == nil || ch.Severity != alert.SeverityPage || !slices.Contains(alert.OwnRules, ch.Series.Rule) {
 		return nil
 	}
-	if ch.Fired() {
+	if ch.Fired() && !paged {
 		l.draw(b, ch.At, ch.Series.Model, ch.Series.Rule)
 	}
 	return []string{b.Receiver}
@@ -178,17 +179,6 @@ func (l *loop) draw(b *Budget, at time.Time, model, rule string) {
 func (l *loop) rehearses(model string) bool {
 	b, _ := l.budget(model)
 	return l.shadowed(model) || b != nil && b.Shadow
-}
-
-// union returns what is in one of two lists, in their order, each once.
-func union(a, b []string) []string {
-	out := slices.Clone(a)
-	for _, s := range b {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // drift says how a model's drift is judged, nil if it is not.

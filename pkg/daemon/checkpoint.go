@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/lifecycle"
 	"driftd.dev/driftd/pkg/store"
 )
@@ -43,8 +43,8 @@ type commit struct {
 	fresh    int // of loop.fresh, how many it makes durable
 	puts     int // of loop.puts
 	progress store.Progress
-	snapshot *api.Snapshot // of the state that it makes durable
-	firing   []firingAlert // of the same
+	snapshot *api.Snapshot        // of the state that it makes durable
+	open     []*incident.Incident // of the same
 	waiting  []chan<- error
 	encoded  time.Duration
 	done     chan error // buffered
@@ -114,7 +114,8 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, l.firing, l.second, l.halves(), l.spent})
+	l.flushIncidents()
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -123,7 +124,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.pending.Err(); err != nil {
 		return nil, err
 	}
-	c := &commit{batch: l.pending, fresh: len(l.fresh), puts: len(l.puts), progress: l.progress, snapshot: l.view(), firing: slices.Collect(maps.Values(l.firing)), waiting: l.waiting, done: make(chan error, 1)}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), puts: len(l.puts), progress: l.progress, snapshot: l.view(), open: l.book.Open(), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
 	l.counted = 0
 	return c, nil
@@ -173,7 +174,7 @@ func (l *loop) committed(err error) error {
 	l.fresh, l.puts = slices.Delete(l.fresh, 0, c.fresh), slices.Delete(l.puts, 0, c.puts)
 	c.snapshot.LastCommit = l.now
 	l.snapshot.Store(c.snapshot)
-	l.fires.Store(&c.firing)
+	l.open.Store(&c.open)
 	l.dispatcher.Wake()
 	if l.Committed != nil && c.progress.Epoch == l.progress.Epoch {
 		l.Committed(anchorOf(c.progress))
@@ -189,7 +190,7 @@ type books struct {
 	Rewinds  uint64                     `json:"rewinds,omitempty"`
 	Dead     map[string]uint64          `json:"dead_letters,omitempty"`
 	Acts     map[string]lifecycle.State `json:"acts,omitempty"`
-	Firing   map[string]firingAlert     `json:"firing,omitempty"` // by dedup key
+	Firing   map[string]firingAlert     `json:"firing,omitempty"` // by dedup key; schemas before 6
 	Second   int64                      `json:"second,omitempty"`
 	Halves   []byte                     `json:"halves,omitempty"` // of predictions, as event.Joiner writes them
 	Spent    map[string][]spentPage     `json:"spent,omitempty"`  // pages, by budget

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/lifecycle"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/store"
@@ -29,7 +29,7 @@ type Daemon struct {
 	refusals    *refusals
 	commands    chan command
 	snapshot    atomic.Pointer[api.Snapshot]
-	fires       atomic.Pointer[[]firingAlert] // committed
+	open        atomic.Pointer[[]*incident.Incident] // committed
 	checkpoints *api.Histogram
 	delays      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
@@ -63,13 +63,13 @@ func New(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
 	}
-	d.loop, d.refusals = l, newRefusals(l.firing)
+	d.loop, d.refusals = l, newRefusals(l.book.Keys())
 	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, d.observed(o.Notify)); err != nil {
 		return nil, err
 	}
 	d.snapshot.Store(l.view())
-	firing := slices.Collect(maps.Values(l.firing))
-	d.fires.Store(&firing)
+	open := l.book.Open()
+	d.open.Store(&open)
 	d.alive()
 	return d, nil
 }
@@ -83,10 +83,14 @@ func (d *Daemon) restore() (*loop, error) {
 	l := &loop{
 		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, reports: map[string][]api.Report{}, watches: map[string]*watch{}, spent: map[string][]spentPage{},
-		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{}, firing: map[string]firingAlert{},
+		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
 		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(), Settings: d.Settings, loaded: d.started,
 	}
-	if err := l.restoreBooks(); err != nil {
+	legacy, err := l.restoreBooks()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.restoreIncidents(r.Incidents, legacy); err != nil {
 		return nil, err
 	}
 	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
@@ -111,28 +115,28 @@ func (d *Daemon) restore() (*loop, error) {
 	return l, l.restoreReports()
 }
 
-func (l *loop) restoreBooks() error {
+func (l *loop) restoreBooks() (legacy map[string]firingAlert, err error) {
 	if l.progress.Seq == 0 && len(l.progress.Counters) == 0 {
-		return nil
+		return nil, nil
 	}
-	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Firing: l.firing, Spent: l.spent}
+	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Spent: l.spent}
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
-		return fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
+		return nil, fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
 	l.gaps, l.rewinds, l.second = b.Gaps, b.Rewinds, b.Second
 	if len(b.Halves) > 0 {
 		if err := l.joiner.LoadState(b.Halves); err != nil {
-			return fmt.Errorf("%w: halves of predictions: %w", store.ErrDamaged, err)
+			return nil, fmt.Errorf("%w: halves of predictions: %w", store.ErrDamaged, err)
 		}
 	}
-	err := l.account.Balance(l.progress.Seq)
+	err = l.account.Balance(l.progress.Seq)
 	if err == nil && l.account.First != l.progress.FirstSeq {
 		err = fmt.Errorf("messages do not balance: counted from %d, read from %d", l.account.First, l.progress.FirstSeq)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w: %s", store.ErrDamaged, err, store.Remedy)
+		return nil, fmt.Errorf("%w: %w: %s", store.ErrDamaged, err, store.Remedy)
 	}
-	return nil
+	return b.Firing, nil
 }
 
 // closed is drift.Snapshot.Closed: the sum of a group's panes or rollups.

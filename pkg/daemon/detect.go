@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/store"
 )
@@ -100,8 +102,8 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 	body := driftBody(d.Model, change)
 	body.Window.Start, body.Detectable, body.Budget = d.outcome.Start, d.outcome.Detectable, d.budget.Name
 	body.Evidence = ledger.Evidence{Expr: "budget " + d.budget.Name, ConfigHash: l.ConfigHash, Baseline: d.baseline, Digest: d.digest}
-	if l.Owner != nil && l.Owner(d.Model) != "" {
-		body.Labels = map[string]string{"owner": l.Owner(d.Model)}
+	if owner := l.owned(map[string]string{}, d.Model); len(owner) > 0 {
+		body.Labels = owner
 	}
 	draft := ledger.Draft{Time: change.At, StreamSeq: d.Seq, Kind: ledger.KindAlert, Model: d.Model}
 	switch change.Kind {
@@ -111,6 +113,7 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		_, err := l.record(draft)
 		return err
 	case detect.Opened:
+		l.book.Close(d.open) // what goes on there is another change, see docs/decisions/0022
 		w.notes.Incident = l.chain.NextID(change.At)
 	case detect.Raised, detect.Extended, detect.Resolved, detect.Superseded:
 	}
@@ -119,10 +122,7 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		body.DedupKey = d.open
 		body.Reason += "; it is " + w.notes.Incident
 	}
-	if change.Page() {
-		l.draw(d.budget, change.At, d.Model, body.Rule)
-	}
-	return l.tellDrift(draft, body, d.budget.Receiver)
+	return l.tellDrift(draft, body, change, d.budget)
 }
 
 // closeIncident ends a model's incident for a reason that lies outside of it.
@@ -140,41 +140,60 @@ func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, r
 	}
 	body := driftBody(model, &change)
 	body.Budget, body.Labels, body.Evidence, body.DedupKey = told.Budget, told.Labels, told.Evidence, w.notes.Incident
-	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, "")
+	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, &change, nil)
 }
 
-// tellDrift records a change of an incident and owes it to those who were told of
-// it before, to those whom the routes name and, if it is a page, to the budget's
-// receiver. Of a model or a budget on trial nobody hears, and of an incident's end
-// only who heard of the incident.
-func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, pager string) error {
-	told := l.firing[body.DedupKey].Receivers
-	shadow := l.rehearses(body.Model)
+// tellDrift records a change of a model's drift and lets those hear of it who were
+// told of it before, whom the routes name and, if it is a page, the receiver of the
+// budget. Of a model or a budget on trial nobody hears, and of the end only who heard
+// of the start. A page is drawn from the budget, unless it joins an incident of other
+// models that is one already.
+func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, change *detect.Change, budget *Budget) error {
+	was, _ := l.book.Firing(body.DedupKey)
+	n := notice{shadow: l.rehearses(body.Model), moved: movedOf(body.Findings, was.Moved)}
 	if body.Status == "resolved" {
-		shadow = len(told) == 0
+		n.shadow = len(was.Receivers) == 0
 	}
-	if shadow {
+	n.labels = l.owned(map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity}, body.Model)
+	if owner := body.Labels["owner"]; owner != "" {
+		n.labels["owner"] = owner
+	}
+	l.place(&n, body.DedupKey, body.Severity)
+	if change.Page() && (change.Kind != detect.Opened || !n.paged) {
+		l.draw(budget, change.At, body.Model, body.Rule)
+	}
+	if n.shadow {
 		body.Notify = alert.NotifyShadow
+	} else {
+		n.targets = join(l.targets(n.labels), l.named(was.Receivers...))
+		if body.Severity == alert.SeverityPage && budget != nil {
+			n.targets = join(n.targets, l.named(budget.Receiver))
+		}
 	}
+	body.Incident = n.incident
 	draft.Body = body
 	e, err := l.record(draft)
 	if err != nil {
 		return err
 	}
-	if shadow {
-		l.noteFiring(body.Status, body.DedupKey, e, told)
-		return nil
+	l.announce(e, &body, n)
+	if !n.shadow {
+		l.Log.Info().Str("rule", body.Rule).Str("model", body.Model).Str("status", body.Status).Str("change", body.Change).Str("severity", body.Severity).
+			Time("window_end", body.Window.End).Str("reason", body.Reason).Str("incident", n.incident).Msg("alert")
 	}
-	labels := map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity, "owner": body.Labels["owner"]}
-	receivers := union(l.receivers(labels), told)
-	if body.Severity == alert.SeverityPage && pager != "" {
-		receivers = union(receivers, []string{pager})
-	}
-	l.owe(e, body.DedupKey, receivers)
-	l.noteFiring(body.Status, body.DedupKey, e, receivers)
-	l.Log.Info().Str("rule", body.Rule).Str("model", body.Model).Str("status", body.Status).Str("change", body.Change).Str("severity", body.Severity).
-		Time("window_end", body.Window.End).Str("reason", body.Reason).Msg("alert")
 	return nil
+}
+
+// movedOf returns what moved of a model, also what was known to before.
+func movedOf(findings []ledger.Finding, known []incident.Moved) []incident.Moved {
+	out := slices.Clone(known)
+	for i := range findings {
+		f := incident.Moved{Signal: findings[i].Signal, Since: findings[i].Since}
+		if !slices.ContainsFunc(out, func(m incident.Moved) bool { return m.Signal == f.Signal }) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // driftBody words a change for the ledger.

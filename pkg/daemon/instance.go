@@ -257,7 +257,7 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 	}
 	return Settings{
 		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
-		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial,
+		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial, Grouped: c.Grouped,
 	}, nil
 }
 

@@ -135,38 +135,44 @@ func (l *loop) change(c *drift.Closing, ch *alert.Change, f alert.Finding) (stri
 	return l.tell(c.Seq, ch, f.View)
 }
 
-// tell records the start or the end of an alert and owes it to its receivers, of
-// which one in shadow has none.
+// tell records the start or the end of an alert and lets those hear of it who have to.
 func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View) (string, error) {
 	body := l.alertBody(ch, view)
+	n := l.noticeOf(ch)
+	body.Incident = n.incident
 	e, err := l.record(ledger.Draft{Time: ch.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: ch.Series.Model, Body: body})
 	if err != nil {
 		return "", err
 	}
-	var receivers []string
-	if pager := l.pager(ch); !ch.Shadow {
-		receivers = union(l.receivers(ch.LabelSet()), pager)
-		if ch.Resolved() {
-			receivers = union(receivers, l.firing[ch.DedupKey].Receivers) // routes may have changed, and who was woken hears of the end
-		}
-	}
-	l.owe(e, ch.DedupKey, receivers)
-	l.noteFiring(body.Status, ch.DedupKey, e, receivers)
+	l.announce(e, &body, n)
 	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).
-		Str("status", body.Status).Str("severity", ch.Severity).Bool("shadow", ch.Shadow).Time("window_end", ch.At).Str("reason", ch.Reason).Msg("alert")
+		Str("status", body.Status).Str("severity", ch.Severity).Bool("shadow", ch.Shadow).Time("window_end", ch.At).Str("reason", ch.Reason).Str("incident", n.incident).Msg("alert")
 	return e.ID, nil
 }
 
-// receivers returns who hears of something with these labels: machines always,
-// people by the routes.
-func (l *loop) receivers(labels map[string]string) []string {
-	out := []string{SignalReceiver}
-	for _, r := range l.Routes.Match(labels) {
-		if !slices.Contains(out, r) {
-			out = append(out, r)
-		}
+// noticeOf says who hears of an alert of a rule: nobody if it is in shadow. What a
+// rule of driftd's own wakes people for draws from the model's budget.
+func (l *loop) noticeOf(ch *alert.Change) notice {
+	n := notice{labels: l.owned(ch.LabelSet(), ch.Series.Model), shadow: ch.Shadow}
+	l.place(&n, ch.DedupKey, ch.Severity)
+	pager := l.pager(ch, n.paged)
+	if ch.Shadow {
+		return n
 	}
-	return out
+	n.targets = join(l.targets(n.labels), l.named(pager...))
+	if ch.Resolved() { // routes may have changed, and who was woken hears of the end
+		was, _ := l.book.Firing(ch.DedupKey)
+		n.targets = join(n.targets, l.named(was.Receivers...))
+	}
+	return n
+}
+
+// owned adds the owner of the model to labels, unless the rule says otherwise.
+func (l *loop) owned(labels map[string]string, model string) map[string]string {
+	if l.Owner != nil && labels["owner"] == "" && l.Owner(model) != "" {
+		labels["owner"] = l.Owner(model)
+	}
+	return labels
 }
 
 func (l *loop) alertBody(ch *alert.Change, view alert.View) ledger.Alert {

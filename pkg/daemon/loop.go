@@ -10,6 +10,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/lifecycle"
 	"driftd.dev/driftd/pkg/store"
@@ -35,7 +36,7 @@ type loop struct {
 	rewinds  uint64
 	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
 	dead     map[string]uint64
-	firing   map[string]firingAlert // by dedup key
+	book     *incident.Book
 	watches  map[string]*watch      // by model, of those that have a budget
 	spent    map[string][]spentPage // by budget, of its period
 

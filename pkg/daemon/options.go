@@ -45,6 +45,9 @@ type Settings struct {
 	Owner     func(model string) string
 	OnTrial   func(model string) bool // its alerts are recorded and told to nobody; nil: none is
 	Receivers []notify.Receiver
+	// Grouped reports whether a receiver hears of incidents, as people do, and not of
+	// each alert; nil: none does.
+	Grouped   func(receiver string) bool
 	Retention store.Retention
 
 	Detection Detection

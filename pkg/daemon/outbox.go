@@ -13,7 +13,7 @@ type outbox struct{ store *store.Store }
 
 // Due implements notify.Outbox.
 func (o outbox) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
-	return o.store.Due(receiver, now, limit, latest)
+	return o.store.Due(receiver, now, limit, latest, nil)
 }
 
 // Owed implements notify.Outbox.
@@ -24,5 +24,5 @@ func (o outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
 	results := map[notify.Result]store.Result{
 		notify.Delivered: store.Delivered, notify.Retry: store.Retry, notify.Dead: store.Dead,
 	}
-	return o.store.Settle(d, store.Outcome{Result: results[out.Result], At: time.Now()})
+	return o.store.Settle(d, store.Outcome{Result: results[out.Result], At: out.At})
 }

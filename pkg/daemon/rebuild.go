@@ -142,7 +142,7 @@ func (i *Instance) forget(ctx context.Context) (n int, err error) {
 	const batch = 1000
 	for _, name := range names {
 		for {
-			due, err := i.Store.Due(name, time.Now(), batch, false)
+			due, err := i.Store.Due(name, time.Now(), batch, false, nil)
 			if err != nil {
 				return n, err
 			}

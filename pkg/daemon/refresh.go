@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,24 +9,6 @@ import (
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
 )
-
-// A firingAlert is an alert that receivers believe to be true: the entry that
-// told them, and who was told.
-type firingAlert struct {
-	Seq       uint64   `json:"seq"`
-	Receivers []string `json:"receivers"`
-
-	entry ledger.Entry // that of Seq, which the store may not have yet; zero after a restart: it has
-}
-
-// noteFiring keeps the books of what fires, by dedup key.
-func (l *loop) noteFiring(status, dedupKey string, e ledger.Entry, receivers []string) {
-	if status == "resolved" {
-		delete(l.firing, dedupKey)
-		return
-	}
-	l.firing[dedupKey] = firingAlert{e.Seq, receivers, e}
-}
 
 // A refresher is a receiver that forgets a firing alert unless it hears of it
 // again: Alertmanager, as it does with Prometheus.
@@ -75,16 +58,19 @@ func (d *Daemon) refresh(ctx context.Context) error {
 // receiver was told of, oldest first.
 func (d *Daemon) firingFor(receiver string) ([]ledger.Delivery, error) {
 	var out []ledger.Delivery
-	for _, f := range *d.fires.Load() {
-		if !slices.Contains(f.Receivers, receiver) {
-			continue
+	for _, i := range *d.open.Load() {
+		for k := range i.Members {
+			m := &i.Members[k]
+			if !m.Firing() || !slices.Contains(m.Receivers, receiver) {
+				continue
+			}
+			e, err := d.Store.Entry(m.Seq)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, ledger.Delivery{Receiver: receiver, Entry: e, Seq: e.Seq})
 		}
-		e, err := d.Store.Entry(f.Seq)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ledger.Delivery{Receiver: receiver, Entry: e, Seq: e.Seq})
 	}
-	slices.SortFunc(out, func(a, b ledger.Delivery) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	slices.SortFunc(out, func(a, b ledger.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
 	return out, nil
 }

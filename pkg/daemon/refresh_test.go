@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/store"
@@ -31,7 +32,11 @@ func TestRefreshRepeatsWhatFires(t *testing.T) {
 		sink := &forgetful{}
 		d := &Daemon{Options: Options{Store: threeEntries(t), Log: zerolog.Nop()}}
 		d.settings.Store(&Settings{Receivers: []notify.Receiver{{Name: "am", Sink: sink}}})
-		d.fires.Store(&[]firingAlert{{Seq: 3, Receivers: []string{"nats", "am"}}, {Seq: 2, Receivers: []string{"nats"}}, {Seq: 1, Receivers: []string{"am"}}})
+		ended := incident.Member{Key: "d", Seq: 2, Receivers: []string{"am"}, EndsAt: time.Unix(1, 0)}
+		d.open.Store(&[]*incident.Incident{
+			{Members: []incident.Member{{Key: "a", Seq: 3, Receivers: []string{"nats", "am"}}, {Key: "b", Seq: 2, Receivers: []string{"nats"}}}},
+			{Members: []incident.Member{{Key: "c", Seq: 1, Receivers: []string{"am"}}, ended}},
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*refreshEvery+time.Second)
 		defer cancel()
 		if err := d.refresh(ctx); err != nil {

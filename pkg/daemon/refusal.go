@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -44,9 +43,9 @@ type refusal struct {
 	reason   string
 }
 
-func newRefusals(firing map[string]firingAlert) *refusals {
+func newRefusals(firing []string) *refusals {
 	r := &refusals{wake: make(chan struct{}, 1), refusing: map[string]bool{}}
-	for key := range firing {
+	for _, key := range firing {
 		if name, ok := strings.CutPrefix(key, refusedKey); ok {
 			r.refusing[name] = true
 		}
@@ -125,7 +124,7 @@ func (d *Daemon) tellRefusals(ctx context.Context) error {
 // refused starts or ends the alert about a receiver.
 func (l *loop) refused(r refusal) error {
 	key := refusedKey + r.receiver
-	was, firing := l.firing[key]
+	was, firing := l.book.Firing(key)
 	if firing == (r.reason != "") {
 		return nil
 	}
@@ -134,7 +133,8 @@ func (l *loop) refused(r refusal) error {
 		Labels: map[string]string{"receiver": r.receiver},
 		Reason: fmt.Sprintf("receiver %s refused entry %d, which it will not hear of again: %s", r.receiver, r.entry, r.reason),
 	}
-	receivers := l.others(r.receiver, body)
+	n := notice{labels: labelsOf(&body), incident: key, targets: l.others(r.receiver, body)}
+	n.group = n.labels // one matter a receiver
 	if firing {
 		end := l.now.UTC()
 		body.Status, body.EndsAt, body.Reason = "resolved", &end, "receiver "+r.receiver+" accepts again, or is gone"
@@ -143,29 +143,29 @@ func (l *loop) refused(r refusal) error {
 		} else if !told.StartsAt.IsZero() {
 			body.StartsAt = told.StartsAt
 		}
-		receivers = union([]string{SignalReceiver}, was.Receivers)
+		n.targets = l.named(was.Receivers...)
 	}
+	body.Incident = n.incident
 	e, err := l.record(ledger.Draft{Time: time.Unix(0, l.progress.Time), StreamSeq: l.progress.Seq, Kind: ledger.KindAlert, Body: body})
 	if err != nil {
 		return err
 	}
-	l.owe(e, key, receivers)
-	l.noteFiring(body.Status, key, e, receivers)
+	l.announce(e, &body, n)
 	l.Log.Warn().Str("receiver", r.receiver).Str("status", body.Status).Str("reason", body.Reason).Msg("a receiver refuses")
 	return nil
 }
 
 // others are who hears that a receiver refuses: machines, and the people that the
 // routes name for it or, if that is the receiver itself, everybody else.
-func (l *loop) others(refusing string, a ledger.Alert) []string {
-	routed := l.receivers(map[string]string{"alertname": a.Rule, "severity": a.Severity, "receiver": refusing})
-	routed = slices.DeleteFunc(routed, func(name string) bool { return name == refusing })
+func (l *loop) others(refusing string, a ledger.Alert) []alert.Target {
+	routed := l.targets(labelsOf(&a))
+	routed = slices.DeleteFunc(routed, func(t alert.Target) bool { return t.Receiver == refusing })
 	if len(routed) > 1 { // more than the signals
 		return routed
 	}
 	for _, r := range l.Settings.Receivers {
-		if r.Name != refusing && !slices.Contains(routed, r.Name) {
-			routed = append(routed, r.Name)
+		if r.Name != refusing {
+			routed = join(routed, l.named(r.Name))
 		}
 	}
 	return routed
@@ -176,7 +176,7 @@ func (l *loop) acquit() error {
 	if len(l.Settings.Receivers) == 0 {
 		return nil // a command on a stopped daemon's store tells nobody
 	}
-	for _, key := range slices.Sorted(maps.Keys(l.firing)) {
+	for _, key := range l.book.Keys() {
 		name, ok := strings.CutPrefix(key, refusedKey)
 		if !ok || slices.ContainsFunc(l.Settings.Receivers, func(r notify.Receiver) bool { return r.Name == name }) {
 			continue

@@ -157,11 +157,11 @@ func (l *loop) incidents() (out []api.Alert) {
 		}
 		i := d.Status.Incident
 		severity, worst := severityOf(i.Level), i.Findings[0]
-		told := l.firing[w.notes.Incident].Receivers
+		told, _ := l.book.Firing(w.notes.Incident)
 		out = append(out, api.Alert{
 			Series: alert.Series{Rule: alert.RuleDrift, Key: drift.Key{Group: drift.Group{Model: model}}}, Severity: severity,
 			State: alert.State{
-				Phase: alert.Firing, Since: i.Opened, Last: d.Status.Last, FiredAt: i.Opened, Fires: 1, Severity: severity, Shadow: len(told) == 0, DedupKey: w.notes.Incident,
+				Phase: alert.Firing, Since: i.Opened, Last: d.Status.Last, FiredAt: i.Opened, Fires: 1, Severity: severity, Shadow: len(told.Receivers) == 0, DedupKey: w.notes.Incident,
 				Peak: alert.Peak{Effect: worst.Effect.Distance, Reason: worst.Reason, At: i.Told},
 			},
 		})

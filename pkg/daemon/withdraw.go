@@ -1,13 +1,10 @@
 package daemon
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
-	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/store"
 )
 
@@ -93,20 +90,4 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 		}
 	}
 	return nil
-}
-
-// told returns what the entry that started an alert said: the labels that it was
-// routed by are not known any more otherwise. Zero if retention has taken it.
-func (l *loop) told(dedupKey string) (told ledger.Alert, err error) {
-	e := l.firing[dedupKey].entry
-	if e.Seq == 0 {
-		e, err = l.Store.Entry(l.firing[dedupKey].Seq)
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return told, nil
-	}
-	if err != nil {
-		return told, err
-	}
-	return told, json.Unmarshal(e.Body, &told)
 }

@@ -30,7 +30,8 @@ type Alert struct {
 	Evidence     Evidence           `json:"evidence"`
 	Labels       map[string]string  `json:"labels,omitempty"`
 	Annotations  map[string]string  `json:"annotations,omitempty"`
-	DedupKey     string             `json:"dedup_key"` // the id of the entry that started to fire
+	DedupKey     string             `json:"dedup_key"`          // the id of the entry that started to fire
+	Incident     string             `json:"incident,omitempty"` // the dedup key of the alert that opened the incident it is of
 
 	// Of drift that was found within a budget, not by a rule.
 	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved", "superseded" (by an incident of its own) or "noted"

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -31,90 +32,171 @@ type Delivery struct {
 	// Told: the receiver has confirmed. Nothing is owed any more; the delivery
 	// stays for its Receipt until one behind it in the Order takes its place.
 	Told bool `json:"told,omitempty"`
+	// ToldAt is when, wall time.
+	ToldAt time.Time `json:"told_at,omitzero"`
+	// Held are keys of alerts of a group that fired and were muted when it was told.
+	Held []string `json:"held,omitempty"`
 	// Earlier are those of the Order that this delivery takes the place of.
 	Earlier []Delivery `json:"-"`
+
+	// Grouped: Order is the id of an incident, and Group is what is told.
+	Grouped bool   `json:"grouped,omitempty"`
+	Timing  Timing `json:"timing,omitzero"`
+	// Severity is that of the incident when the delivery was issued.
+	Severity string `json:"severity,omitempty"`
+	// Closing: nothing of the incident fires for this receiver any more.
+	Closing bool `json:"closing,omitempty"`
+	// For is the receiver in whose place this one hears, since nobody has
+	// acknowledged what that one was told; it hears at NotBefore.
+	For       string    `json:"for,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Names of the time intervals within which the receiver is not told, and of those
+	// outside of which it is not.
+	MuteTimeIntervals   []string `json:"mute_time_intervals,omitempty"`
+	ActiveTimeIntervals []string `json:"active_time_intervals,omitempty"`
+
+	Group *Group `json:"-"`
+	// Moot: there is nothing to tell any more. It is settled, and not sent.
+	Moot bool `json:"-"`
+	// Repeat: nothing has changed since the receiver was told, and it is to hear of it
+	// again. One that is Told and no Repeat is due if nothing mutes what it has Held.
+	Repeat bool `json:"-"`
+}
+
+// A Timing says when a group is told: Wait after its first change that was not, not
+// before Interval has passed since the receiver was told last unless it has become
+// worse, and again after Repeat (zero: never) while it fires.
+type Timing struct {
+	Wait     time.Duration `json:"wait,omitempty"`
+	Interval time.Duration `json:"interval,omitempty"`
+	Repeat   time.Duration `json:"repeat,omitempty"`
 }
 
 // Key is the delivery's idempotency key: the same on every attempt.
-func (d Delivery) Key() string { return d.Entry.ID }
+func (d Delivery) Key() string {
+	switch {
+	case !d.Grouped:
+		return d.Entry.ID
+	case d.Told: // again
+		return fmt.Sprintf("%s/%d/%d", d.Order, d.Seq, d.ToldAt.Unix())
+	}
+	return fmt.Sprintf("%s/%d", d.Order, d.Seq)
+}
+
+// Lead is the entry that a delivery speaks of: of a Group the first of its alerts.
+func (d Delivery) Lead() Entry {
+	if d.Group != nil && len(d.Group.Alerts) > 0 {
+		return d.Group.Alerts[0]
+	}
+	return d.Entry
+}
 
 // Line is the chain of deliveries in which d has its place: that of its Order.
 // A delivery without one is alone.
 func (d Delivery) Line() string { return cmp.Or(d.Order, strconv.FormatUint(d.Seq, 10)) }
 
-// Unheard reports whether d takes the place of deliveries of which the receiver
-// never confirmed any: it hears of the matter for the first time.
+// Unheard reports whether the receiver hears of the matter for the first time: of
+// what is not Grouped, whether d takes the place of deliveries of which it never
+// confirmed any.
 func (d Delivery) Unheard() bool {
+	if d.Grouped {
+		return !d.Told && !slices.ContainsFunc(d.Earlier, func(e Delivery) bool { return e.Told })
+	}
 	return d.Receipt == "" && slices.ContainsFunc(d.Earlier, func(e Delivery) bool { return !e.Told })
 }
 
 // Due picks from all deliveries to one receiver, oldest first, at most limit
 // that are to be sent now. What is behind a delivery of its Order that has to
-// wait is not due either. With latest, one that has failed is not sent again
-// once another is behind it in its Order: that one takes its place.
+// wait is not due either. With latest only the last of each Order is: it takes the
+// place of those before it, and of what is Grouped it is due when its Timing says so.
 func Due(all iter.Seq[Delivery], now time.Time, limit int, latest bool) []Delivery {
-	p := picker{now: now, latest: latest, lines: map[string]*line{}}
+	var due []Delivery
+	lines := map[string]*line{}
 	for d := range all {
-		if !latest && len(p.due) >= limit {
-			break
+		l := lines[d.Line()]
+		if l == nil {
+			l = &line{}
+			lines[d.Line()] = l
 		}
-		p.add(d)
-	}
-	due := make([]Delivery, 0, min(limit, len(p.due)))
-	for _, d := range p.due {
-		if d != nil && len(due) < limit {
-			due = append(due, *d)
+		switch {
+		case d.Told:
+			l.told = append(l.told, d)
+		case latest:
+			l.owed = append(l.owed, d)
+		case l.held || d.NextAt.After(now):
+			l.held = true
+		default:
+			due = append(due, d.behind(l.told))
+		}
+		if len(due) >= limit {
+			return due
 		}
 	}
-	return due
+	if latest {
+		for _, l := range lines {
+			due = append(due, l.last(now)...)
+		}
+		slices.SortFunc(due, func(a, b Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	}
+	return due[:min(limit, len(due))]
 }
 
-type picker struct {
-	now    time.Time
-	latest bool
-	due    []*Delivery // nil: taken back
-	lines  map[string]*line
-}
-
-// A line is what was seen of one Order.
+// A line is the deliveries of one Order.
 type line struct {
-	told []Delivery
-	held bool // one of it has to wait
-	at   int  // of its last delivery in due, plus 1; 0: none
+	told, owed []Delivery
+	held       bool // one of it has to wait, where all are told
 }
 
-func (p *picker) add(d Delivery) {
-	l := p.lines[d.Line()]
-	if l == nil {
-		l = &line{}
-		p.lines[d.Line()] = l
+// last returns the last delivery of a line if it is due.
+func (l *line) last(now time.Time) []Delivery {
+	if len(l.owed) == 0 {
+		return l.repeat(now)
 	}
-	if d.Told {
-		l.told = append(l.told, d)
-		return
-	}
-	var failed *Delivery // due, but d would take its place
-	if p.latest && l.at > 0 && p.due[l.at-1].Attempt > 0 {
-		failed = p.due[l.at-1]
-	}
-	if l.held = l.held || d.NextAt.After(p.now); l.held {
-		if failed != nil {
-			p.due[l.at-1], l.at = nil, 0
+	d := l.owed[len(l.owed)-1]
+	at := d.NotBefore
+	if d.Grouped {
+		at = later(at, l.owed[0].IssuedAt.Add(d.Timing.Wait))
+		if n := len(l.told); n > 0 && !worse(d.Severity, l.told[n-1].Severity) {
+			at = later(at, l.told[n-1].ToldAt.Add(d.Timing.Interval))
 		}
-		return
 	}
-	d.Earlier = slices.Clone(l.told)
-	if failed != nil {
-		d.Earlier = append(failed.Earlier, *failed)
-		d.Attempt = max(d.Attempt, failed.Attempt)
+	for _, o := range l.owed {
+		at = later(at, o.NextAt)
+		d.Attempt = max(d.Attempt, o.Attempt)
 	}
-	for _, e := range slices.Backward(d.Earlier) {
+	if at.After(now) {
+		return nil
+	}
+	return []Delivery{d.behind(slices.Concat(l.told, l.owed[:len(l.owed)-1]))}
+}
+
+// repeat returns what was told if it may have to be told again.
+func (l *line) repeat(now time.Time) []Delivery {
+	d := l.told[len(l.told)-1]
+	d.Repeat = d.Timing.Repeat > 0 && !d.ToldAt.Add(d.Timing.Repeat).After(now)
+	if d.Closing || d.NextAt.After(now) || !d.Repeat && len(d.Held) == 0 {
+		return nil
+	}
+	return []Delivery{d.behind(l.told)}
+}
+
+// behind returns d in the place of earlier ones of its line.
+func (d Delivery) behind(earlier []Delivery) Delivery {
+	d.Earlier = slices.DeleteFunc(slices.Clone(earlier), func(e Delivery) bool { return e.Seq == d.Seq })
+	for _, e := range slices.Backward(earlier) {
 		d.Receipt = cmp.Or(d.Receipt, e.Receipt)
 	}
-	if failed != nil {
-		p.due[l.at-1] = &d
-		return
-	}
-	p.due = append(p.due, &d)
-	l.at = len(p.due)
+	return d
 }
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// severities, from the least to the worst.
+var severities = []string{"info", "ticket", "page"}
+
+func worse(a, b string) bool { return slices.Index(severities, a) > slices.Index(severities, b) }

@@ -65,12 +65,12 @@ func TestDue(t *testing.T) {
 		each, latest string // want
 	}{
 		"nothing":                     {"", 9, "", ""},
-		"orders are lines":            {"1 a w\n2 b\n3 a\n4 -\n5 - w\n6 -\n7 b", 9, "2 4 6 7", "2 4 6 7"},
+		"orders are lines":            {"1 a w\n2 b\n3 a\n4 -\n5 - w\n6 -\n7 b", 9, "2 4 6 7", "4 6 7<2!"},
 		"limit":                       {"1 a\n2 b\n3 c", 2, "1 2", "1 2"},
 		"tried before, nothing newer": {"1 a f", 9, "1", "1"},
-		"newer than what failed":      {"1 a f\n2 b\n3 a", 9, "1 2 3", "3<1! 2"},
+		"newer than what failed":      {"1 a f\n2 b\n3 a", 9, "1 2 3", "2 3<1!"},
 		"newer than two that failed":  {"1 a f\n2 a f\n3 a", 9, "1 2 3", "3<1,2!"},
-		"newer than what was not":     {"1 a\n2 a", 9, "1 2", "1 2"},
+		"newer than what was not":     {"1 a\n2 a", 9, "1 2", "2<1!"},
 		"the newer waits":             {"1 a f\n2 a w\n3 b", 9, "1 3", "3"},
 		"the newer waits, limit":      {"1 a f\n2 b\n3 a w\n4 c", 2, "1 2", "2 4"},
 		"the failed waits":            {"1 a fw\n2 a", 9, "", ""},

@@ -42,6 +42,10 @@ type life struct {
 
 var errCut = errors.New("the process is gone")
 
+func (l *life) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
+	return l.Store.Due(receiver, now, limit, latest, nil)
+}
+
 func (l *life) Settle(d ledger.Delivery, o notify.Outcome) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -32,6 +32,7 @@ func (r Receiver) Try(ctx context.Context, d ledger.Delivery) (receipt string, e
 }
 
 func (r Receiver) send(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
+	d.Entry = d.Lead()
 	if t, ok := r.Sink.(Threader); ok {
 		return t.SendThread(ctx, d)
 	}

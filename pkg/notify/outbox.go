@@ -53,7 +53,7 @@ type Outcome struct {
 	Result Result
 	Reason Reason    // why it failed; empty when delivered
 	Err    error     // what the receiver said, without secrets; nil when delivered
-	At     time.Time // of the next attempt; only with Retry
+	At     time.Time // of the next attempt with Retry, of this one otherwise
 }
 
 // A Reason is the class of a failure: the label `reason` of

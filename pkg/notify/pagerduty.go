@@ -62,7 +62,7 @@ func NewPagerDuty(o PagerDutyOptions) (*PagerDuty, error) {
 
 type pdEvent struct {
 	RoutingKey  string     `json:"routing_key"`
-	EventAction string     `json:"event_action,omitempty"` // "trigger" or "resolve"; a change has none
+	EventAction string     `json:"event_action,omitempty"` // "trigger", "acknowledge" or "resolve"; a change has none
 	DedupKey    string     `json:"dedup_key,omitempty"`
 	Payload     *pdPayload `json:"payload,omitempty"`
 	Client      string     `json:"client,omitempty"`
@@ -122,8 +122,11 @@ func (p *PagerDuty) alert(d ledger.Delivery, m Message) (pdEvent, error) {
 	ev := p.event(m)
 	ev.DedupKey = cut(dedupKey(a, d), pdDedup)
 	ev.EventAction, ev.Client, ev.ClientURL = "trigger", "driftd", p.external
-	if a.Status == "resolved" {
+	switch {
+	case a.Status == "resolved":
 		ev.EventAction = "resolve"
+	case d.Group != nil && d.Group.Acknowledged != "" && !d.Unheard():
+		ev.EventAction = "acknowledge"
 	}
 	ev.Payload = &pdPayload{
 		Summary: cut(m.Title+": "+m.Sentence, pdSummary), Source: "driftd", Severity: pdSeverity(a.Severity),
@@ -194,7 +197,7 @@ func pdSeverity(s string) string {
 
 // dedupKey identifies the incident that an alert belongs to.
 func dedupKey(a ledger.Alert, d ledger.Delivery) string {
-	if a.DedupKey != "" {
+	if a.DedupKey != "" && !d.Grouped {
 		return a.DedupKey
 	}
 	return d.Line()

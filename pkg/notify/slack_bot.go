@@ -59,6 +59,8 @@ type slackCall struct {
 	Channel  string `json:"channel"`
 	TS       string `json:"ts,omitempty"`
 	ThreadTS string `json:"thread_ts,omitempty"`
+	// Broadcast shows a reply in the channel too.
+	Broadcast bool `json:"reply_broadcast,omitempty"`
 	slackMessage
 }
 
@@ -97,6 +99,11 @@ func (s *SlackBot) SendThread(ctx context.Context, d ledger.Delivery) (string, e
 		r = slackReceipt{} // of another kind of receiver: the name was given anew
 	}
 	ask := slackAsk{token: token, limit: s.limit}
+	if d.Told && r.TS != "" { // again: a message that changes in place would tell nobody
+		again := slackCall{Channel: r.Channel, ThreadTS: r.TS, Broadcast: true, slackMessage: slackMessage{Text: slackEscape("Still firing: "+m.Topic, slackSection)}}
+		_, err := ask.call(ctx, s.post, again)
+		return d.Receipt, err
+	}
 	if r.Shown != d.Seq {
 		if r, err = s.show(ctx, &ask, r, m); err != nil {
 			return d.Receipt, err

@@ -98,21 +98,55 @@ func (w *Webhook) body(d ledger.Delivery) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := "firing"
-	if p.resolved {
-		status = "resolved"
-	}
-	return encode(webhookBody{
-		Version: "4", GroupKey: "driftd/" + d.Line(), Status: status, Receiver: w.receiver,
+	body := webhookBody{
+		Version: "4", GroupKey: "driftd/" + d.Line(), Status: p.status(), Receiver: w.receiver,
 		GroupLabels: promLabels(nil, map[string]string{"alertname": p.labels["alertname"], "model": p.labels["model"]}),
 		RouteLabels: map[string]string{}, CommonLabels: p.labels, CommonAnnotations: p.annotations,
-		ExternalURL: w.external, Reason: m.Title,
-		Alerts: []webhookAlert{{
-			Status: status, Labels: p.labels, Annotations: p.annotations, StartsAt: p.starts.UTC(), EndsAt: p.ends.UTC(),
-			GeneratorURL: m.Link, Fingerprint: fingerprint(p.labels),
-		}},
-		Driftd: signal,
-	})
+		ExternalURL: w.external, Reason: m.Title, Alerts: []webhookAlert{p.webhook(m.Link)}, Driftd: signal,
+	}
+	if d.Group == nil {
+		return encode(body)
+	}
+	body.GroupLabels, body.Alerts, body.TruncatedAlerts = promLabels(nil, d.Group.Labels), nil, max(0, d.Group.Firing+d.Group.Ended-len(d.Group.Alerts))
+	for _, e := range d.Group.Alerts {
+		one := ledger.Delivery{Entry: e, Seq: e.Seq, Order: d.Order, Grouped: true}
+		m, err := word(one, w.external)
+		if err != nil {
+			return nil, err
+		}
+		p, err := newPromAlert(one, m)
+		if err != nil {
+			return nil, err
+		}
+		body.Alerts = append(body.Alerts, p.webhook(m.Link))
+		body.CommonLabels, body.CommonAnnotations = common(body.CommonLabels, p.labels), common(body.CommonAnnotations, p.annotations)
+	}
+	return encode(body)
+}
+
+func (p promAlert) status() string {
+	if p.resolved {
+		return "resolved"
+	}
+	return "firing"
+}
+
+func (p promAlert) webhook(link string) webhookAlert {
+	return webhookAlert{
+		Status: p.status(), Labels: p.labels, Annotations: p.annotations, StartsAt: p.starts.UTC(), EndsAt: p.ends.UTC(),
+		GeneratorURL: link, Fingerprint: fingerprint(p.labels),
+	}
+}
+
+// common returns what two sets have in common.
+func common(a, b map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, value := range a {
+		if b[name] == value {
+			out[name] = value
+		}
+	}
+	return out
 }
 
 // headers are the idempotency key, the same on every attempt, and with a

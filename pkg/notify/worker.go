@@ -146,6 +146,9 @@ func (w *worker) pass(ctx context.Context) (more bool) {
 // deliver makes one attempt, records what came of it and returns d as it is now
 // in the Outbox.
 func (w *worker) deliver(ctx context.Context, d ledger.Delivery) ledger.Delivery {
+	if d.Moot {
+		return w.settle(d, Outcome{Result: Delivered, At: time.Now()})
+	}
 	expired := func(at time.Time) bool { return !d.ExpiresAt.IsZero() && !at.Before(d.ExpiresAt) }
 	start := time.Now()
 	if !expired(start) {
@@ -166,6 +169,9 @@ func (w *worker) deliver(ctx context.Context, d ledger.Delivery) ledger.Delivery
 	}
 	now := time.Now()
 	d, o := decide(d, err, now, w.backoff(d.Attempt+1))
+	if o.Result != Retry {
+		o.At = now
+	}
 	if o.Reason == ReasonRateLimited {
 		w.paused = o.At
 	}
@@ -193,7 +199,7 @@ func (w *worker) settle(d ledger.Delivery, o Outcome) ledger.Delivery {
 	if o.Result == Retry {
 		w.held[d.Line()] = o.At
 	}
-	d.Told = o.Result == Delivered && d.Receipt != ""
+	d.Told = o.Result == Delivered && !d.Moot && (d.Receipt != "" || d.Group.Open())
 	return d
 }
 

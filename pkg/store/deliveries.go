@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -42,30 +43,52 @@ func (b *Batch) Owe(d ledger.Delivery) {
 	b.json(d)
 }
 
-// Due returns the deliveries to a receiver that ledger.Due picks, with their
-// entries.
-func (s *Store) Due(receiver string, now time.Time, limit int, latest bool) (due []ledger.Delivery, err error) {
+// Due returns the deliveries to a receiver that ledger.Due picks, with their entries,
+// and those about incidents as mute leaves them. One of which all is muted is not due.
+func (s *Store) Due(receiver string, now time.Time, limit int, latest bool, mute Mute) (due []ledger.Delivery, err error) {
 	err = s.view(func(t *badger.Txn) error {
 		var scanned error
-		due = ledger.Due(func(yield func(ledger.Delivery) bool) {
+		all := func(yield func(ledger.Delivery) bool) {
 			scanned = owed(t, receiver, func(d ledger.Delivery) error {
 				if !yield(d) {
 					return errStop
 				}
 				return nil
 			})
-		}, now, limit, latest)
+		}
+		picked := ledger.Due(all, now, dueLimit(limit, latest), latest)
 		if scanned != nil {
 			return scanned
 		}
-		for i := range due {
-			if due[i].Entry, err = entry(t, due[i].Seq); err != nil {
+		for _, d := range picked {
+			if d.Entry, err = entry(t, d.Seq); err != nil {
 				return fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+			}
+			send := true
+			if d.Grouped {
+				if send, err = group(t, &d, mute); err != nil {
+					return err
+				}
+			}
+			if send {
+				due = append(due, d)
+			}
+			if len(due) >= limit {
+				break
 			}
 		}
 		return nil
 	})
 	return due, wrap(err, "read what is due to %s", receiver)
+}
+
+// dueLimit is how many are to be picked for limit to be left: of the latest any may
+// be muted.
+func dueLimit(limit int, latest bool) int {
+	if latest {
+		return math.MaxInt
+	}
+	return limit
 }
 
 // owed hands every delivery to a receiver to fn, oldest first, without entry.
@@ -97,17 +120,22 @@ func settle(w *writer, d ledger.Delivery, o Outcome) error {
 	}
 	switch o.Result {
 	case Delivered:
-		if d.Receipt != "" {
-			d.Told = true
-			return errors.Join(setJSON(w, key, d), settleEarlier(w, d, o))
-		}
-		return errors.Join(w.remove(key), settleEarlier(w, d, o))
+		return errors.Join(settleTold(w, key, d, o), settleEarlier(w, d, o), note(w, d, o))
 	case Retry:
 		return setJSON(w, key, d)
 	case Dead:
-		return errors.Join(bury(w, key, d, o), settleEarlier(w, d, o))
+		return errors.Join(bury(w, key, d, o), settleEarlier(w, d, o), note(w, d, o))
 	}
 	return fmt.Errorf("result %d is unknown", o.Result)
+}
+
+// settleTold keeps what the next delivery of the Order builds on, if there is any.
+func settleTold(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
+	if d.Moot || d.Receipt == "" && !d.Group.Open() {
+		return w.remove(key)
+	}
+	d.Told, d.ToldAt, d.Attempt = true, o.At.UTC(), 0
+	return setJSON(w, key, d)
 }
 
 // settleEarlier removes what a delivery took the place of; if it died, what
@@ -115,6 +143,9 @@ func settle(w *writer, d ledger.Delivery, o Outcome) error {
 func settleEarlier(w *writer, d ledger.Delivery, o Outcome) error {
 	var errs []error
 	for _, e := range d.Earlier {
+		if d.Moot && e.Told {
+			continue // it still stands
+		}
 		key := appendDelivery(nil, tableOwed, e.Receiver, e.Seq)
 		if o.Result == Dead && !e.Told {
 			errs = append(errs, bury(w, key, e, o))

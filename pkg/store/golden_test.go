@@ -16,6 +16,7 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/stats"
 	"driftd.dev/driftd/pkg/store"
@@ -53,6 +54,8 @@ func everything(t *testing.T, s *store.Store) {
 	delivery := ledger.Delivery{Receiver: "oncall", Entry: entry, Seq: 1, Order: entry.ID, IssuedAt: epoch}
 	other := delivery
 	other.Receiver = "slack"
+	grouped := delivery
+	grouped.Receiver, grouped.Order, grouped.Grouped = "people", "01", true
 	commit(t, s, func(b *store.Batch) {
 		b.PutPane(w)
 		b.PutPane(&early)
@@ -74,7 +77,12 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutFit("fraud", []byte("season"))
 		b.PutNotes("fraud", "notes")
 		b.PutRows("fraud", 7, []byte("scores"))
+		b.PutIncident(&incident.Incident{ID: "01", Members: []incident.Member{{Key: "01", Seq: 1, Receivers: []string{"people"}}}})
+		b.Owe(grouped)
 	})
+	due, err := s.Due("people", epoch, 9, true, nil)
+	must(t, err)
+	must(t, s.Settle(due[0], store.Outcome{Result: store.Delivered, At: epoch}))
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))
 	_, err = s.Sweep(t.Context(), store.Retention{Ledger: time.Hour, Hours: 24 * time.Hour}, map[string]time.Time{"": epoch.Add(48 * time.Hour), "fraud": epoch}, epoch)
 	must(t, err) // both deliveries still need the entry: the anchor stays away
@@ -105,7 +113,7 @@ func TestKeyMapIsGolden(t *testing.T) {
 			tables[string(key[:2])] = true
 			payload := value[5:]
 			switch key[0] {
-			case 'm', 's', 'a', 'd', 'x': // JSON
+			case 'm', 's', 'a', 'd', 'x', 'i', 't', 'z': // JSON
 				payload = nil
 			case 'b': // JSON behind its length, then binary; in front of it the mark of the last chunk
 				head, n := binary.Uvarint(payload[1:])
@@ -115,13 +123,13 @@ func TestKeyMapIsGolden(t *testing.T) {
 		}
 		return nil
 	})
-	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/", "y/"} {
+	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/", "y/", "i/", "t/"} {
 		if !tables[table] {
 			t.Errorf("nothing is in table %s", table)
 		}
 	}
-	if len(tables) != 17 {
-		t.Errorf("%d tables, the key map names 17", len(tables))
+	if len(tables) != 19 {
+		t.Errorf("%d tables, the key map names 19", len(tables))
 	}
 	golden := filepath.Join("testdata", "keys.golden")
 	if *update {

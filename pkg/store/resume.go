@@ -8,6 +8,7 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 )
 
 // Resume is everything the loop needs to go on from the last commit.
@@ -18,6 +19,7 @@ type Resume struct {
 	Open      []*drift.Window      // open panes, ascending by group and start
 	Baselines []*drift.Baseline    // ascending by id
 	Alerts    []Alert              // ascending by series
+	Incidents []*incident.Incident // those that are open, ascending by id
 	Dedup     []DedupSlot          // ascending by slot
 	Learning  []LearningChunk      // ascending by model and number
 	Detection map[string]Detection // by model
@@ -54,6 +56,9 @@ func (s *Store) Resume() (*Resume, error) {
 			return err
 		}
 		if r.Alerts, err = alerts(t); err != nil {
+			return err
+		}
+		if r.Incidents, err = incidents(t, (*incident.Incident).Open); err != nil {
 			return err
 		}
 		if r.Dedup, err = dedup(t); err != nil {

@@ -16,14 +16,14 @@ type Retention struct {
 	Panes  time.Duration // behind the model's watermark
 	Hours  time.Duration // behind the model's watermark; then they become days
 	Days   time.Duration // behind the model's watermark
-	Ledger time.Duration // behind the watermark of the entry's model, or else the latest of all
+	Ledger time.Duration // behind the watermark of the entry's model, or else the latest of all; incidents that have ended alike
 	Dead   time.Duration // dead letters, behind now
 }
 
 // A Swept counts what a Sweep removed.
 type Swept struct {
-	Panes, Hours, Days, Entries, Dead int
-	Rolled                            int // days that hours became
+	Panes, Hours, Days, Entries, Dead, Incidents int
+	Rolled                                       int // days that hours became
 }
 
 // sweepKeys bounds the keys of one transaction of a Sweep.
@@ -55,6 +55,10 @@ func (s *Store) Sweep(ctx context.Context, keep Retention, watermarks map[string
 		},
 		func() (err error) {
 			swept.Days, err = s.sweepWindows(ctx, tableDay, keep.Days, watermarks)
+			return err
+		},
+		func() (err error) {
+			swept.Incidents, err = s.sweepIncidents(ctx, keep.Ledger, watermarks)
 			return err
 		},
 		func() (err error) { swept.Entries, err = s.sweepLedger(ctx, keep.Ledger, watermarks); return err },

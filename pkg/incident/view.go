@@ -1,0 +1,81 @@
+package incident
+
+import (
+	"cmp"
+	"slices"
+
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// A View is an incident as one receiver is to hear of it.
+type View struct {
+	Firing   []*Member // the worst first, then by start
+	Ended    []*Member // since the receiver was told last, the latest first
+	Severity string
+	Held     []string // keys of those that fire and are muted, at most maxHeld
+	Fresh    bool     // there is something that the receiver was not told
+}
+
+// maxHeld bounds what a delivery remembers.
+const maxHeld = 200
+
+// Heard is what a receiver knows of an incident: all up to the ledger entry Seq (0:
+// nothing), but for the alerts of the keys in Held.
+type Heard struct {
+	Seq  uint64
+	Held []string
+}
+
+func (h Heard) knows(m *Member) bool { return m.Seq <= h.Seq && !slices.Contains(h.Held, m.Key) }
+
+// Of returns what a receiver is to hear. Of what is muted it hears the end, if it may
+// have heard of the start.
+func (i *Incident) Of(receiver string, heard Heard, muted func(*Member) bool) View {
+	var v View
+	for k := range i.Members {
+		m := &i.Members[k]
+		if !slices.Contains(m.Receivers, receiver) {
+			continue
+		}
+		quiet, known := muted(m), heard.knows(m)
+		switch {
+		case m.Firing() && quiet:
+			v.Held = append(v.Held, m.Key)
+		case m.Firing():
+			v.Firing, v.Fresh = append(v.Firing, m), v.Fresh || !known
+		case !known && !(quiet && heard.Seq == 0):
+			v.Ended, v.Fresh = append(v.Ended, m), true
+		}
+	}
+	v.Held = v.Held[:min(len(v.Held), maxHeld)]
+	slices.SortFunc(v.Firing, func(a, b *Member) int {
+		return cmp.Or(cmp.Compare(rank(b.Severity), rank(a.Severity)), a.StartsAt.Compare(b.StartsAt), cmp.Compare(a.Key, b.Key))
+	})
+	slices.SortFunc(v.Ended, func(a, b *Member) int { return cmp.Or(cmp.Compare(b.Seq, a.Seq), cmp.Compare(a.Key, b.Key)) })
+	for _, m := range slices.Concat(v.Firing, v.Ended) {
+		if len(v.Firing) > 0 && !m.Firing() {
+			break
+		}
+		if rank(m.Severity) > rank(v.Severity) {
+			v.Severity = m.Severity
+		}
+	}
+	return v
+}
+
+// Open reports whether something fires, for the receiver to hear of.
+func (v View) Open() bool { return len(v.Firing) > 0 }
+
+// Status is "firing" or "resolved".
+func (v View) Status() string {
+	if v.Open() {
+		return "firing"
+	}
+	return "resolved"
+}
+
+// Listed returns the alerts of which a Group shows the entries.
+func (v View) Listed() []*Member {
+	all := slices.Concat(v.Firing, v.Ended)
+	return all[:min(len(all), ledger.GroupAlerts)]
+}
