@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/notify/fakes"
@@ -31,6 +33,7 @@ const (
 type life struct {
 	*store.Store
 	told func(d ledger.Delivery)
+	mute store.Mute
 
 	mu  sync.Mutex
 	cut bool // guarded by mu
@@ -43,7 +46,7 @@ type life struct {
 var errCut = errors.New("the process is gone")
 
 func (l *life) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
-	return l.Store.Due(receiver, now, limit, latest, nil)
+	return l.Store.Due(receiver, now, limit, latest, l.mute)
 }
 
 func (l *life) Settle(d ledger.Delivery, o notify.Outcome) error {
@@ -66,6 +69,9 @@ type campaign struct {
 	dir       string
 	receivers []notify.Receiver
 	chain     ledger.Chain
+	book      *incident.Book
+	mute      store.Mute    // of lives that begin
+	patience  time.Duration // with one Send
 	life      *life
 	lives     int
 	fired     int
@@ -77,15 +83,22 @@ type campaign struct {
 	quiet map[string]time.Time // until when a receiver asked to be left alone; guarded by mu
 }
 
+func newCampaign(t *testing.T, patience time.Duration, receivers ...notify.Receiver) *campaign {
+	t.Helper()
+	c := &campaign{T: t, dir: t.TempDir(), told: map[string]bool{}, receivers: receivers, book: incident.NewBook(nil), patience: patience}
+	c.begin()
+	return c
+}
+
 func (c *campaign) begin() {
 	c.Helper()
 	st, err := store.Open(c.dir, store.Options{MemTableBytes: 16 << 20})
 	if err != nil {
 		c.Fatal(err)
 	}
-	l := &life{Store: st, told: c.note, ended: make(chan error, 1)}
+	l := &life{Store: st, told: c.note, mute: c.mute, ended: make(chan error, 1)}
 	l.dispatcher, err = notify.NewDispatcher(l, c.receivers, notify.Options{
-		Seed: uint64(c.lives), Poll: campaignMost, SendTimeout: campaignTimeout, BackoffBase: campaignBackoff, BackoffMax: campaignMost, Observe: c.observe,
+		Seed: uint64(c.lives), Poll: campaignMost, SendTimeout: c.patience, BackoffBase: campaignBackoff, BackoffMax: campaignMost, Observe: c.observe,
 	})
 	if err != nil {
 		c.Fatal(err)
@@ -145,20 +158,31 @@ func (c *campaign) heard(key, status string) bool {
 	return !slices.ContainsFunc(c.receivers, func(r notify.Receiver) bool { return !c.told[r.Name+" "+key+" "+status] })
 }
 
-// owe records what happens to a key, in one transaction, and wakes the notifier.
+// owe records what happens to an alert, each an incident of its own, in one
+// transaction as the daemon does, and wakes the notifier.
 func (c *campaign) owe(key string, statuses ...string) {
 	c.Helper()
 	b := c.life.NewBatch()
 	for _, status := range statuses {
 		a := fired()
+		m := incident.Member{Key: key, Severity: a.Severity}
 		if status == "resolved" {
-			a = resolved()
+			a, m.EndsAt = resolved(), time.Now()
 		}
 		a.DedupKey = key
 		e := entry(c.T, &c.chain, ledger.KindAlert, a)
 		b.Append(e)
+		m.Seq = e.Seq
+		var targets []alert.Target
 		for _, r := range c.receivers {
-			b.Owe(ledger.Delivery{Receiver: r.Name, Entry: e, Seq: e.Seq, Order: key, IssuedAt: time.Now()})
+			targets = append(targets, alert.Target{Receiver: r.Name})
+		}
+		c.book.Put(key, nil, false, m, time.Now(), targets)
+	}
+	for _, t := range c.book.Touched(time.Now()) {
+		b.PutIncident(t.Incident)
+		for _, o := range t.Owed {
+			b.Owe(ledger.Delivery{Receiver: o.Target.Receiver, Seq: o.Seq, Order: t.ID, IssuedAt: time.Now(), Grouped: true})
 		}
 	}
 	b.PutProgress(store.Progress{Chain: c.chain})
@@ -192,10 +216,7 @@ func TestCampaign(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	c := &campaign{T: t, dir: t.TempDir(), told: map[string]bool{}, receivers: []notify.Receiver{
-		{Name: "pager", Sink: pd, Latest: true}, {Name: "hook", Sink: wh, Latest: true},
-	}}
-	c.begin()
+	c := newCampaign(t, campaignTimeout, notify.Receiver{Name: "pager", Sink: pd, Latest: true}, notify.Receiver{Name: "hook", Sink: wh, Latest: true})
 	c.fight(f)
 	c.kill()
 	f.verdict()
