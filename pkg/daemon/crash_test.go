@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 	"driftd.dev/driftd/pkg/stream"
@@ -43,12 +44,17 @@ func (nothing) Run(ctx context.Context, _ stream.Anchor, _ chan<- *stream.Batch)
 // prepare makes a store that holds the baselines and has read nothing.
 func (w *world) prepare(dir string) {
 	w.t.Helper()
+	w.prepareWith(dir, w.baselines())
+}
+
+func (w *world) prepareWith(dir string, baselines []*drift.Baseline) {
+	w.t.Helper()
 	st := open(w.t, dir)
 	defer st.Close()
 	o := w.options(st)
 	o.Source = nothing{}
 	d, stop := w.start(o)
-	for _, b := range w.baselines() {
+	for _, b := range baselines {
 		if err := d.ImportBaseline(w.t.Context(), b, nil, "test"); err != nil {
 			w.t.Fatal(err)
 		}
@@ -92,6 +98,10 @@ func (w *world) account(st *store.Store) (a account) {
 	r, err := st.Resume()
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, i := range incidents(w.t, st) {
+		i.Issued = time.Time{} // wall time
+		line("incident", i)
 	}
 	line("seq", r.Progress.Seq)
 	line("account", accountOf(w.t, st))

@@ -125,6 +125,9 @@ func (c *campaign) kill() {
 }
 
 func (c *campaign) observe(a notify.Attempt) {
+	if a.Outcome.Reason == notify.ReasonStore {
+		return // no call: the process was cut off before it could note one
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if early := c.quiet[a.Receiver].Sub(time.Now().Add(-a.Took)); early > 0 {

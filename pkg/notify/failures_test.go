@@ -197,6 +197,8 @@ func TestFailures(t *testing.T) {
 			r.owe("a", "firing")
 			r.until(func() bool { return r.to.calls.Load() >= 1 && r.toChat.calls.Load() == 1 }, "somebody is tried")
 			r.owe("a", "resolved")
+			before := r.to.calls.Load() // the first of the next two may have been under way
+			r.until(func() bool { return r.to.calls.Load() >= before+2 }, "the webhook is tried with the end")
 			r.up()
 			r.settled()
 			r.verdict("", "Fired and resolved", 1)

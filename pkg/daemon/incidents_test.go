@@ -1,0 +1,210 @@
+package daemon_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/incident"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/sim"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// A person is a receiver of incidents that keeps what it was told.
+type person struct {
+	mu   sync.Mutex
+	told []ledger.Group
+}
+
+func (p *person) Send(_ context.Context, d ledger.Delivery) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d.Group == nil {
+		return nil // a trigger
+	}
+	p.told = append(p.told, *d.Group)
+	return nil
+}
+
+// heard returns what the person was told of incidents, as "status severity alerts".
+func (p *person) heard() (out []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.told {
+		out = append(out, fmt.Sprintf("%s %s %d", g.Status, g.Severity, g.Firing+g.Ended))
+	}
+	return out
+}
+
+// addressed lets people hear of incidents by a tree of routes.
+func (w *world) addressed(o daemon.Options, root alert.RouteSpec, people map[string]*person) daemon.Options {
+	w.t.Helper()
+	o.Receivers = o.Receivers[:1] // machines
+	var names []string
+	for name, p := range people {
+		o.Receivers = append(o.Receivers, notify.Receiver{Name: name, Sink: p, Latest: true})
+		names = append(names, name)
+	}
+	o.Grouped = func(name string) bool { return people[name] != nil }
+	o.Notify = notify.Options{Poll: 20 * time.Millisecond}
+	routes, err := alert.CompileRoutes(root, names)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	o.Routes = routes
+	return o
+}
+
+func all(*incident.Incident) bool { return true }
+
+// incidents returns every incident of a store.
+func incidents(t *testing.T, st *store.Store) []*incident.Incident {
+	t.Helper()
+	out, err := st.Incidents(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// storm is a model whose thousand features all shift for a quarter of an hour.
+func storm() sim.Scenario {
+	m := sim.Model{Name: "wide", Rate: 0.5, Even: true, Versions: []sim.Version{{Name: "1", Share: 1}}}
+	s := sim.Scenario{Name: "storm", Start: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), Length: 40 * time.Minute}
+	for i := range 1000 {
+		name := fmt.Sprintf("f%03d", i)
+		m.Features = append(m.Features, sim.Feature{Name: name, Dist: sim.Normal{Sigma: 1}})
+		s.Injections = append(s.Injections, sim.Injection{Model: m.Name, Feature: name, Effect: sim.Shift, Amount: 2, From: 10 * time.Minute, To: 25 * time.Minute})
+	}
+	s.Models = []sim.Model{m}
+	return s
+}
+
+// A thousand features that drift together are one page: people are told once that it
+// began and once that it ended, whatever fires.
+func TestAStormIsOnePage(t *testing.T) {
+	w := emptyWorld(t, storm())
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselinesOf(2, 500))
+	w.publish()
+	st := open(t, dir)
+	defer st.Close()
+	pager, chat := &person{}, &person{}
+	wait := 2 * time.Second
+	o := w.addressed(w.options(st), alert.RouteSpec{
+		Receiver: "chat", GroupWait: &wait, Routes: []alert.RouteSpec{{Receiver: "pager", Match: map[string]string{"severity": "page"}, Continue: true}, {Receiver: "chat", Matchers: []string{"severity=~.+"}}},
+	}, map[string]*person{"pager": pager, "chat": chat})
+	o.Rules = w.rules(
+		alert.Spec{Name: "Drift", Window: 5 * time.Minute, Feature: "f*", Expr: "psi_debiased > 0.5 and n >= 100", Severity: "page"},
+		alert.Spec{Name: "Shift", Window: 5 * time.Minute, Feature: "f*", Expr: "ks_p < 1e-9", Severity: "ticket"},
+	)
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "everybody is told")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(alerts(t, st, "Drift")); n < 1000 {
+		t.Errorf("%d entries of Drift, want the starts of a thousand alerts", n)
+	}
+	for name, p := range map[string]*person{"pager": pager, "chat": chat} {
+		if got := p.heard(); len(got) > 2 {
+			t.Errorf("%s heard %q", name, got)
+		}
+	}
+	open := slices.DeleteFunc(incidents(t, st), func(i *incident.Incident) bool { return i.Group["model"] != "wide" })
+	if len(open) != 1 || open[0].Severity != alert.SeverityPage {
+		t.Errorf("%d incidents, want one", len(open))
+	}
+}
+
+// Models of one owner of which the same feature shifts at the same time are one
+// incident, and one page of the budget that they share.
+func TestModelsThatMoveTogetherAreOneIncident(t *testing.T) {
+	s := calibrated()
+	for _, name := range []string{"churn", "growth"} {
+		m := s.Models[0]
+		m.Name = name
+		in := s.Injections[0]
+		in.Model = name
+		s.Models, s.Injections = append(s.Models, m), append(s.Injections, in)
+	}
+	w := newWorld(t, s)
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselines())
+	st := open(t, dir)
+	defer st.Close()
+	pager := &person{}
+	wait := 2 * time.Second
+	o := w.addressed(within(w.options(st), w), alert.RouteSpec{Receiver: "pager", GroupWait: &wait}, map[string]*person{"pager": pager})
+	o.Owner = func(model string) string {
+		return map[string]string{"fraud": "risk", "churn": "risk", "growth": "sales"}[model]
+	}
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "everybody is told")
+	spent := d.Snapshot().Budgets[0].Spent
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	var models []string
+	for _, i := range incidents(t, st) {
+		if i.Severity == alert.SeverityPage {
+			models = append(models, fmt.Sprint(i.Models()))
+		}
+		if i.Open() {
+			t.Errorf("incident %s of %v is still open", i.ID, i.Models())
+		}
+	}
+	slices.Sort(models)
+	if got := fmt.Sprint(models); got != "[[churn fraud] [growth]]" {
+		t.Errorf("pages about %s", got)
+	}
+	if len(spent) != 2 {
+		t.Errorf("%d pages were drawn: %+v", len(spent), spent)
+	}
+}
+
+// What nobody acknowledges goes to somebody else, and only while it fires.
+func TestEscalation(t *testing.T) {
+	w := emptyWorld(t, hour())
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselines())
+	w.publishSpan(0, 28*time.Minute) // drift fires
+	st := open(t, dir)
+	defer st.Close()
+	chat, boss := &person{}, &person{}
+	o := w.addressed(w.options(st), alert.RouteSpec{
+		Receiver: "chat", Escalate: &alert.Escalation{After: 300 * time.Millisecond, Receiver: "boss"},
+	}, map[string]*person{"chat": chat, "boss": boss})
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	w.until(func() bool { return len(boss.heard()) > 0 }, "the boss hears of it")
+	w.publishSpan(28*time.Minute, time.Hour)
+	w.caughtUp(d)
+	w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "everybody is told")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*person{"chat": chat, "boss": boss} {
+		began, ended := map[string]bool{}, map[string]bool{}
+		for _, g := range p.told {
+			if ended[g.Incident] || g.Status == "resolved" && !began[g.Incident] && name == "boss" {
+				t.Errorf("%s heard of %s after its end, or of its end alone", name, g.Incident)
+			}
+			began[g.Incident], ended[g.Incident] = true, g.Status == "resolved"
+		}
+		for id := range began {
+			if !ended[id] && slices.ContainsFunc(incidents(t, st), func(i *incident.Incident) bool { return i.ID == id && !i.Open() }) {
+				t.Errorf("%s never heard of the end of %s", name, id)
+			}
+		}
+	}
+}
