@@ -72,6 +72,8 @@ http: {listen: "127.0.0.1:0"}
 rules: [{alert: Busy, window: 5m, expr: "events > 0"}]
 routes:
   receiver: slack
+  group_wait: 0s
+  group_interval: 0s
   routes: [{match: {severity: ticket}, receiver: webhook, continue: true}, {match: {severity: ticket}, receiver: pagerduty, continue: true}, {match: {severity: ticket}, receiver: slack}]
 receivers:
   - {name: slack, slack: {webhook_url_file: slack}}
