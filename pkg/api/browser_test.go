@@ -39,7 +39,7 @@ func (b *tab) fault(format string, args ...any) {
 }
 
 // open starts Chromium, which must be there: a test that skips proves nothing.
-func open(t *testing.T) *tab {
+func open(t testing.TB) *tab {
 	t.Helper()
 	ctx, end := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(chromedp.NoSandbox, chromedp.WindowSize(1280, 900)))
 	t.Cleanup(end)
@@ -67,20 +67,20 @@ func open(t *testing.T) *tab {
 }
 
 // visit opens a page.
-func (b *tab) visit(t *testing.T, link string) {
+func (b *tab) visit(t testing.TB, link string) {
 	t.Helper()
 	b.do(t, chromedp.Navigate(link), chromedp.WaitVisible(chromedp.CSS("main")))
 }
 
 // tell gives Chromium a command.
-func tell[P, R any](t *testing.T, b *tab, command cdp.Command[P, R], p P) {
+func tell[P, R any](t testing.TB, b *tab, command cdp.Command[P, R], p P) {
 	t.Helper()
 	if _, err := chromedp.Call(b.Context, command, p); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (b *tab) do(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+func (b *tab) do(t testing.TB, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(b.Context, actions...); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func (b *tab) do(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
 }
 
 // see runs an action that returns something.
-func see[T any](t *testing.T, b *tab, action chromedp.Action[T]) T {
+func see[T any](t testing.TB, b *tab, action chromedp.Action[T]) T {
 	t.Helper()
 	out, err := chromedp.Run(b.Context, action)
 	if err != nil {
@@ -109,7 +109,7 @@ func (b *tab) clean(t *testing.T, where string) {
 }
 
 // expect waits until an expression is true.
-func (b *tab) expect(t *testing.T, expression string) {
+func (b *tab) expect(t testing.TB, expression string) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		// While a page is being exchanged there is nothing to ask.
@@ -174,11 +174,26 @@ func TestBrowserPages(t *testing.T) {
 				if wide != "" || faint != "" {
 					t.Errorf("%s: as wide as %s; contrast below 4.5: %s", where, wide, faint)
 				}
+				if violations := see(t, b, chromedp.Evaluate[string](axe(t), chromedp.EvalAwaitPromise)); violations != "" {
+					t.Errorf("%s: axe finds\n%s", where, violations)
+				}
 				b.shoot(t, where)
 				b.clean(t, where)
 			}
 		}
 	}
+}
+
+// axe returns a script that looks for what people with disabilities cannot use: one
+// line a violation of axe-core's rules, all of them.
+func axe(t *testing.T) string {
+	t.Helper()
+	library, err := os.ReadFile(filepath.Join("testdata", "axe", "axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(library) + `
+axe.run().then(r => r.violations.map(v => v.id + " (" + v.impact + "): " + v.help + ": " + v.nodes.map(n => n.target.join(" ") + " " + n.failureSummary).slice(0, 3).join("; ")).join("\n"))`
 }
 
 // faintText finds text whose contrast with its ground is below 4.5, by the formula

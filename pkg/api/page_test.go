@@ -83,7 +83,7 @@ func (p page) all(name string) (out []element) {
 }
 
 // known are the elements that pages consist of.
-var known = strings.Fields(`html head meta title link script noscript body nav main header h1 h2 p span a strong code br form label input select option button
+var known = strings.Fields(`html head meta title link script noscript body nav main header footer h1 h2 p span a strong code br form label input select option button
 	table thead tbody tr th td div dl dt dd ol li time pre figure figcaption svg rect line polyline text details summary canvas output`)
 
 // check finds what no page may have, and what each must.

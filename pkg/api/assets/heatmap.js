@@ -29,18 +29,27 @@ function colours() {
   });
 }
 
+// pixels returns the colour of each cell as ImageData has it: red first. Where there
+// is no value it is transparent.
+function pixels() {
+  const palette = colours(), table = new Uint8ClampedArray(4 * 256);
+  for (let cell = 1; cell < 256; cell++) {
+    const x = (cell - 1) / 254;
+    table.set([...palette[steps.filter(step => x >= step).length], 255], 4 * cell);
+  }
+  return new Uint32Array(table.buffer);
+}
+
 function draw(map, canvas) {
-  const width = map.starts.length, height = map.signals.length, palette = colours();
+  const begun = performance.now();
+  const width = map.starts.length, height = map.signals.length, table = pixels();
   canvas.width = width;
   canvas.height = height;
-  const image = new ImageData(width, height);
-  for (let i = 0; i < map.cells.length; i++) {
-    if (map.cells[i] === 0) continue; // stays transparent
-    const x = (map.cells[i] - 1) / 254;
-    image.data.set([...palette[steps.filter(step => x >= step).length], 255], 4 * i);
-  }
+  const image = new ImageData(width, height), data = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < map.cells.length; i++) data[i] = table[map.cells[i]];
   canvas.getContext("2d").putImageData(image, 0, 0);
   canvas.style.height = height * rowHeight + "px";
+  performance.measure("heatmap", { start: begun });
 }
 
 function begin(map) {
