@@ -22,7 +22,7 @@ func judge(t *testing.T, expr string, values map[string]float64) (verdict, reaso
 	switch {
 	case s.Phase == alert.Firing:
 		return "true", changes[0].Reason
-	case s.Flag == alert.NoData:
+	case s.Flag == alert.Undefined:
 		return "unknown", ""
 	}
 	return "false", ""
@@ -207,6 +207,37 @@ func TestAllFaultsAreReported(t *testing.T) {
 	}
 	if n := strings.Count(err.Error(), "\n") + 1; n != 16 { // one line each of the above
 		t.Errorf("got %d faults, want 16:\n%v", n, err)
+	}
+}
+
+func TestHoldFaults(t *testing.T) {
+	tests := map[string]struct {
+		spec alert.Spec
+		want string // "" for none
+	}{
+		"3 of 5":             {alert.Spec{For: alert.Hold{Windows: 3, Of: 5}}, ""},
+		"64 of 64":           {alert.Spec{For: alert.Hold{Windows: 64, Of: 64}}, ""},
+		"0 of 5":             {alert.Spec{For: alert.Hold{Of: 5}}, "for: 0 of 5 is not possible"},
+		"5 of 3":             {alert.Spec{For: alert.Hold{Windows: 5, Of: 3}}, "for: 5 of 3 is not possible"},
+		"3 of 65":            {alert.Spec{For: alert.Hold{Windows: 3, Of: 65}}, "for: 3 of 65 is not possible: give 1 or more of at most 64"},
+		"kept for some of":   {alert.Spec{KeepFiringFor: alert.Hold{Windows: 3, Of: 5}}, `keep_firing_for: only "for" can be`},
+		"undecided some of":  {alert.Spec{UndecidedFor: alert.Hold{Windows: 3, Of: 5}}, `undecided_for: only "for" can be`},
+		"undecided negative": {alert.Spec{UndecidedFor: alert.Hold{Windows: -3}}, "undecided_for: give a number"},
+		"waits for nothing":  {alert.Spec{NoDataFor: alert.Hold{Windows: 3}}, "no_data_for: no_data: keep waits for nothing"},
+		"ok waits neither":   {alert.Spec{NoData: "ok", NoDataFor: alert.Hold{Windows: 3}}, "no_data_for: no_data: ok waits for nothing"},
+		"waits for an alert": {alert.Spec{NoData: "alert", NoDataFor: alert.Hold{Duration: time.Hour}}, ""},
+		"a label of ours":    {alert.Spec{Labels: map[string]string{"rule": "x"}}, `labels: "rule" is set by driftd itself`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			test.spec.Name, test.spec.Window, test.spec.Expr = "R", time.Hour, "psi > 1"
+			switch _, err := alert.Compile(test.spec); {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/drift"
@@ -14,9 +15,38 @@ type Series struct {
 	drift.Key
 }
 
-// OverflowSignal is the Signal of the series that stands for those which a
-// Limit keeps from firing.
-const OverflowSignal = "__overflow__"
+// Signals of series that say something of a rule on one model, beside those that it
+// judges. None is the name of a feature.
+const (
+	OverflowSignal  = "__overflow__"  // series are held back by Spec.Limit
+	NoDataSignal    = "__no_data__"   // what the rule judges has no events any more: the alert RuleNoData
+	UndecidedSignal = "__undecided__" // it has, and the rule cannot be evaluated: the alert RuleUndecided
+)
+
+// aside reports whether a series is none that its rule judges.
+func (s Series) aside() bool {
+	return s.Signal == OverflowSignal || s.Signal == NoDataSignal || s.Signal == UndecidedSignal
+}
+
+// Alertname returns what an alert of the series is called: as its rule, or by a
+// name of driftd's own, and then the alert has a label "rule".
+func (s Series) Alertname() string {
+	switch s.Signal {
+	case NoDataSignal:
+		return RuleNoData
+	case UndecidedSignal:
+		return RuleUndecided
+	}
+	return s.Rule
+}
+
+// Feature returns the signal that an alert of the series is about, "" for none.
+func (s Series) Feature() string {
+	if s.Alertname() != s.Rule {
+		return ""
+	}
+	return s.Signal
+}
 
 // String returns the series for people: "AmountDrift fraud/42/canary amount".
 func (s Series) String() string {
@@ -59,6 +89,7 @@ type Input struct {
 
 	absent bool // made by StepAll: the series had no events in this window
 	shadow bool // set by StepAll: the model is on trial
+	hold   int  // set by StepAll: windows of the model's own that the condition must hold; 0: the rule's
 }
 
 // Inputs selects what the rule judges in one closed window of one model, and
@@ -94,6 +125,27 @@ func (r *Rule) Inputs(groups []*drift.Report, total *drift.Report) []Input {
 
 // Watches reports whether the rule looks at a model at all.
 func (r *Rule) Watches(model string) bool { return glob(r.spec.Model, model) }
+
+// Selects reports whether the rule would judge a series if it had events, or keeps
+// it beside those.
+func (r *Rule) Selects(s Series) bool {
+	switch s.Signal {
+	case OverflowSignal:
+		return r.Watches(s.Model) && r.spec.Limit > 0
+	case NoDataSignal:
+		return r.Watches(s.Model) && r.spec.NoData == NoDataAlert
+	case UndecidedSignal:
+		return r.Watches(s.Model) && r.blind > 0
+	}
+	window := func(g drift.Group) *drift.Window {
+		w := &drift.Window{Group: g, State: drift.Closed}
+		w.End = w.Start.Add(r.spec.Window)
+		return w
+	}
+	group := &drift.Report{Window: window(s.Group), Signals: []drift.SignalReport{{Name: s.Signal}}}
+	total := &drift.Report{Window: window(drift.Group{Model: s.Model})}
+	return slices.ContainsFunc(r.Inputs([]*drift.Report{group}, total), func(in Input) bool { return in.Key == s.Key })
+}
 
 func (r *Rule) wants(w *drift.Window) bool {
 	return w.State != drift.Open && w.End.Sub(w.Start) == r.spec.Window && glob(r.spec.Model, w.Group.Model)

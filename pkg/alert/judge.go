@@ -26,6 +26,7 @@ type Judge struct {
 	Shadow   bool            // the model is on trial: what fires is in shadow, see NotifyShadow
 	// ShadowLimits puts what hard limits find in shadow: the model's budget is on trial.
 	ShadowLimits bool
+	Gap          time.Duration // the longest silence that is usual for the model, 0 if that is not known
 }
 
 // A Finding is what one rule says of one closing: Rule.StepAll's states and
@@ -67,8 +68,9 @@ func (j Judge) Findings(c *drift.Closing, base View, states func(*Rule) map[Seri
 func (j Judge) finding(r *Rule, c *drift.Closing, view View, states map[Series]State) Finding {
 	total, inputs := view.Total.Window, r.Inputs(view.Groups, view.Total)
 	next, changes := r.StepAll(states, Pass{
-		Model: c.Model, Window: Window{Start: c.Start, End: c.End, State: total.State, Learning: total.Learning},
+		Model: c.Model, Window: Window{Start: c.Start, End: c.End, State: total.State, Learning: total.Learning || j.Baseline == nil},
 		Inputs: inputs, Shadow: j.Shadow || j.ShadowLimits && r.HardLimit(),
+		Gap: j.Gap, Missed: len(inputs) == 0 && j.Baseline != nil && r.misses(view.Groups),
 	})
 	return Finding{Rule: r, View: view, Inputs: inputs, Next: next, Changes: changes}
 }

@@ -6,18 +6,21 @@ import (
 	"time"
 )
 
-// Names of the alerts that driftd raises by itself for models with a budget. No
-// rule of an operator may have them.
+// Names of the alerts that driftd raises by itself: for models with a budget, and
+// of what rules cannot judge. No rule of an operator may have them.
 const (
 	RuleDrift  = "ModelDrift"   // found within the budget: package detect
 	RuleSilent = "ModelSilent"  // no events where there usually are some
 	RuleFails  = "ModelFails"   // most predictions are errors
 	RuleLost   = "SignalLost"   // a signal lacks most of its values
 	RuleBroken = "SignalBroken" // a signal has hardly anything in common with its baseline
+
+	RuleNoData    = "NoData"                 // what a rule with NoDataAlert judges has no events any more
+	RuleUndecided = "DriftdRuleCannotDecide" // a rule could not be evaluated for Spec.UndecidedFor
 )
 
 // OwnRules are the names that driftd keeps for itself.
-var OwnRules = []string{RuleDrift, RuleSilent, RuleFails, RuleLost, RuleBroken}
+var OwnRules = []string{RuleDrift, RuleSilent, RuleFails, RuleLost, RuleBroken, RuleNoData, RuleUndecided}
 
 // HardLimits are the rules that need no calibration, for windows of the given
 // size: what is wrong whatever is normal. But for RuleSilent they stand in until
@@ -42,7 +45,7 @@ func HardLimits(window time.Duration) []*Rule {
 	}
 	rules := make([]*Rule, len(specs))
 	for i, s := range specs {
-		s.Window, s.Severity = window, SeverityPage
+		s.Window, s.Severity, s.KeepFiringFor = window, SeverityPage, DefaultKeepFiringFor
 		r, err := Compile(s)
 		if err != nil {
 			panic(fmt.Sprintf("the hard limit %s: %v", s.Name, err)) // a defect of the table above

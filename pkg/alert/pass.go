@@ -2,11 +2,9 @@ package alert
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-
-	"driftd.dev/driftd/pkg/drift"
+	"time"
 )
 
 // A Pass is everything that one rule sees of one model in one closed window.
@@ -15,6 +13,12 @@ type Pass struct {
 	Window Window
 	Inputs []Input // from Rule.Inputs; a series that had no events has none
 	Shadow bool    // the model is on trial: what fires now is in shadow
+
+	// Gap is the longest silence that is usual for the model, 0 if that is not known.
+	Gap time.Duration
+	// Missed says that there were events of the versions and variants that the rule
+	// selects, and none of its segments or features, though it names the model.
+	Missed bool
 }
 
 // StepAll applies one pass to all series of the rule on that model. States of
@@ -31,7 +35,7 @@ func (r *Rule) StepAll(states map[Series]State, p Pass) (map[Series]State, []Cha
 	next := make(map[Series]State, len(inputs))
 	moved := make(map[Series][]Change)
 	for series, in := range inputs {
-		in.shadow = p.Shadow
+		in.shadow, in.hold = p.Shadow, r.gap(p)
 		s, changes := r.step(states[series], in, true)
 		next[series] = s
 		if len(changes) > 0 {
@@ -40,6 +44,9 @@ func (r *Rule) StepAll(states map[Series]State, p Pass) (map[Series]State, []Cha
 	}
 	if r.spec.Limit > 0 {
 		r.enforce(states, p, inputs, next, moved)
+	}
+	for _, a := range r.asides(p, next) {
+		r.stand(states, p, a, next, moved)
 	}
 	var changes []Change
 	for _, series := range slices.SortedFunc(maps.Keys(moved), Series.Compare) {
@@ -57,7 +64,7 @@ func (r *Rule) complete(states map[Series]State, p Pass) map[Series]Input {
 		inputs[Series{Rule: r.spec.Name, Key: in.Key}] = in
 	}
 	for series := range states {
-		if series.Rule != r.spec.Name || series.Model != p.Model || series.Signal == OverflowSignal {
+		if series.Rule != r.spec.Name || series.Model != p.Model || series.aside() {
 			continue
 		}
 		if _, ok := inputs[series]; !ok {
@@ -67,7 +74,16 @@ func (r *Rule) complete(states map[Series]State, p Pass) map[Series]Input {
 	return inputs
 }
 
-// enforce takes back what exceeds the rule's limit and keeps the overflow series.
+// gap returns for how many windows a model must be silent by its own measure, 0 if
+// the rule does not go by it.
+func (r *Rule) gap(p Pass) int {
+	if r.spec.Name != RuleSilent || p.Gap <= 0 {
+		return 0
+	}
+	return Hold{Duration: p.Gap}.windows(r.spec.Window)
+}
+
+// enforce takes back what exceeds the rule's limit.
 func (r *Rule) enforce(states map[Series]State, p Pass, inputs map[Series]Input, next map[Series]State, moved map[Series][]Change) {
 	room := r.spec.Limit
 	var fresh []Series
@@ -89,50 +105,5 @@ func (r *Rule) enforce(states map[Series]State, p Pass, inputs map[Series]Input,
 		if delete(moved, series); len(changes) > 0 {
 			moved[series] = changes
 		}
-	}
-	r.overflow(states, p, next, moved)
-}
-
-// overflow fires while any series is limited, and resolves with the last.
-func (r *Rule) overflow(states map[Series]State, p Pass, next map[Series]State, moved map[Series][]Change) {
-	limited, worst := 0, Series{}
-	for series, s := range next {
-		if !s.Limited {
-			continue
-		}
-		limited++
-		if w := next[worst]; limited == 1 || s.Peak.Effect > w.Peak.Effect ||
-			s.Peak.Effect == w.Peak.Effect && series.Compare(worst) < 0 {
-			worst = series
-		}
-	}
-	key := drift.Key{Group: drift.Group{Model: p.Model}, Signal: OverflowSignal}
-	series := Series{Rule: r.spec.Name, Key: key}
-	from := states[series]
-	in := Input{Key: key, Window: p.Window, Approved: true}
-	for i := range p.Inputs {
-		in.Approved = in.Approved && p.Inputs[i].Approved
-		in.Baseline = p.Inputs[i].Baseline
-	}
-	to, reason := from, ""
-	switch {
-	case limited > 0 && !from.Active():
-		reason = fmt.Sprintf("%d more series would fire, the limit is %d; the worst: %s, %s", limited, r.spec.Limit, worst, next[worst].Peak.Reason)
-		to = State{Fires: from.Fires + 1, FiredAt: p.Window.End, Severity: r.spec.Severity, Shadow: r.Shadowed(p.Shadow)}
-		if r.unapproved(&in) && to.Severity == SeverityPage {
-			to.Severity = SeverityTicket
-			reason += r.downgraded(to.Severity, in.Baseline)
-		}
-		to.enter(Firing, p.Window.End)
-		to.Peak = Peak{Effect: next[worst].Peak.Effect, Reason: reason, At: p.Window.End}
-	case limited == 0 && from.Active():
-		to, reason = from.resolve(p.Window.End), fmt.Sprintf("no series is held back by the limit of %d", r.spec.Limit)
-	case from.Phase == Resolved && p.Window.End.Sub(from.ResolvedAt) >= retention:
-		to, reason = State{}, "resolved 24h ago"
-	}
-	if next[series] = to; to.Phase != from.Phase {
-		c := r.change(from, to, &in, reason)
-		c.Actions = nil // each member that fires asks for itself
-		moved[series] = []Change{c}
 	}
 }

@@ -207,7 +207,7 @@ func TestStepAllProperties(t *testing.T) {
 					limited++
 				}
 			}
-			if active > limit || (limited > 0) != states[overflowSeries].Active() {
+			if active > limit || (limited > 0) != (states[overflowSeries].Phase == alert.Firing) || limited != states[overflowSeries].Beyond {
 				t.Fatalf("limit %d: %d fire, %d held back, overflow %v", limit, active, limited, states[overflowSeries].Phase)
 			}
 		}

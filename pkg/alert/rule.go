@@ -28,9 +28,10 @@ type Spec struct {
 	Clear string // stops firing; empty: as soon as Expr is false
 
 	For           Hold
-	KeepFiringFor Hold
-	NoData        string // of a firing series: "keep" (default) or "resolve" it
-	NoDataFor     Hold   // how long before NoData resolves; zero: two windows
+	KeepFiringFor Hold   // how long it is quiet before the alert ends, see Flaps; zero: one window, however often
+	NoData        string // what windows without events do: NoDataKeep (default) and so on
+	NoDataFor     Hold   // how long before NoData resolves or alerts; zero: see NoDataAlert, and two windows
+	UndecidedFor  Hold   // how long a rule may be unable to decide before RuleUndecided; zero: for ever
 
 	Severity string   // "page", "ticket" (default) or "info"
 	Notify   string   // "receivers" (default) or "shadow": recorded, and nobody is told
@@ -42,12 +43,24 @@ type Spec struct {
 	Annotations map[string]string
 }
 
-// A Hold is how long something must last: a number of consecutive windows, or
-// a span of event time, which is rounded up to whole windows. At most one is set.
+// A Hold is how long something must last: a number of consecutive windows, a
+// number of the last Of windows, or a span of event time, which is rounded up to
+// whole windows. Only windows that decide something are counted.
 type Hold struct {
 	Windows  int
+	Of       int // 0, or Windows to 64: so many windows need not be consecutive; of Spec.For only
 	Duration time.Duration
 }
+
+// mostOf bounds Hold.Of: State.Recent has a bit a window.
+const mostOf = 64
+
+// Holds of a rule that says nothing else. A configuration sets them; the zero
+// Hold of a Spec stays none.
+var (
+	DefaultKeepFiringFor = Hold{Windows: 2}
+	DefaultUndecidedFor  = Hold{Windows: 12}
+)
 
 // windows returns the hold as a number of windows, at least one: a state can
 // change only when a window closes.
@@ -87,9 +100,15 @@ const (
 
 // Values of Spec.NoData.
 const (
-	NoDataKeep    = "keep"
-	NoDataResolve = "resolve"
+	NoDataKeep    = "keep"    // a window without events changes nothing
+	NoDataResolve = "resolve" // after NoDataFor of them a firing series resolves
+	NoDataAlert   = "alert"   // as keep, and RuleNoData fires after NoDataFor, else the model's expected gap, else two windows
+	NoDataOK      = "ok"      // a window without events is a quiet one
 )
+
+// defaultNoData is how many windows without events NoDataResolve and NoDataAlert
+// wait for: one may be late.
+const defaultNoData = 2
 
 // defaultMinN is the fewest values of a signal on which a verdict is given
 // (contract section 1).
@@ -107,7 +126,8 @@ type Rule struct {
 	minN    uint64
 	hold    int // windows of Spec.For
 	keep    int // windows of Spec.KeepFiringFor
-	lost    int // windows of Spec.NoDataFor, 0: never
+	lost    int // windows of Spec.NoDataFor, 0: not given
+	blind   int // windows of Spec.UndecidedFor, 0: never
 }
 
 // Compile checks a rule and makes it ready. The error joins a *Fault for every
@@ -185,13 +205,18 @@ func (r *Rule) derive() {
 	}
 	r.hold = r.spec.For.windows(max(r.spec.Window, 1))
 	r.keep = r.spec.KeepFiringFor.windows(max(r.spec.Window, 1))
-	if r.spec.NoData == NoDataResolve {
-		r.lost = 2
-		if r.spec.NoDataFor != (Hold{}) {
-			r.lost = r.spec.NoDataFor.windows(max(r.spec.Window, 1))
-		}
+	if r.spec.NoDataFor != (Hold{}) {
+		r.lost = r.spec.NoDataFor.windows(max(r.spec.Window, 1))
+	}
+	if r.spec.UndecidedFor != (Hold{}) {
+		r.blind = r.spec.UndecidedFor.windows(max(r.spec.Window, 1))
+	}
+	if r.blind > 0 && r.spec.Reference == ReferenceSameHourLastWeek {
+		r.blind += int(week / max(r.spec.Window, 1)) // a new model has no last week
 	}
 }
+
+const week = 7 * 24 * time.Hour
 
 // check finds the faults that only the compiled rule shows.
 func (r *Rule) check() []*Fault {
@@ -227,15 +252,24 @@ func (s *Spec) check() []*Fault {
 	for _, h := range []struct {
 		field string
 		hold  Hold
-	}{{"for", s.For}, {"keep_firing_for", s.KeepFiringFor}, {"no_data_for", s.NoDataFor}} {
-		if h.hold.Windows < 0 || h.hold.Duration < 0 || h.hold.Windows > 0 && h.hold.Duration > 0 {
+	}{{"for", s.For}, {"keep_firing_for", s.KeepFiringFor}, {"no_data_for", s.NoDataFor}, {"undecided_for", s.UndecidedFor}} {
+		switch {
+		case h.hold.Windows < 0 || h.hold.Duration < 0 || h.hold.Windows > 0 && h.hold.Duration > 0:
 			add(h.field, "give a number of windows or a duration, not negative")
+		case h.hold.Of == 0:
+		case h.field != "for":
+			add(h.field, "only \"for\" can be so many of the last windows: give a number of windows or a duration")
+		case h.hold.Windows < 1 || h.hold.Of < h.hold.Windows || h.hold.Of > mostOf || h.hold.Duration > 0:
+			add(h.field, "%d of %d is not possible: give 1 or more of at most %d windows, such as 3 of 5", h.hold.Windows, h.hold.Of, mostOf)
 		}
 	}
 	oneOf("severity", s.Severity, SeverityPage, SeverityTicket, SeverityInfo)
 	oneOf("reference", s.Reference, ReferenceBaseline, ReferencePreviousWindow, ReferenceSameHourLastWeek)
 	oneOf("notify", s.Notify, NotifyReceivers, NotifyShadow)
-	oneOf("no_data", s.NoData, NoDataKeep, NoDataResolve)
+	oneOf("no_data", s.NoData, NoDataKeep, NoDataResolve, NoDataAlert, NoDataOK)
+	if s.NoDataFor != (Hold{}) && (s.NoData == NoDataKeep || s.NoData == NoDataOK) {
+		add("no_data_for", "no_data: %s waits for nothing: remove this, or choose resolve or alert", s.NoData)
+	}
 	for _, action := range s.Actions {
 		oneOf("actions", action, ActionRetrain, ActionRollback)
 	}
@@ -247,7 +281,7 @@ func (s *Spec) check() []*Fault {
 }
 
 // reserved are the labels that driftd sets.
-var reserved = []string{"alertname", "model", "model_version", "variant", "segment", "feature", "severity", "alertstate"}
+var reserved = []string{"alertname", "model", "model_version", "variant", "segment", "feature", "severity", "alertstate", "rule"}
 
 // checkLabels refuses labels that would change the identity of an alert while
 // it fires: "$value" in a label resets it (prometheus#5434).

@@ -42,7 +42,8 @@ type Flag string
 
 // The flags.
 const (
-	NoData       Flag = "no_data"      // an input is undefined, or the series had no events
+	NoData       Flag = "no_data"      // the series had no events, or the model learns what to compare it with
+	Undefined    Flag = "undefined"    // it had, and an input has no value all the same: the rule cannot be evaluated
 	Insufficient Flag = "insufficient" // fewer values than the rule's minimum
 	Incomplete   Flag = "incomplete"   // the condition holds, but on a window that lost messages
 )
@@ -55,6 +56,9 @@ type State struct {
 	Since time.Time `json:"since,omitzero"` // end of the window that entered the phase
 	Last  time.Time `json:"last,omitzero"`  // end of the last window seen; zero while Inactive
 	Held  int       `json:"held,omitzero"`  // windows counted toward leaving Pending or Recovering
+	// Recent has a bit for each of the last windows of a Pending series that decided,
+	// the last one lowest: 1 if the condition held. Of a rule with Hold.Of only.
+	Recent uint64 `json:"recent,omitzero"`
 
 	Flag      Flag      `json:"flag,omitzero"`
 	FlagSince time.Time `json:"flag_since,omitzero"` // end of the first window under the flag
@@ -62,8 +66,9 @@ type State struct {
 
 	FiredAt    time.Time `json:"fired_at,omitzero"`
 	ResolvedAt time.Time `json:"resolved_at,omitzero"`
-	Fires      int       `json:"fires,omitzero"`    // how often it fired while remembered: flapping
+	Fires      int       `json:"fires,omitzero"`    // how often it fired, each time within a day of its last end
 	Limited    bool      `json:"limited,omitzero"`  // would fire, but the rule's Limit is reached
+	Beyond     int       `json:"beyond,omitzero"`   // of an OverflowSignal: series held back in the last window
 	Severity   string    `json:"severity,omitzero"` // of this firing
 	Shadow     bool      `json:"shadow,omitzero"`   // this firing is told to nobody
 	Peak       Peak      `json:"peak,omitzero"`     // of this firing
@@ -80,6 +85,11 @@ type Peak struct {
 // Active reports whether the series counts as firing to the outside.
 func (s State) Active() bool { return s.Phase == Firing || s.Phase == Recovering }
 
+// Flaps returns how often the series has started again within a day of its end. A
+// series that flaps must be quiet for longer to resolve: twice Spec.KeepFiringFor
+// after the first time, then four times, up to a day.
+func (s State) Flaps() int { return max(0, s.Fires-1) }
+
 // A Change is one transition, with what a ledger entry about it needs.
 type Change struct {
 	Series   Series
@@ -94,6 +104,7 @@ type Change struct {
 	StartsAt time.Time // when it fired; zero before
 	EndsAt   time.Time // when it resolved; zero before
 	Peak     Peak      // the worst window, from firing on
+	Flaps    int       // State.Flaps of this firing
 	DedupKey string    // State.DedupKey; "" when it fires, for the caller knows the id then
 
 	Expr        string // Spec.Expr, as evidence
@@ -127,8 +138,8 @@ func (c Change) LabelSet() map[string]string {
 		out = make(map[string]string, len(reserved))
 	}
 	for name, value := range map[string]string{
-		"alertname": c.Series.Rule, "model": c.Series.Model, "model_version": c.Series.Version,
-		"variant": c.Variant(), "segment": c.Series.Segment, "feature": c.Series.Signal, "severity": c.Severity,
+		"alertname": c.Series.Alertname(), "model": c.Series.Model, "model_version": c.Series.Version,
+		"variant": c.Variant(), "segment": c.Series.Segment, "feature": c.Series.Feature(), "severity": c.Severity,
 	} {
 		if value != "" {
 			out[name] = value
@@ -148,6 +159,6 @@ func Withdraw(series Series, s State, w Window, reason string) []Change {
 	return []Change{{
 		Series: series, From: s.Phase, To: Resolved, At: w.End, Window: w, Reason: reason,
 		Stats: map[string]float64{}, Severity: s.Severity, Shadow: s.Shadow, StartsAt: s.FiredAt, EndsAt: w.End,
-		Peak: s.Peak, DedupKey: s.DedupKey,
+		Peak: s.Peak, Flaps: s.Flaps(), DedupKey: s.DedupKey,
 	}}
 }

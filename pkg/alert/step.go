@@ -1,14 +1,17 @@
 package alert
 
 import (
+	"cmp"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"driftd.dev/driftd/pkg/drift"
 )
 
-// retention is how long a resolved series is remembered, and how long a pending
-// one may wait for a window that decides, in event time.
+// retention is how long a resolved series is remembered, how long a pending one may
+// wait for a window that decides, and the longest quiet that one that flaps must
+// show, in event time.
 const retention = 24 * time.Hour
 
 // verdict is what one window says to a State.
@@ -53,6 +56,9 @@ func (r *Rule) step(s State, in Input, room bool) (State, []Change) {
 		return State{}, changes
 	}
 	v, flag := r.judge(s, &in)
+	if flag == NoData && in.N == 0 && r.spec.NoData == NoDataOK && in.Window.State == drift.Closed {
+		v = quiet
+	}
 	next := r.next(s, v, flag, &in, room)
 	if next.Phase != s.Phase {
 		changes = append(changes, r.change(s, next, &in, r.because(s, next, v, &in)))
@@ -100,7 +106,7 @@ func (r *Rule) judge(s State, in *Input) (verdict, Flag) {
 		}
 		return hot, ""
 	case unknown:
-		return undecided, NoData
+		return undecided, in.undefined()
 	case no:
 	}
 	if r.clear == nil || !s.Active() {
@@ -110,13 +116,21 @@ func (r *Rule) judge(s State, in *Input) (verdict, Flag) {
 	case yes:
 		return quiet, ""
 	case unknown:
-		return undecided, NoData
+		return undecided, in.undefined()
 	case no:
 	}
 	if in.Window.State == drift.Incomplete && s.Phase == Recovering {
 		return undecided, Incomplete
 	}
 	return between, ""
+}
+
+// undefined says why an input of the rule has no value.
+func (in *Input) undefined() Flag {
+	if in.N == 0 || in.Window.Learning {
+		return NoData
+	}
+	return Undefined
 }
 
 // next is the state machine.
@@ -139,14 +153,24 @@ func (r *Rule) next(s State, v verdict, flag Flag, in *Input, room bool) State {
 		if s.Phase == Recovering {
 			s.enter(Firing, at)
 		}
-	case s.Phase == Resolved:
-	case !s.Active():
-		return s.settle()
-	default:
+	case s.Active():
 		return r.cool(s, at)
+	case s.Phase == Resolved || r.pendsOn(&s):
+	default:
+		return s.settle()
 	}
 	return s
 }
+
+// pendsOn counts a quiet window of a pending series, and reports whether those
+// before it let it wait on.
+func (r *Rule) pendsOn(s *State) bool {
+	s.Recent = s.Recent << 1 & r.recent()
+	return s.Recent != 0
+}
+
+// recent returns a mask of the windows that State.Recent holds.
+func (r *Rule) recent() uint64 { return 1<<r.spec.For.Of - 1 }
 
 // keepState flags a state that a window did not decide. Only a firing series of
 // a rule with no_data: resolve is moved by that, once it lasted long enough.
@@ -157,14 +181,14 @@ func (r *Rule) keepState(s State, flag Flag, at time.Time) State {
 	if s.Phase != Inactive {
 		s.Last = at
 	}
-	if !s.Active() || r.lost == 0 {
+	if !s.Active() || r.spec.NoData != NoDataResolve {
 		return s
 	}
 	if flag != NoData {
 		s.Lost = 0
 		return s
 	}
-	if s.Lost++; s.Lost >= r.lost {
+	if s.Lost++; s.Lost >= cmp.Or(r.lost, defaultNoData) {
 		return s.resolve(at)
 	}
 	return s
@@ -176,7 +200,7 @@ func (r *Rule) heat(s State, in *Input, room bool) State {
 	if s.Phase != Pending {
 		s.enter(Pending, at)
 	}
-	if s.Held = min(s.Held+1, r.hold); s.Held < r.hold {
+	if !r.count(&s, cmp.Or(in.hold, r.hold)) {
 		return s
 	}
 	if !room {
@@ -184,9 +208,7 @@ func (r *Rule) heat(s State, in *Input, room bool) State {
 		r.raise(&s, in)
 		return s
 	}
-	s.enter(Firing, at)
-	s.FiredAt, s.ResolvedAt, s.DedupKey, s.Peak = at, time.Time{}, "", Peak{}
-	s.Fires++
+	s.fire(at)
 	s.Severity, s.Shadow = r.spec.Severity, r.Shadowed(in.shadow)
 	if r.unapproved(in) && s.Severity == SeverityPage {
 		s.Severity = SeverityTicket
@@ -195,15 +217,46 @@ func (r *Rule) heat(s State, in *Input, room bool) State {
 	return s
 }
 
+// count counts a window in which the condition holds, and reports whether there
+// are enough of them.
+func (r *Rule) count(s *State, hold int) bool {
+	if r.spec.For.Of > 0 {
+		s.Recent = (s.Recent<<1 | 1) & r.recent()
+		return bits.OnesCount64(s.Recent) >= r.spec.For.Windows
+	}
+	s.Held = min(s.Held+1, hold)
+	return s.Held == hold
+}
+
+// fire begins an alert.
+func (s *State) fire(at time.Time) {
+	if s.ResolvedAt.IsZero() || at.Sub(s.ResolvedAt) >= retention {
+		s.Fires = 0
+	}
+	s.enter(Firing, at)
+	s.FiredAt, s.ResolvedAt, s.DedupKey, s.Peak = at, time.Time{}, "", Peak{}
+	s.Fires++
+}
+
 // cool moves a firing series down by one window.
 func (r *Rule) cool(s State, at time.Time) State {
 	if s.Phase == Firing {
 		s.enter(Recovering, at)
 	}
-	if s.Held++; s.Held < r.keep {
+	if s.Held++; s.Held < r.calm(r.keep, s.Flaps()) {
 		return s
 	}
 	return s.resolve(at)
+}
+
+// calm returns how many windows a series must be quiet to resolve, of which keep
+// are asked for: State.Flaps says how they grow.
+func (r *Rule) calm(keep, flaps int) int {
+	if r.spec.KeepFiringFor == (Hold{}) {
+		return keep
+	}
+	const doublings = 16 // more windows than a day has panes
+	return max(keep, min(keep<<min(flaps, doublings), int(retention/r.spec.Window)))
 }
 
 // raise remembers the window if it is the worst of this firing.
@@ -213,7 +266,7 @@ func (r *Rule) raise(s *State, in *Input) {
 	}
 }
 
-func (s *State) enter(p Phase, at time.Time) { s.Phase, s.Since, s.Held = p, at, 0 }
+func (s *State) enter(p Phase, at time.Time) { s.Phase, s.Since, s.Held, s.Recent = p, at, 0, 0 }
 
 func (s State) resolve(at time.Time) State {
 	s.enter(Resolved, at)
@@ -248,6 +301,8 @@ func (r *Rule) because(from, to State, v verdict, in *Input) string {
 	switch {
 	case v == undecided:
 		return fmt.Sprintf("no data for %d windows; at its peak: %s", to.Lost, from.Peak.Reason)
+	case v == quiet && r.expr.eval(&in.Vars) == unknown:
+		return "no data, which is quiet to this rule"
 	case r.clear != nil && v != hot && from.Active():
 		return r.clear.reason(&in.Vars)
 	}
@@ -272,6 +327,7 @@ func (r *Rule) change(from, to State, in *Input, reason string) Change {
 	}
 	if to.Active() || to.Phase == Resolved {
 		c.Severity, c.Shadow, c.StartsAt, c.EndsAt, c.Peak, c.DedupKey = to.Severity, to.Shadow, to.FiredAt, to.ResolvedAt, to.Peak, to.DedupKey
+		c.Flaps = to.Flaps()
 	}
 	return c
 }

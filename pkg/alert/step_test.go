@@ -40,12 +40,12 @@ func window(i int) alert.Window {
 
 // input makes what the rule "psi > 0.2, clear psi < 0.05" sees, by one letter:
 //
-//	H hot, B between the thresholds, q quiet, ? undefined, n too few values,
+//	H hot, B between the thresholds, q quiet, ? undefined, n too few values, 0 none,
 //	h and x hot and quiet on an incomplete window, b between on one, o hot on an
 //	open window, L hot but learning
 func input(i int, letter rune) alert.Input {
 	psi := map[rune]float64{
-		'H': 0.31, 'h': 0.31, 'o': 0.31, 'n': 0.31, 'L': 0.31, 'B': 0.1, 'b': 0.1, 'q': 0.01, 'x': 0.01, '?': math.NaN(),
+		'H': 0.31, 'h': 0.31, 'o': 0.31, 'n': 0.31, 'L': 0.31, 'B': 0.1, 'b': 0.1, 'q': 0.01, 'x': 0.01, '?': math.NaN(), '0': math.NaN(),
 	}[letter]
 	in := alert.Input{
 		Key:    drift.Key{Group: drift.Group{Model: "fraud", Version: "42"}, Signal: "amount"},
@@ -55,6 +55,8 @@ func input(i int, letter rune) alert.Input {
 	switch letter {
 	case 'n':
 		in.N = 99 // one fewer than the default minimum
+	case '0':
+		in.N = 0
 	case 'h', 'x', 'b':
 		in.Window.State = drift.Incomplete
 	case 'o':
@@ -69,14 +71,15 @@ func input(i int, letter rune) alert.Input {
 func picture(s alert.State) string {
 	out := map[alert.Phase]string{alert.Inactive: "I", alert.Pending: "P", alert.Firing: "F", alert.Recovering: "R", alert.Resolved: "D"}[s.Phase]
 	if s.Flag != "" {
-		out += map[alert.Flag]string{alert.NoData: "?", alert.Insufficient: "n", alert.Incomplete: "h"}[s.Flag]
+		out += map[alert.Flag]string{alert.NoData: "0", alert.Undefined: "?", alert.Insufficient: "n", alert.Incomplete: "h"}[s.Flag]
 	}
 	return out
 }
 
 func TestStep(t *testing.T) {
 	const clear = "psi < 0.05"
-	two := alert.Hold{Windows: 2}
+	threeOfFive := alert.Hold{Windows: 3, Of: 5}
+	two, any := alert.Hold{Windows: 2}, new(uint64)
 	tests := map[string]struct {
 		spec    alert.Spec
 		windows string // a letter of input each, a space skips one window
@@ -102,10 +105,21 @@ func TestStep(t *testing.T) {
 		"undefined keeps resolved":      {alert.Spec{}, "Hq?q", "F D D? D"},
 		"too few keeps":                 {alert.Spec{For: two}, "nHnHnq", "In P Pn F Fn D"},
 		"flag changes":                  {alert.Spec{}, "?n?H", "I? In I? F"},
-		"no_data resolve after 2":       {alert.Spec{NoData: "resolve"}, "H??", "F F? D?"},
-		"no_data_for 3":                 {alert.Spec{NoData: "resolve", NoDataFor: alert.Hold{Windows: 3}}, "H???", "F F? F? D?"},
-		"no_data counts in a row":       {alert.Spec{NoData: "resolve"}, "H?n?H??", "F F? Fn F? F F? D?"},
-		"no_data does not end pending":  {alert.Spec{NoData: "resolve", For: two}, "H???H", "P P? P? P? F"},
+		"undefined is not without data": {alert.Spec{NoData: "resolve", MinN: any}, "H???q", "F F? F? F? D"},
+		"no_data resolve after 2":       {alert.Spec{NoData: "resolve", MinN: any}, "H00", "F F0 D0"},
+		"no_data_for 3":                 {alert.Spec{NoData: "resolve", NoDataFor: alert.Hold{Windows: 3}, MinN: any}, "H000", "F F0 F0 D0"},
+		"no_data counts in a row":       {alert.Spec{NoData: "resolve", MinN: any}, "H0?0H00", "F F0 F? F0 F F0 D0"},
+		"no_data does not end pending":  {alert.Spec{NoData: "resolve", For: two, MinN: any}, "H000H", "P P0 P0 P0 F"},
+		"no_data keep":                  {alert.Spec{NoData: "keep", MinN: any}, "H000q", "F F0 F0 F0 D"},
+		"no_data ok is quiet":           {alert.Spec{NoData: "ok", KeepFiringFor: two, MinN: any}, "H0H00", "F R F R D"},
+		"no_data ok ends pending":       {alert.Spec{NoData: "ok", For: two, MinN: any}, "H0HH", "P I P F"},
+		"3 of 5":                        {alert.Spec{For: threeOfFive}, "HqHqH", "P P P P F"},
+		"3 of 5 as soon as there are 3": {alert.Spec{For: threeOfFive}, "HHH", "P P F"},
+		"3 of 5 forgets the sixth":      {alert.Spec{For: threeOfFive}, "HHqqqHHH", "P P P P P P P F"},
+		"3 of 5 gives up":               {alert.Spec{For: threeOfFive}, "HqqqqqHH", "P P P P P I P P"},
+		"3 of 5 counts what decides":    {alert.Spec{For: threeOfFive}, "H??nhH?H", "P P? P? Pn Ph P P? F"},
+		"3 of 5 begins anew":            {alert.Spec{For: threeOfFive}, "HHHqHHqH", "P P F D P P P F"},
+		"64 of 64":                      {alert.Spec{For: alert.Hold{Windows: 64, Of: 64}}, strings.Repeat("H", 64), strings.Repeat("P ", 63) + "F"},
 		"incomplete never pends":        {alert.Spec{}, "hhH", "Ih Ih F"},
 		"incomplete never completes":    {alert.Spec{For: two}, "HhhH", "P Ph Ph F"},
 		"incomplete calms":              {alert.Spec{For: two}, "Hx", "P I"},
@@ -114,7 +128,7 @@ func TestStep(t *testing.T) {
 		"incomplete not back up":        {alert.Spec{KeepFiringFor: two}, "Hqhq", "F R Rh D"},
 		"incomplete between not up":     {alert.Spec{KeepFiringFor: two, Clear: clear}, "Hqbq", "F R Rh D"},
 		"open is not looked at":         {alert.Spec{}, "ooq", "I I I"},
-		"learning has no reference":     {alert.Spec{}, "LLH", "I? I? F"},
+		"learning has no reference":     {alert.Spec{}, "LLH", "I0 I0 F"},
 		"pends again from resolved":     {alert.Spec{For: two}, "HHqHqHH", "P F D P D P F"},
 		"a gap does not reset":          {alert.Spec{For: two}, "H  H", "P F"},
 		"resolved is forgotten in 24h":  {alert.Spec{}, "Hq" + strings.Repeat("q", 24), "F " + strings.Repeat("D ", 24) + "I"},
@@ -232,7 +246,7 @@ func TestChangeReasons(t *testing.T) {
 		"back to firing":         {alert.Spec{Clear: "psi < 0.05", KeepFiringFor: two}, "HqH", "psi 0.31 > 0.2"},
 		"not for long enough":    {alert.Spec{For: two}, "Hq", "psi 0.01 <= 0.2"},
 		"resolved without clear": {alert.Spec{}, "Hq", "psi 0.01 <= 0.2"},
-		"no data":                {alert.Spec{NoData: "resolve"}, "H??", "no data for 2 windows; at its peak: psi 0.31 > 0.2"},
+		"no data":                {alert.Spec{NoData: "resolve", MinN: new(uint64)}, "H00", "no data for 2 windows; at its peak: psi 0.31 > 0.2"},
 		"forgotten":              {alert.Spec{}, "Hq" + strings.Repeat(" ", 23) + "q", "resolved 24h ago"},
 	}
 	for name, test := range tests {
@@ -329,11 +343,11 @@ func TestStepIgnoresOldWindows(t *testing.T) {
 // each window give them too.
 func TestStepProperties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2)) // any seed; fixed so that a failure repeats
-	letters := []rune("HHHHqqqBnx?hbL")
+	letters := []rune("HHHHqqqBn0x?hbL")
 	for range 300 {
 		spec := alert.Spec{
 			Expr: "psi > 0.2", For: alert.Hold{Windows: rng.IntN(5)}, KeepFiringFor: alert.Hold{Windows: rng.IntN(4)},
-			NoData: []string{"keep", "resolve"}[rng.IntN(2)],
+			NoData: []string{"keep", "resolve", "ok"}[rng.IntN(3)], MinN: new(uint64),
 		}
 		if rng.IntN(2) == 0 {
 			spec.Clear = "psi < 0.05"
@@ -353,8 +367,12 @@ func TestStepProperties(t *testing.T) {
 				t.Fatalf("%+v on %q: stored state differs at %d: %s", spec, string(walk), i, diff)
 			}
 			switch letter {
-			case 'H':
+			case 'H', 'n':
 				hot++
+			case '0':
+				if spec.NoData == alert.NoDataOK {
+					hot = 0
+				}
 			case 'q', 'x', 'B', 'b':
 				hot = 0
 			}
@@ -393,7 +411,7 @@ func TestStateJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"phase":"firing","since":"2026-01-01T01:00:00Z","last":"2026-01-01T02:00:00Z","flag":"no_data",` +
+	want := `{"phase":"firing","since":"2026-01-01T01:00:00Z","last":"2026-01-01T02:00:00Z","flag":"undefined",` +
 		`"flag_since":"2026-01-01T02:00:00Z","fired_at":"2026-01-01T01:00:00Z","fires":1,"severity":"ticket",` +
 		`"peak":{"effect":0.5499999999999999,"reason":"psi 0.31 \u003e 0.2","at":"2026-01-01T01:00:00Z"},"dedup_key":"01KDW"}`
 	if string(data) != want {
