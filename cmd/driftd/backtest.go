@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -145,6 +146,7 @@ type ruleFile struct {
 	rules     []*alert.Rule
 	models    []string         // that it lists, by name or glob
 	detection daemon.Detection // within the file's budgets
+	gap       func(model string) time.Duration
 }
 
 // loadRules loads and compiles a file of rules, with the budgets in it.
@@ -153,7 +155,7 @@ func loadRules(file string) (ruleFile, error) {
 	if err != nil {
 		return ruleFile{}, err
 	}
-	out := ruleFile{detection: daemon.NewDetection(c)}
+	out := ruleFile{detection: daemon.NewDetection(c), gap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() }}
 	for _, m := range c.Models {
 		out.models = append(out.models, m.Name)
 	}

@@ -101,6 +101,7 @@ func (e *env) newFileTrial(ctx context.Context, o backtestOptions) (*fileTrial, 
 // A fileSide is what one file of rules decides about the model of the rows.
 type fileSide struct {
 	rules  []*alert.Rule
+	gap    time.Duration    // the longest silence of the model that is usual, 0 if the file does not say
 	budget *backtest.Budget // nil: none
 }
 
@@ -119,7 +120,7 @@ func newFileSide(file, model string, c *config.Config) (*fileSide, error) {
 			models = append(models, m)
 		}
 	}
-	out := &fileSide{rules: f.rules}
+	out := &fileSide{rules: f.rules, gap: f.gap(model)}
 	if conf, b := d.Within(model, models); conf != nil {
 		out.budget = &backtest.Budget{Name: b.Name, Config: *conf}
 	}
@@ -147,7 +148,7 @@ func (s *fileSide) sizes() (out []time.Duration) {
 
 // run returns what judges by a side.
 func (s *fileSide) run(b *drift.Baseline) (*backtest.Run, error) {
-	r := backtest.NewRun(alert.Judge{Rules: s.rules, Baseline: b})
+	r := backtest.NewRun(alert.Judge{Rules: s.rules, Baseline: b, Gap: s.gap})
 	if s.budget == nil {
 		return r, nil
 	}

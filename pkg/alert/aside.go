@@ -168,12 +168,12 @@ func (r *Rule) changeAside(from, to State, a *aside, reason string) Change {
 	if a.beyond > 0 {
 		c.Stats["held_back"] = float64(a.beyond)
 	}
-	if c.Series.Alertname() != r.spec.Name {
+	if about := c.Series.About(); about != "" {
 		c.Labels = maps.Clone(r.spec.Labels)
 		if c.Labels == nil {
 			c.Labels = map[string]string{}
 		}
-		c.Labels["rule"] = r.spec.Name
+		c.Labels["rule"] = about
 	}
 	return c
 }

@@ -29,7 +29,7 @@ func (s Series) aside() bool {
 }
 
 // Alertname returns what an alert of the series is called: as its rule, or by a
-// name of driftd's own, and then the alert has a label "rule".
+// name of driftd's own.
 func (s Series) Alertname() string {
 	switch s.Signal {
 	case NoDataSignal:
@@ -40,9 +40,18 @@ func (s Series) Alertname() string {
 	return s.Rule
 }
 
+// About returns the rule that an alert of driftd's own name is about, "" if the
+// alert has its rule's name: its label "rule".
+func (s Series) About() string {
+	if s.Alertname() == s.Rule {
+		return ""
+	}
+	return s.Rule
+}
+
 // Feature returns the signal that an alert of the series is about, "" for none.
 func (s Series) Feature() string {
-	if s.Alertname() != s.Rule {
+	if s.About() != "" {
 		return ""
 	}
 	return s.Signal

@@ -11,8 +11,9 @@ import (
 // An alertItem is one series of a rule that is not inactive.
 type alertItem struct {
 	Rule       string     `json:"rule"`
-	State      string     `json:"state"` // "pending", "firing", "recovering" or "resolved"
-	Flag       string     `json:"flag"`  // "no_data", "insufficient", "incomplete" or ""
+	About      string     `json:"about_rule"` // the rule that one of driftd's own, such as NoData, is about
+	State      string     `json:"state"`      // "pending", "firing", "recovering" or "resolved"
+	Flag       string     `json:"flag"`       // "no_data", "undefined", "insufficient", "incomplete" or ""
 	Severity   string     `json:"severity"`
 	Notify     string     `json:"notify"` // "receivers", or "shadow": nobody is told
 	Model      string     `json:"model"`
@@ -24,20 +25,22 @@ type alertItem struct {
 	StartsAt   *time.Time `json:"starts_at"`
 	EndsAt     *time.Time `json:"ends_at"`
 	LastWindow *time.Time `json:"last_window"`
-	Reason     string     `json:"reason"` // of the worst window
-	Effect     Num        `json:"effect"` // how far past the threshold it was
-	Fires      int        `json:"fires"`
-	Limited    bool       `json:"limited"` // would fire, but the rule's limit is reached
+	Reason     string     `json:"reason"`    // of the worst window
+	Effect     Num        `json:"effect"`    // how far past the threshold it was
+	Fires      int        `json:"fires"`     // how often it fired, each time within a day of its last end
+	Flaps      int        `json:"flaps"`     // how often it has started again so: it must then be quiet for longer
+	Limited    bool       `json:"limited"`   // would fire, but the rule's limit is reached
+	HeldBack   int        `json:"held_back"` // of the series __overflow__: how many are limited
 	DedupKey   string     `json:"dedup_key"`
 }
 
 func newAlertItem(a *Alert) alertItem {
 	return alertItem{
 		Notify: a.notify(),
-		Rule:   a.Rule, State: a.Phase.String(), Flag: string(a.Flag), Severity: a.Severity,
-		Model: a.Model, Version: a.Version, Variant: a.variant(), Segment: a.Segment, Feature: a.Signal,
+		Rule:   a.Alertname(), About: a.About(), State: a.Phase.String(), Flag: string(a.Flag), Severity: a.Severity,
+		Model: a.Model, Version: a.Version, Variant: a.variant(), Segment: a.Segment, Feature: a.Feature(),
 		Since: instant(a.Since), StartsAt: instant(a.FiredAt), EndsAt: instant(a.ResolvedAt), LastWindow: instant(a.Last),
-		Reason: a.Peak.Reason, Effect: Num(a.Peak.Effect), Fires: a.Fires, Limited: a.Limited, DedupKey: a.DedupKey,
+		Reason: a.Peak.Reason, Effect: Num(a.Peak.Effect), Fires: a.Fires, Flaps: a.Flaps(), Limited: a.Limited, HeldBack: a.Beyond, DedupKey: a.DedupKey,
 	}
 }
 

@@ -203,7 +203,7 @@ func (t *storedBacktest) sizes() []time.Duration {
 
 // try judges the stored windows of a model.
 func (s *Server) try(ctx context.Context, t storedBacktest) (*backtest.Report, error) {
-	judge := alert.Judge{Rules: t.rules, Baseline: t.baseline, Past: func(w *drift.Window, whole bool, start time.Time) (*drift.Window, error) {
+	judge := alert.Judge{Rules: t.rules, Baseline: t.baseline, Gap: t.model.ExpectedGap, Past: func(w *drift.Window, whole bool, start time.Time) (*drift.Window, error) {
 		then, err := PastWindow(s.Reader, w, whole, start)
 		if err != nil || then == nil {
 			return nil, err

@@ -38,11 +38,12 @@ type scrape struct {
 
 type emitter = func(value float64, labels ...string)
 
-// Catalogue returns every metric, in the order of the page. Families with a
+// Catalogue returns every metric, in the order of the page. Alerts come before what
+// has series a model, so that limits.series does not hide them. Families with a
 // series a feature come last but one: when limits.series is reached, they are
 // what is cut; the last one says by how much.
 func Catalogue() []Family {
-	return slices.Concat(streamFamilies(), ingestFamilies(), modelFamilies(), budgetFamilies(), alertFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
+	return slices.Concat(streamFamilies(), ingestFamilies(), alertFamilies(), modelFamilies(), budgetFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
 		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.", Labels: []string{"model"},
 		series: func(s *scrape, emit emitter) { emitSorted(s.withheld, emit) },
 	}})
@@ -249,7 +250,7 @@ func alertFamilies() []Family {
 		},
 		{
 			Name: "ALERTS", Type: "gauge", Help: "Always 1; alerts that are pending, firing or, told to nobody, shadow, in the form of Prometheus' own.",
-			Labels: []string{"alertname", "alertstate", "severity", "model", "model_version", "variant", "segment", "feature"},
+			Labels: []string{"alertname", "alertstate", "severity", "model", "model_version", "variant", "segment", "feature", "rule"},
 			series: func(s *scrape, emit emitter) {
 				for _, a := range s.Alerts {
 					state := "firing"
@@ -260,7 +261,22 @@ func alertFamilies() []Family {
 						state = alert.NotifyShadow
 					}
 					if a.Active() || a.Phase == alert.Pending {
-						emit(1, a.Rule, state, a.Severity, a.Model, a.Version, a.variant(), a.Segment, a.Signal)
+						emit(1, a.Alertname(), state, a.Severity, a.Model, a.Version, a.variant(), a.Segment, a.Feature(), a.About())
+					}
+				}
+			},
+		},
+		{
+			Name: "ALERTS_FOR_STATE", Type: "gauge", Help: "Unix time, by the events, since when an alert of ALERTS fires; of a pending one, since when its condition holds.",
+			Labels: []string{"alertname", "severity", "model", "model_version", "variant", "segment", "feature", "rule"},
+			series: func(s *scrape, emit emitter) {
+				for _, a := range s.Alerts {
+					since := a.FiredAt
+					if a.Phase == alert.Pending {
+						since = a.Since
+					}
+					if a.Active() || a.Phase == alert.Pending {
+						emit(seconds(since), a.Alertname(), a.Severity, a.Model, a.Version, a.variant(), a.Segment, a.Feature(), a.About())
 					}
 				}
 			},

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 )
@@ -144,7 +145,8 @@ func TestMetrics(t *testing.T) {
 		`driftd_drifting_features{model="fraud",severity="page"}`:                   2, // amount and country
 		`driftd_models{state="learning"}`:                                           1,
 		`driftd_watermark_timestamp_seconds{model="fraud"}`:                         float64(start.Add(4*time.Hour - 10*time.Second - 2*time.Minute).Unix()),
-		`ALERTS{alertname="AmountDrift",alertstate="firing",severity="page",model="fraud",model_version="1",variant="primary",segment="",feature="amount"}`: 1,
+		`ALERTS{alertname="AmountDrift",alertstate="firing",severity="page",model="fraud",model_version="1",variant="primary",segment="",feature="amount",rule=""}`: 1,
+		`ALERTS_FOR_STATE{alertname="AmountDrift",severity="page",model="fraud",model_version="1",variant="primary",segment="",feature="amount",rule=""}`:           float64(start.Add(3 * time.Hour).Unix()),
 	} {
 		if got, ok := samples[series]; !ok || got.value != want {
 			t.Errorf("%s is %v, want %v", series, got.value, want)
@@ -159,6 +161,46 @@ func TestMetrics(t *testing.T) {
 	}
 	if strings.Contains(page, "vmrange") {
 		t.Error("vmrange buckets")
+	}
+}
+
+// TestAlertsOfDriftdsOwn: two rules of one model without data are two series, which
+// no label of a signal tells apart.
+func TestAlertsOfDriftdsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(s *api.Snapshot) {
+		s.Alerts = nil
+		for _, rule := range []string{"AmountDrift", "CountryDrift"} {
+			s.Alerts = append(s.Alerts, api.Alert{
+				Series: alert.Series{Rule: rule, Key: drift.Key{Group: drift.Group{Model: "fraud"}, Signal: alert.NoDataSignal}},
+				State:  alert.State{Phase: alert.Pending, Since: start}, Severity: alert.SeverityPage,
+			})
+		}
+	})
+	samples, _ := parse(t, scrape(t, newServer(t, w)))
+	for _, rule := range []string{"AmountDrift", "CountryDrift"} {
+		labels := `severity="page",model="fraud",model_version="",variant="",segment="",feature="",rule="` + rule + `"}`
+		if got := samples[`ALERTS{alertname="NoData",alertstate="pending",`+labels].value; got != 1 {
+			t.Errorf("ALERTS of %s is %v", rule, got)
+		}
+		if got := samples[`ALERTS_FOR_STATE{alertname="NoData",`+labels].value; got != float64(start.Unix()) {
+			t.Errorf("ALERTS_FOR_STATE of %s is %v", rule, got)
+		}
+	}
+}
+
+// TestAlertsWithinTheLimit: a page that is cut short says what fires before it says
+// how models do.
+func TestAlertsWithinTheLimit(t *testing.T) {
+	s := newServer(t, newWorld(t), func(o *api.Options) { o.SeriesLimit = 70 })
+	samples, _ := parse(t, scrape(t, s))
+	count := map[string]int{}
+	for _, sample := range samples {
+		count[sample.family]++
+	}
+	if count["ALERTS"] != 2 || count["ALERTS_FOR_STATE"] != 2 || count["driftd_drifting_features"] != 0 {
+		t.Errorf("of 70 series %d are ALERTS, %d ALERTS_FOR_STATE, %d of models; want 2, 2, 0",
+			count["ALERTS"], count["ALERTS_FOR_STATE"], count["driftd_drifting_features"])
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
@@ -25,6 +26,9 @@ type RuleJSON struct {
 	Clear         string            `json:"clear"`
 	For           string            `json:"for"`
 	KeepFiringFor string            `json:"keep_firing_for"`
+	NoData        string            `json:"no_data"`
+	NoDataFor     string            `json:"no_data_for"`
+	UndecidedFor  string            `json:"undecided_for"`
 	Severity      string            `json:"severity"`
 	Notify        string            `json:"notify"`
 	Actions       []string          `json:"actions"`
@@ -39,7 +43,8 @@ func NewRuleJSON(spec alert.Spec) RuleJSON {
 	out := RuleJSON{
 		Alert: spec.Name, Model: spec.Model, Version: spec.Version, Variant: spec.Variant, Segment: spec.Segment, Feature: spec.Feature,
 		Reference: spec.Reference, Window: formatDuration(spec.Window), Expr: spec.Expr, Clear: spec.Clear,
-		For: formatHold(spec.For), KeepFiringFor: formatHold(spec.KeepFiringFor), Severity: spec.Severity, Notify: spec.Notify,
+		For: formatHold(spec.For), KeepFiringFor: formatHold(spec.KeepFiringFor), NoData: spec.NoData,
+		NoDataFor: formatHold(spec.NoDataFor), UndecidedFor: formatHold(spec.UndecidedFor), Severity: spec.Severity, Notify: spec.Notify,
 		Actions: nonNil(spec.Actions), MinN: spec.MinN, Limit: spec.Limit, Labels: spec.Labels, Annotations: spec.Annotations,
 	}
 	if out.Labels == nil {
@@ -51,37 +56,59 @@ func NewRuleJSON(spec alert.Spec) RuleJSON {
 	return out
 }
 
-// compile reads what NewRuleJSON wrote.
+// compile reads what NewRuleJSON wrote. What is absent is as in the configuration.
 func (r RuleJSON) compile() (*alert.Rule, error) {
 	spec := alert.Spec{
 		Name: r.Alert, Model: r.Model, Version: r.Version, Variant: r.Variant, Segment: r.Segment, Feature: r.Feature,
-		Reference: r.Reference, Expr: r.Expr, Clear: r.Clear, Severity: r.Severity, Notify: r.Notify,
+		Reference: r.Reference, Expr: r.Expr, Clear: r.Clear, NoData: r.NoData, Severity: r.Severity, Notify: r.Notify,
 		Actions: r.Actions, MinN: r.MinN, Limit: r.Limit, Labels: r.Labels, Annotations: r.Annotations,
 	}
 	var err error
 	if spec.Window, err = parseDuration(r.Window); err != nil {
 		return nil, fmt.Errorf("window: %w", err)
 	}
-	if spec.For, err = parseHold(r.For); err != nil {
-		return nil, fmt.Errorf("for: %w", err)
-	}
-	if spec.KeepFiringFor, err = parseHold(r.KeepFiringFor); err != nil {
-		return nil, fmt.Errorf("keep_firing_for: %w", err)
+	for _, h := range []struct {
+		name, text string
+		hold       *alert.Hold
+		absent     alert.Hold
+	}{
+		{"for", r.For, &spec.For, alert.Hold{}},
+		{"keep_firing_for", r.KeepFiringFor, &spec.KeepFiringFor, alert.DefaultKeepFiringFor},
+		{"no_data_for", r.NoDataFor, &spec.NoDataFor, alert.Hold{}},
+		{"undecided_for", r.UndecidedFor, &spec.UndecidedFor, alert.DefaultUndecidedFor},
+	} {
+		if *h.hold, err = parseHold(h.text, h.absent); err != nil {
+			return nil, fmt.Errorf("%s: %w", h.name, err)
+		}
 	}
 	return alert.Compile(spec)
 }
 
-// formatHold writes a hold as the configuration does: 2, or 10m.
+// formatHold writes a hold as the configuration does: 2, 3 of 5, or 10m.
 func formatHold(h alert.Hold) string {
-	if h.Duration > 0 {
+	switch {
+	case h.Duration > 0:
 		return formatDuration(h.Duration)
+	case h.Of > 0:
+		return fmt.Sprintf("%d of %d", h.Windows, h.Of)
 	}
 	return strconv.Itoa(h.Windows)
 }
 
-// parseHold reads what formatHold wrote; absent is none.
-func parseHold(text string) (alert.Hold, error) {
-	if n, err := strconv.Atoi(text); text == "" || err == nil {
+// parseHold reads what formatHold wrote.
+func parseHold(text string, absent alert.Hold) (alert.Hold, error) {
+	if text == "" {
+		return absent, nil
+	}
+	if m, n, some := strings.Cut(text, " of "); some {
+		windows, err := strconv.Atoi(m)
+		of, err2 := strconv.Atoi(n)
+		if err != nil || err2 != nil {
+			return alert.Hold{}, fmt.Errorf("must be so many of the last windows, such as 3 of 5, found %.40q", text)
+		}
+		return alert.Hold{Windows: windows, Of: of}, nil
+	}
+	if n, err := strconv.Atoi(text); err == nil {
 		return alert.Hold{Windows: n}, nil
 	}
 	d, err := parseDuration(text)

@@ -110,6 +110,8 @@ type Model struct {
 	Baseline *drift.Baseline // nil while learning
 	Reports  []Report
 	Drift    *Drift // nil if the model has no budget
+
+	ExpectedGap time.Duration // the longest silence that is usual, 0 if nobody said
 }
 
 // A Drift is how the drift of a model is judged.

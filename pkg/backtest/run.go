@@ -139,8 +139,8 @@ func (r *Run) change(ch *alert.Change) {
 	case ch.Fired():
 		r.open[ch.Series] = len(r.intervals)
 		r.intervals = append(r.intervals, Interval{
-			Rule: ch.Series.Rule, Model: ch.Series.Model, Version: ch.Series.Version, Variant: ch.Variant(), Segment: ch.Series.Segment,
-			Feature: ch.Series.Signal, Severity: ch.Severity, StartsAt: ch.StartsAt, Reason: ch.Reason,
+			Rule: ch.Series.Alertname(), Model: ch.Series.Model, Version: ch.Series.Version, Variant: ch.Variant(), Segment: ch.Series.Segment,
+			Feature: ch.Series.Feature(), Severity: ch.Severity, StartsAt: ch.StartsAt, Reason: ch.Reason,
 		})
 	case ch.Resolved():
 		i := &r.intervals[r.open[ch.Series]]

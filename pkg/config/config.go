@@ -178,6 +178,7 @@ type Defaults struct {
 	PositiveLabel string         `json:"positive_label" jsonschema:"the label that counts as positive in recall and precision"`
 	Segments      []Segmentation `json:"segments" jsonschema:"ways to cut traffic: channel, or [channel, country] together"`
 	LabelHorizon  Duration       `json:"label_horizon" jsonschema:"how long after a prediction its outcome can arrive"`
+	ExpectedGap   Duration       `json:"expected_gap" jsonschema:"longest silence of a model that is usual, to 7d; longer ones are alerts; 0: learned from its traffic, if it has a budget"`
 	Capture       Capture        `json:"capture" jsonschema:"examples kept for labelling"`
 }
 
@@ -196,6 +197,7 @@ type Model struct {
 	PositiveLabel  string             `json:"positive_label,omitempty" jsonschema:"the label that counts as positive"`
 	Segments       []Segmentation     `json:"segments,omitempty" jsonschema:"ways to cut its traffic; replaces the default ones"`
 	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive"`
+	ExpectedGap    Duration           `json:"expected_gap,omitempty" jsonschema:"longest silence that is usual, to 7d; longer ones are alerts"`
 	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
 	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
 	Notify         Notify             `json:"notify,omitempty" jsonschema:"shadow: alerts on it are recorded, nobody is told and no action follows; receivers if absent"`
@@ -238,8 +240,11 @@ type Rule struct {
 	Reference     Reference         `json:"reference" jsonschema:"what a window is compared with"`
 	Window        Duration          `json:"window" jsonschema:"closed windows of this size are looked at; windows.decide if absent"`
 	Expr          string            `json:"expr" config:"required" jsonschema:"condition over the variables n m psi psi_raw psi_debiased psi_p noise_floor ks_lo ks_hi ks_p chi2_p js hellinger w1_clipped_sd missing_ratio reference_missing_ratio unseen_ratio mean, and for whole models drifting_features error_ratio events latency_p50 latency_p95 latency_p99 and metrics by name"`
-	For           Hold              `json:"for" jsonschema:"how long the condition must hold before it fires: consecutive windows (2) or event time (10m)"`
-	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves"`
+	For           Hold              `json:"for" jsonschema:"how long the condition must hold before it fires: consecutive windows (2), some of the last (3 of 5) or event time (10m)"`
+	KeepFiringFor Hold              `json:"keep_firing_for" jsonschema:"how long it must be clear before the alert resolves, twice as long each time it has started again within a day; 2 windows if absent; 0: one window, however often"`
+	NoData        NoData            `json:"no_data" jsonschema:"what windows without events do: keep the state (the default), resolve it, alert (a NoData alert beside it), or ok: they are quiet"`
+	NoDataFor     Hold              `json:"no_data_for" jsonschema:"how long before no_data resolves or alerts; expected_gap of the model or else 2 windows if absent"`
+	UndecidedFor  Hold              `json:"undecided_for" jsonschema:"how long there may be events and the rule not be evaluated, before DriftdRuleCannotDecide is raised; 12 windows if absent; 0: for ever"`
 	Clear         string            `json:"clear,omitempty" jsonschema:"condition under which it is clear; the opposite of expr if absent"`
 	Severity      Severity          `json:"severity" jsonschema:"page wakes people, ticket waits for the morning, info is only recorded"`
 	Notify        Notify            `json:"notify,omitempty" jsonschema:"shadow: what fires is recorded, nobody is told and no action follows; receivers if absent"`

@@ -61,7 +61,10 @@ func Default() *Config {
 }
 
 // What a list's element holds before its keys are read.
-func (r *Rule) setDefaults()      { r.Reference, r.Severity = "baseline", "ticket" }
+func (r *Rule) setDefaults() {
+	r.Reference, r.Severity, r.NoData = "baseline", "ticket", "keep"
+	r.KeepFiringFor, r.UndecidedFor = newHold(alert.DefaultKeepFiringFor), newHold(alert.DefaultUndecidedFor)
+}
 func (f *Feature) setDefaults()   { f.Type, f.Weight = "auto", 1 }
 func (m *Model) setDefaults()     { m.Weight = 1 }
 func (p *PagerDuty) setDefaults() { p.URL = PagerDutyURL }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"slices"
+
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/event"
 )
@@ -14,6 +16,7 @@ type ModelSettings struct {
 	PositiveLabel  string
 	Segments       []Segmentation
 	LabelHorizon   Duration
+	ExpectedGap    Duration // 0: not known
 	Capture        Capture
 	Weight         float64            // of the budget, relative to 1
 	Weights        map[string]float64 // of features, where they are not 1
@@ -28,6 +31,7 @@ func (c *Config) Model(name string) ModelSettings {
 		PositiveLabel: c.Defaults.PositiveLabel,
 		Segments:      c.Defaults.Segments,
 		LabelHorizon:  c.Defaults.LabelHorizon,
+		ExpectedGap:   c.Defaults.ExpectedGap,
 		Capture:       c.Defaults.Capture,
 		Weight:        1,
 		Weights:       map[string]float64{},
@@ -55,6 +59,9 @@ func (c *Config) Model(name string) ModelSettings {
 	if m.LabelHorizon != 0 {
 		out.LabelHorizon = m.LabelHorizon
 	}
+	if m.ExpectedGap != 0 {
+		out.ExpectedGap = m.ExpectedGap
+	}
 	if m.Capture != nil {
 		out.Capture = *m.Capture
 	}
@@ -78,6 +85,11 @@ func (s *ModelSettings) weigh(features map[string]Feature) {
 func (c *Config) OnTrial(model string) bool {
 	m := c.model(model)
 	return m != nil && m.Notify == alert.NotifyShadow
+}
+
+// ExpectsGaps reports whether anything says how long a model may be silent.
+func (c *Config) ExpectsGaps() bool {
+	return c.Defaults.ExpectedGap > 0 || slices.ContainsFunc(c.Models, func(m Model) bool { return m.ExpectedGap > 0 })
 }
 
 // Admits reports whether events of a model are counted: it is listed, or models

@@ -155,16 +155,20 @@ func (s *Size) parse(text string) (err error) {
 }
 
 // A Hold says how long a condition must hold: for consecutive closed windows
-// (2), or for a length of event time (10m).
+// (2), for so many of the last ones (3 of 5), or for a length of event time (10m).
 type Hold struct {
 	Windows  int
+	Of       int // 0: consecutive
 	Duration Duration
 }
 
 // String returns h as it would be written.
 func (h Hold) String() string {
-	if h.Duration > 0 {
+	switch {
+	case h.Duration > 0:
 		return h.Duration.String()
+	case h.Of > 0:
+		return fmt.Sprintf("%d of %d", h.Windows, h.Of)
 	}
 	return strconv.Itoa(h.Windows)
 }
@@ -180,9 +184,14 @@ func (h *Hold) parse(text string) error {
 		*h = Hold{Windows: n}
 		return nil
 	}
+	var m, n int
+	if got, err := fmt.Sscanf(text, "%d of %d", &m, &n); got == 2 && err == nil && text == fmt.Sprintf("%d of %d", m, n) {
+		*h = Hold{Windows: m, Of: n}
+		return nil
+	}
 	d, err := ParseDuration(text)
 	if err != nil {
-		return fmt.Errorf("expected a number of windows such as 2, or a duration such as 10m, found %q", text)
+		return fmt.Errorf("expected a number of windows such as 2, some of the last such as 3 of 5, or a duration such as 10m, found %q", text)
 	}
 	*h = Hold{Duration: d}
 	return nil
@@ -245,6 +254,8 @@ type (
 	Severity string
 	// A Notify says who hears of an alert.
 	Notify string
+	// A NoData says what windows without events do to a rule.
+	NoData string
 	// A Trigger is what a rule sets off beside telling people.
 	Trigger string
 	// A Reference is what a rule compares a window with.
@@ -261,6 +272,7 @@ func (Role) words() []string          { return []string{"ingest", "read", "label
 func (Variant) words() []string       { return []string{"primary", "canary", "shadow"} }
 func (Severity) words() []string      { return []string{"page", "ticket", "info"} }
 func (Notify) words() []string        { return []string{"receivers", "shadow"} }
+func (NoData) words() []string        { return []string{"keep", "resolve", "alert", "ok"} }
 func (Trigger) words() []string       { return []string{"retrain", "rollback"} }
 func (DLQBody) words() []string       { return []string{"full", "hash", "none"} }
 func (FeatureSeries) words() []string { return []string{"all", "top", "none"} }

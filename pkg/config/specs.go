@@ -71,6 +71,7 @@ func (r Rule) spec(decide time.Duration) alert.Spec {
 	spec := alert.Spec{
 		Name: r.Alert, Model: r.Model, Version: r.Version, Variant: r.Variant, Segment: r.Segment, Feature: r.Feature,
 		Reference: string(r.Reference), Window: window, Expr: r.Expr, Clear: r.Clear, For: r.For.hold(), KeepFiringFor: r.KeepFiringFor.hold(),
+		NoData: string(r.NoData), NoDataFor: r.NoDataFor.hold(), UndecidedFor: r.UndecidedFor.hold(),
 		Severity: string(r.Severity), Notify: string(r.Notify), MinN: r.MinN, Limit: r.Limit, Labels: r.Labels, Annotations: r.Annotations,
 	}
 	for _, a := range r.Actions {
@@ -79,7 +80,13 @@ func (r Rule) spec(decide time.Duration) alert.Spec {
 	return spec
 }
 
-func (h Hold) hold() alert.Hold { return alert.Hold{Windows: h.Windows, Duration: h.Duration.Std()} }
+func (h Hold) hold() alert.Hold {
+	return alert.Hold{Windows: h.Windows, Of: h.Of, Duration: h.Duration.Std()}
+}
+
+func newHold(h alert.Hold) Hold {
+	return Hold{Windows: h.Windows, Of: h.Of, Duration: Duration(h.Duration)}
+}
 
 // AlertRoutes compiles the routes. extra names receivers that exist beside the
 // configured ones. When the operator named nobody at the root, what no route

@@ -319,6 +319,7 @@ func (v *validator) payloads(c *Config) {
 
 func (v *validator) models(c *Config) {
 	v.positive("defaults.label_horizon", c.Defaults.LabelHorizon)
+	v.gap("defaults.expected_gap", c.Defaults.ExpectedGap)
 	v.share("defaults.capture.share", c.Defaults.Capture.Share)
 	v.segments("defaults.segments", c.Defaults.Segments)
 	v.budget("defaults.budget", c.Defaults.Budget, c)
@@ -334,6 +335,7 @@ func (v *validator) models(c *Config) {
 		if err := m.wrapped().Validate(); err != nil {
 			v.fault(path+".payload", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
+		v.gap(path+".expected_gap", m.ExpectedGap)
 		if m.Capture != nil {
 			v.share(path+".capture.share", m.Capture.Share)
 		}

@@ -61,6 +61,15 @@ func (v *validator) compile(path string, r Rule, decide Duration) {
 	}
 }
 
+// mostGap bounds expected_gap: so much of one silence is looked at window by window.
+const mostGap = 7 * day
+
+func (v *validator) gap(path string, d Duration) {
+	if d > mostGap {
+		v.fault(path, "%s is more than %s", d, mostGap)
+	}
+}
+
 // route checks a node of the tree and those below.
 func (v *validator) route(path string, r Route, c *Config, root bool) {
 	if root {

@@ -126,10 +126,13 @@ func (l *loop) spend(b *Budget, p spentPage) {
 }
 
 // armed reports whether a hard limit holds for a model in this window: the one on
-// silence where there should have been events, the others until its drift can be
-// judged. What a limit has stirred up it must also calm down.
+// silence where there should have been events, or wherever somebody has said how
+// long one may be, the others until its drift can be judged. What a limit has stirred up it must also calm down.
 func (l *loop) armed(r *alert.Rule, c *drift.Closing) bool {
 	if len(l.states[r][c.Model]) > 0 {
+		return true
+	}
+	if r.Name() == alert.RuleSilent && l.gap(c.Model) > 0 {
 		return true
 	}
 	if b, _ := l.budget(c.Model); b == nil {

@@ -20,7 +20,7 @@ type past struct {
 
 // judge puts the windows that closed together before every rule of their size.
 func (l *loop) judge(c *drift.Closing) error {
-	j := alert.Judge{Rules: l.rulesFor(c), Baseline: l.engine.Baseline(c.Model), Past: l.before, Shadow: l.shadowed(c.Model), ShadowLimits: l.rehearses(c.Model)}
+	j := alert.Judge{Rules: l.rulesFor(c), Baseline: l.engine.Baseline(c.Model), Past: l.before, Shadow: l.shadowed(c.Model), ShadowLimits: l.rehearses(c.Model), Gap: l.gap(c.Model)}
 	base, err := j.See(c, alert.ReferenceBaseline)
 	if err != nil {
 		return err
@@ -63,6 +63,14 @@ func (l *loop) rulesFor(c *drift.Closing) []*alert.Rule {
 
 // shadowed reports whether a model is on trial: nobody is told of its alerts.
 func (l *loop) shadowed(model string) bool { return l.OnTrial != nil && l.OnTrial(model) }
+
+// gap returns the longest silence of a model that is usual, 0 if nobody said.
+func (l *loop) gap(model string) time.Duration {
+	if l.ExpectedGap == nil {
+		return 0
+	}
+	return l.ExpectedGap(model)
+}
 
 // before returns the window that w's group had at another time, nil if it had no
 // event: from what is not yet committed, or from the store.
@@ -145,7 +153,7 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View) (string, erro
 		return "", err
 	}
 	l.announce(e, &body, n)
-	l.Log.Info().Str("rule", ch.Series.Rule).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Signal).
+	l.Log.Info().Str("rule", ch.Series.Alertname()).Str("about_rule", ch.Series.About()).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Feature()).
 		Str("status", body.Status).Str("severity", ch.Severity).Bool("shadow", ch.Shadow).Time("window_end", ch.At).Str("reason", ch.Reason).Str("incident", n.incident).Msg("alert")
 	return e.ID, nil
 }
@@ -177,11 +185,11 @@ func (l *loop) owned(labels map[string]string, model string) map[string]string {
 
 func (l *loop) alertBody(ch *alert.Change, view alert.View) ledger.Alert {
 	body := ledger.Alert{
-		Type: "alert", Status: "firing", Rule: ch.Series.Rule, Model: ch.Series.Model, ModelVersion: ch.Series.Version, Variant: ch.Variant(),
-		Segment: ch.Series.Segment, Feature: ch.Series.Signal, Severity: ch.Severity, StartsAt: ch.StartsAt.UTC(),
+		Type: "alert", Status: "firing", Rule: ch.Series.Alertname(), Model: ch.Series.Model, ModelVersion: ch.Series.Version, Variant: ch.Variant(),
+		Segment: ch.Series.Segment, Feature: ch.Series.Feature(), Severity: ch.Severity, StartsAt: ch.StartsAt.UTC(),
 		Window: ledger.Window{Start: ch.Window.Start.UTC(), End: ch.Window.End.UTC()}, Stats: ch.Stats, Reason: ch.Reason,
 		Evidence: ledger.Evidence{Expr: ch.Expr, ConfigHash: l.ConfigHash, Baseline: ch.Baseline},
-		Labels:   ch.Labels, Annotations: ch.Annotations, DedupKey: ch.DedupKey,
+		Labels:   ch.Labels, Annotations: ch.Annotations, DedupKey: ch.DedupKey, Flaps: ch.Flaps,
 	}
 	if ch.Shadow {
 		body.Notify = alert.NotifyShadow

@@ -38,13 +38,16 @@ type Ticker interface {
 // Settings are what a reload can exchange while everything runs. The loop holds
 // those that decide; see Daemon.Reconfigure.
 type Settings struct {
-	Spec      drift.Spec // of which Engine.Reconfigure says what may change
-	Decoder   *event.Decoder
-	Rules     []*alert.Rule
-	Routes    *alert.Routes
-	Owner     func(model string) string
-	OnTrial   func(model string) bool // its alerts are recorded and told to nobody; nil: none is
-	Receivers []notify.Receiver
+	Spec    drift.Spec // of which Engine.Reconfigure says what may change
+	Decoder *event.Decoder
+	Rules   []*alert.Rule
+	Routes  *alert.Routes
+	Owner   func(model string) string
+	OnTrial func(model string) bool // its alerts are recorded and told to nobody; nil: none is
+	// ExpectedGap returns the longest silence of a model that is usual, 0 if nobody
+	// said; nil: nobody did of any.
+	ExpectedGap func(model string) time.Duration
+	Receivers   []notify.Receiver
 	// Grouped reports whether a receiver hears of incidents, as people do, and not of
 	// each alert; nil: none does.
 	Grouped   func(receiver string) bool

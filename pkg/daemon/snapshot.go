@@ -48,6 +48,7 @@ func (l *loop) view() *api.Snapshot {
 // model says how one model does.
 func (l *loop) model(st drift.ModelState, alerts []api.Alert) api.Model {
 	m := api.Model{ModelState: st, Status: "ok", Baseline: l.engine.Baseline(st.Model), Reports: l.reports[st.Model]}
+	m.ExpectedGap = l.gap(st.Model)
 	if l.Owner != nil {
 		m.Owner = l.Owner(st.Model)
 	}

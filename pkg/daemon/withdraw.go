@@ -24,7 +24,7 @@ func (l *loop) assign(alerts []store.Alert) error {
 		switch {
 		case r == nil:
 			reason = "the rule was removed from the configuration"
-		case !selects(r, a.Series):
+		case !r.Selects(a.Series):
 			reason = "the rule was changed and does not select this series any more"
 		case a.State.Active() && a.State.Shadow && !l.inShadow(r, a.Series.Model):
 			reason = "its trial in shadow has ended"
@@ -52,26 +52,6 @@ func (l *loop) assign(alerts []store.Alert) error {
 // inShadow reports whether what a rule finds of a model is told to nobody.
 func (l *loop) inShadow(r *alert.Rule, model string) bool {
 	return r.Shadowed(l.shadowed(model) || r.HardLimit() && l.rehearses(model))
-}
-
-// selects reports whether a rule would judge a series if it had events.
-func selects(r *alert.Rule, s alert.Series) bool {
-	if s.Signal == alert.OverflowSignal {
-		return r.Watches(s.Model)
-	}
-	window := func(g drift.Group) *drift.Window {
-		w := &drift.Window{Group: g, State: drift.Closed}
-		w.End = w.Start.Add(r.Spec().Window)
-		return w
-	}
-	group := &drift.Report{Window: window(s.Group), Signals: []drift.SignalReport{{Name: s.Signal}}}
-	total := &drift.Report{Window: window(drift.Group{Model: s.Model})}
-	for _, in := range r.Inputs([]*drift.Report{group}, total) {
-		if in.Key == s.Key {
-			return true
-		}
-	}
-	return false
 }
 
 // withdraw forgets a series. One that fires resolves first, where it was told of,

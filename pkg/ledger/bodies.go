@@ -32,6 +32,9 @@ type Alert struct {
 	Annotations  map[string]string  `json:"annotations,omitempty"`
 	DedupKey     string             `json:"dedup_key"`          // the id of the entry that started to fire
 	Incident     string             `json:"incident,omitempty"` // the dedup key of the alert that opened the incident it is of
+	// Flaps is how often the alert has started again, each time within a day of its
+	// end, up to this one.
+	Flaps int `json:"flaps,omitempty"`
 
 	// Of drift that was found within a budget, not by a rule.
 	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved", "superseded" (by an incident of its own) or "noted"
