@@ -113,7 +113,8 @@ const oldRules = `- {alert: AmountDrift, model: fraud, feature: amount, window: 
 `
 
 // TestBacktestOfAFile: hours 36 to 47 are shifted, so the rule of two windows fires
-// when hour 37 has closed, and a fault that is put in is noticed in as many.
+// when hour 37 has closed, ends when two hours are quiet, and a fault that is put in
+// is noticed in as many.
 func TestBacktestOfAFile(t *testing.T) {
 	rules := blocks(t, "rules.md", "yaml")[0]
 	t.Chdir(t.TempDir())
@@ -125,7 +126,7 @@ func TestBacktestOfAFile(t *testing.T) {
 	out, _ := invoke(t, codeCondition, append(files, "--fail-on", "drift", "--against", "old.yaml")...)
 	r := report(t, out)
 	m := r.Models[0]
-	if len(m.Intervals) != 1 || !m.Intervals[0].StartsAt.Equal(june.Add(38*time.Hour)) || !m.Intervals[0].EndsAt.Equal(june.Add(49*time.Hour)) || m.Intervals[0].Feature != "amount" {
+	if len(m.Intervals) != 1 || !m.Intervals[0].StartsAt.Equal(june.Add(38*time.Hour)) || !m.Intervals[0].EndsAt.Equal(june.Add(50*time.Hour)) || m.Intervals[0].Feature != "amount" {
 		t.Errorf("intervals %+v", m.Intervals)
 	}
 	if !m.To.Equal(june.Add(juneHours*time.Hour)) || m.Rules[0].Windows != juneHours || m.Baseline != "may.csv" || m.PagesDay != 1./3 {
@@ -158,7 +159,7 @@ func TestBacktestOfAFile(t *testing.T) {
 		t.Errorf("through a map: rows %+v, %+v", mapped.Rows, mapped.Models[0].Intervals)
 	}
 	out, _ = invoke(t, codeOK, append(files[:len(files)-2], "-o", "table")...)
-	for _, want := range []string{"1 rows came after their window had closed", "2026-06-02T14:00:00Z  page    AmountDrift  fraud amount  for 11h: psi_debiased"} {
+	for _, want := range []string{"1 rows came after their window had closed", "2026-06-02T14:00:00Z  page    AmountDrift  fraud amount  for 12h: psi_debiased"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the table does not say %q:\n%s", want, out)
 		}

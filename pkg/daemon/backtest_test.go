@@ -25,22 +25,29 @@ import (
 	"driftd.dev/driftd/pkg/store"
 )
 
-// trialSpecs are rules of every sort and reference.
+// trialSpecs are rules of every sort, reference and memory. The last selects nothing.
 func trialSpecs() []alert.Spec {
 	return append(specs(),
 		alert.Spec{Name: "Sudden", Window: 5 * time.Minute, Reference: alert.ReferencePreviousWindow, Expr: "psi_debiased > 0.05", Limit: 3},
 		alert.Spec{Name: "Hourly", Window: time.Hour, Expr: "drifting_features > 0", Severity: "page"},
+		alert.Spec{
+			Name: "Flappy", Window: 5 * time.Minute, Expr: "psi_debiased > 0.01 and n >= 100", For: alert.Hold{Windows: 2, Of: 4},
+			KeepFiringFor: alert.Hold{Windows: 1}, NoData: alert.NoDataAlert, Severity: "info",
+		},
+		alert.Spec{Name: "Typo", Window: 5 * time.Minute, Model: "fraud", Feature: "amuont", Expr: "psi_debiased > 0.1", UndecidedFor: alert.Hold{Windows: 4}},
 	)
 }
 
 // backtest asks the API on a store what rules would have fired on a model.
-func (w *world) backtest(st *store.Store, model string, specs []alert.Spec) *backtest.Report {
+func (w *world) backtest(st *store.Store, model string, specs []alert.Spec, gap func(string) time.Duration) *backtest.Report {
 	w.t.Helper()
 	ask := api.BacktestJSON{From: w.scenario.Start.Format(time.RFC3339)}
 	for _, r := range w.rules(specs...) {
 		ask.Rules = append(ask.Rules, api.NewRuleJSON(r.Spec()))
 	}
-	return w.tryOn(st, model, ask, w.options(st))
+	o := w.options(st)
+	o.ExpectedGap = gap
+	return w.tryOn(st, model, ask, o)
 }
 
 // tryOn asks the API on a store for a backtest, beside a daemon of these options.
@@ -123,10 +130,13 @@ func printed(in []backtest.Interval) []string {
 // hours, the same rules fire at the same windows, for the same reasons, as they did
 // live.
 func TestABacktestSaysWhatTheDaemonSaid(t *testing.T) {
-	w := newWorld(t, story())
+	scenario := story()
+	scenario.Injections = append(scenario.Injections, sim.Injection{Model: "churn", Effect: sim.Silence, From: 150 * time.Minute, To: 4 * time.Hour})
+	w := newWorld(t, scenario)
 	st := open(t, newSweep(w).prepared)
 	defer st.Close()
 	o := w.options(st)
+	o.ExpectedGap = func(string) time.Duration { return 20 * time.Minute }
 	o.Rules = w.rules(trialSpecs()...)
 	if err := w.run(o); err != nil {
 		t.Fatal(err)
@@ -134,20 +144,26 @@ func TestABacktestSaysWhatTheDaemonSaid(t *testing.T) {
 	rules := map[string]int{}
 	for _, m := range w.scenario.Models {
 		want := w.recorded(st, m.Name)
-		report := w.backtest(st, m.Name, trialSpecs())
+		report := w.backtest(st, m.Name, trialSpecs(), o.ExpectedGap)
 		if got := report.Intervals; !slices.Equal(printed(got), printed(want)) {
 			t.Errorf("%s: a backtest gives\n%q\nthe daemon said\n%q", m.Name, printed(got), printed(want))
 		}
 		for _, i := range want {
 			rules[i.Rule]++
 		}
-		if len(report.Rules) != len(trialSpecs()) {
-			t.Errorf("%s: %d rules in the report", m.Name, len(report.Rules))
+		watching := 0
+		for _, r := range o.Rules {
+			if r.Watches(m.Name) {
+				watching++
+			}
+		}
+		if len(report.Rules) != watching {
+			t.Errorf("%s: %d rules in the report, %d watch it", m.Name, len(report.Rules), watching)
 		}
 	}
-	for _, spec := range trialSpecs() {
-		if rules[spec.Name] == 0 && spec.Name != "Silence" { // nothing falls silent in the story
-			t.Errorf("%s never fired, so the test says nothing of it: %v", spec.Name, rules)
+	for _, name := range []string{"FeatureDrift", "Silence", "CanaryErrors", "Sudden", "Hourly", "Flappy", alert.RuleNoData, alert.RuleUndecided} {
+		if rules[name] == 0 {
+			t.Errorf("%s never fired, so the test says nothing of it: %v", name, rules)
 		}
 	}
 }
@@ -287,7 +303,7 @@ func TestShadow(t *testing.T) {
 					fired++
 				}
 			}
-			if got, want := printed(w.recorded(st, "fraud")), printed(w.backtest(st, "fraud", specs()).Intervals); fired == 0 || !slices.Equal(got, want) {
+			if got, want := printed(w.recorded(st, "fraud")), printed(w.backtest(st, "fraud", specs(), nil).Intervals); fired == 0 || !slices.Equal(got, want) {
 				t.Errorf("%d entries; in shadow\n%q\nin earnest\n%q", fired, got, want)
 			}
 		})

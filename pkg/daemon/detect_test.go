@@ -265,10 +265,10 @@ func TestHardLimitsWhileLearning(t *testing.T) {
 		got[key] += fmt.Sprintf("%s %s %v; ", a.Status, a.Severity, a.Window.End.Sub(s.Start))
 	}
 	for key, want := range map[string]string{
-		alert.RuleSilent:             "firing page 1h15m0s; resolved page 1h35m0s; ",
-		alert.RuleFails:              "firing page 2h10m0s; resolved page 2h35m0s; ",
-		alert.RuleLost + " age":      "firing page 3h10m0s; resolved page 3h35m0s; ",
-		alert.RuleBroken + " amount": "firing page 4h10m0s; resolved page 4h35m0s; ",
+		alert.RuleSilent:             "firing page 1h15m0s; resolved page 1h40m0s; ",
+		alert.RuleFails:              "firing page 2h10m0s; resolved page 2h40m0s; ",
+		alert.RuleLost + " age":      "firing page 3h10m0s; resolved page 3h40m0s; ",
+		alert.RuleBroken + " amount": "firing page 4h10m0s; resolved page 4h40m0s; ",
 	} {
 		if got[key] != want {
 			t.Errorf("%s: %s, want %s", key, got[key], want)
