@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 
 	"driftd.dev/driftd/pkg/drift"
 )
@@ -18,8 +19,10 @@ type aside struct {
 	peak     Peak   // of this window, if it is hot
 	calm     string // why it is over
 	beyond   int    // State.Beyond
-	rest     State  // of a series that nothing is the matter with
-	in       Input
+	// rest is the state of a series that nothing is the matter with. If it is not zero
+	// the series must have been there once to be hot later.
+	rest State
+	in   Input
 }
 
 // asides returns what a pass says of a rule beside its conditions.
@@ -75,66 +78,68 @@ func (r *Rule) overflow(p Pass, next map[Series]State) aside {
 func (r *Rule) noData(p Pass) aside {
 	a := aside{
 		signal: NoDataSignal, verdict: hot, hold: cmp.Or(r.lost, defaultNoData), keep: 1, severity: r.spec.Severity,
-		calm: "there are events again", rest: State{Since: p.Window.End.UTC()}, in: Input{Approved: true},
+		peak: Peak{Reason: "no events for the rule " + r.spec.Name + " to judge"}, calm: "there are events again",
+		rest: State{Since: p.Window.End.UTC()}, in: Input{Approved: true},
 	}
 	if r.lost == 0 && p.Gap > 0 {
 		a.hold = Hold{Duration: p.Gap}.windows(r.spec.Window)
 	}
-	for i := range p.Inputs {
-		if events, _ := p.Inputs[i].Vars.Get("events"); events > 0 {
-			a.verdict = quiet
-		}
-	}
-	if a.verdict == hot && p.Window.State == drift.Incomplete {
+	if slices.ContainsFunc(p.Inputs, func(in Input) bool { return in.Vars.values[varEvents] > 0 }) {
+		a.verdict = quiet
+	} else if p.Window.State == drift.Incomplete {
 		a.verdict = undecided // the events may be what is lost
 	}
-	a.peak.Reason = fmt.Sprintf("no events for the rule %s to judge", r.spec.Name)
 	return a
 }
 
 // undecided fires when there are events and no input can be evaluated for too long.
-// What holds too few values, is lossy or still learned from says nothing.
+// What holds too few values, is lossy or still learned from says nothing. A rule on
+// all models is not meant for each: it must have been evaluated once.
 func (r *Rule) undecided(p Pass) aside {
 	a := aside{
 		signal: UndecidedSignal, hold: r.blind, keep: 1, severity: SeverityTicket, calm: "the rule can be evaluated again", in: Input{Approved: true},
+	}
+	if !r.named() {
+		a.rest.Since = p.Window.End.UTC()
 	}
 	if p.Window.Learning || p.Window.State == drift.Incomplete {
 		return a
 	}
 	if p.Missed {
 		a.verdict = hot
-		a.peak.Reason = fmt.Sprintf("the rule %s selects nothing of the model's events: look at its feature and segment", r.spec.Name)
+		a.peak.Reason = "the rule " + r.spec.Name + " selects nothing of the model's events: look at its feature and segment"
 	}
+	var undefined *Input
 	for i := range p.Inputs {
 		in := &p.Inputs[i]
 		switch _, flag := r.judge(State{}, in); {
 		case flag == "":
 			a.verdict, a.peak = quiet, Peak{}
 			return a
-		case flag == Undefined && a.peak.Reason == "":
-			a.verdict = hot
-			a.peak.Reason = fmt.Sprintf("the rule %s cannot be evaluated: %s", r.spec.Name, r.expr.reason(&in.Vars))
-			a.in.Baseline = in.Baseline
+		case flag == Undefined && undefined == nil:
+			undefined = in
 		}
+	}
+	if undefined != nil {
+		a.verdict, a.in.Baseline = hot, undefined.Baseline
+		a.peak.Reason = "the rule " + r.spec.Name + " cannot be evaluated: " + r.expr.reason(&undefined.Vars)
 	}
 	return a
 }
 
+// named reports whether the rule says of which models it is.
+func (r *Rule) named() bool { return r.spec.Model != "" && r.spec.Model != "*" }
+
 // misses reports whether the rule names a model and finds none of its segments or
-// features there, though there are events of its versions and variants. A rule on
-// many models is not meant for each.
+// features there, though there are events of its versions and variants.
 func (r *Rule) misses(groups []*drift.Report) bool {
-	if r.spec.Segment == "" && r.spec.Feature == "" && !r.feature {
+	if !r.named() || r.spec.Segment == "" && !r.feature {
 		return false
 	}
-	for _, rep := range groups {
+	return slices.ContainsFunc(groups, func(rep *drift.Report) bool {
 		w := rep.Window
-		if r.spec.Model == w.Group.Model && w.Events > 0 && r.wants(w) &&
-			glob(r.spec.Version, w.Group.Version) && glob(r.spec.Variant, w.Group.Variant.String()) {
-			return true
-		}
-	}
-	return false
+		return w.Events > 0 && r.wants(w) && glob(r.spec.Version, w.Group.Version) && glob(r.spec.Variant, w.Group.Variant.String())
+	})
 }
 
 // stand moves an aside's series by one window.
@@ -219,7 +224,7 @@ func (r *Rule) heatAside(s State, a *aside) State {
 		}
 		return s
 	case s == State{} && a.rest != State{}:
-		return s // nothing was ever there
+		return s // it has never been otherwise
 	case s.Phase != Pending:
 		s.enter(Pending, at)
 	}

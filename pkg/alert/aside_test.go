@@ -142,11 +142,16 @@ func TestUndecided(t *testing.T) {
 		"learning says nothing":   {alert.Spec{UndecidedFor: three}, "lllll???", "I I I I I P P F"},
 		"nothing is selected":     {alert.Spec{UndecidedFor: three}, "MMMMq", "P P F F D"},
 		"last week needs a week":  {alert.Spec{UndecidedFor: three, Reference: alert.ReferenceSameHourLastWeek}, "????", "P P P P"},
+		"never on all models":     {alert.Spec{UndecidedFor: three, Model: "*"}, "?????", "I I I I I"},
+		"no more on all models":   {alert.Spec{UndecidedFor: three, Model: "*"}, "q???q", "I P P F D"},
 		"forgotten":               {alert.Spec{UndecidedFor: three}, "???" + day + "q?", "P P F " + strings.Repeat("D ", 24) + "I P"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			test.spec.Expr = "psi > 0.2"
+			if test.spec.Model == "" {
+				test.spec.Model = "fraud"
+			}
 			got, changes := play(mustCompile(t, test.spec), besides(alert.UndecidedSignal), test.windows, 0)
 			if diff := cmp.Diff(strings.Fields(test.want), got); diff != "" {
 				t.Error(diff)
@@ -161,7 +166,7 @@ func TestUndecided(t *testing.T) {
 			}
 		})
 	}
-	week := mustCompile(t, alert.Spec{Expr: "psi > 0.2", UndecidedFor: three, Reference: alert.ReferenceSameHourLastWeek})
+	week := mustCompile(t, alert.Spec{Model: "fraud", Expr: "psi > 0.2", UndecidedFor: three, Reference: alert.ReferenceSameHourLastWeek})
 	if got, _ := play(week, besides(alert.UndecidedSignal), strings.Repeat("?", 171), 0); got[169] != "P" || got[170] != "F" {
 		t.Errorf("of 171 hours, a week and three, the last are %v", got[168:]) // 7 x 24 + 3
 	}
@@ -169,7 +174,7 @@ func TestUndecided(t *testing.T) {
 
 // One series that can be judged is enough: a rule on every feature need not fit each.
 func TestOneDecidedSeriesIsEnough(t *testing.T) {
-	r := mustCompile(t, alert.Spec{Expr: "psi > 0.2", UndecidedFor: alert.Hold{Windows: 1}})
+	r := mustCompile(t, alert.Spec{Model: "fraud", Expr: "psi > 0.2", UndecidedFor: alert.Hold{Windows: 1}})
 	for psi, want := range map[float64]bool{0.1: false, math.NaN(): true} {
 		_, changes := r.StepAll(nil, pass(0, psis{"a": math.NaN(), "b": psi}))
 		if fired := strings.Contains(summary(changes), alert.UndecidedSignal); fired != want {
@@ -179,7 +184,7 @@ func TestOneDecidedSeriesIsEnough(t *testing.T) {
 }
 
 // A rule that names a model and selects none of its segments or features passes for
-// silence otherwise. One on many models is not meant for each.
+// silence otherwise. One on all models is not meant for each.
 func TestARuleThatSelectsNothing(t *testing.T) {
 	tests := map[string]struct {
 		spec alert.Spec
@@ -187,7 +192,7 @@ func TestARuleThatSelectsNothing(t *testing.T) {
 	}{
 		"an unknown segment":   {alert.Spec{Model: "fraud", Segment: "channel=tv"}, true},
 		"an unknown feature":   {alert.Spec{Model: "fraud", Feature: "amuont"}, true},
-		"of many models":       {alert.Spec{Model: "fr*", Feature: "amuont"}, false},
+		"of some models":       {alert.Spec{Model: "fr*", Feature: "amuont"}, true},
 		"of all models":        {alert.Spec{Feature: "amuont"}, false},
 		"no canary runs":       {alert.Spec{Model: "fraud", Variant: "canary", Feature: "amuont"}, false},
 		"another version runs": {alert.Spec{Model: "fraud", Version: "41", Feature: "amuont"}, false},

@@ -16,8 +16,8 @@ type Pass struct {
 
 	// Gap is the longest silence that is usual for the model, 0 if that is not known.
 	Gap time.Duration
-	// Missed says that there were events of the versions and variants that the rule
-	// selects, and none of its segments or features, though it names the model.
+	// Missed says that the rule is not on all models, and that this one had events of
+	// the versions and variants that it selects, and none of its segments or features.
 	Missed bool
 }
 
