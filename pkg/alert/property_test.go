@@ -77,7 +77,7 @@ func reloadAll(t *testing.T, states map[alert.Series]alert.State) map[alert.Seri
 func TestARestartAfterEachWindowChangesNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6)) // any seed; fixed so that a failure repeats
 	seen := map[string]int{}
-	for range 150 {
+	for range 100 {
 		spec := randomSpec(rng)
 		r := mustCompile(t, spec)
 		direct, restarted := map[alert.Series]alert.State{}, map[alert.Series]alert.State{}
@@ -122,7 +122,7 @@ func TestARestartAfterEachWindowChangesNothing(t *testing.T) {
 // fires nor is remembered takes no room.
 func TestStartsAndEndsAlternate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8)) // any seed; fixed so that a failure repeats
-	for range 200 {
+	for range 100 {
 		r := mustCompile(t, randomSpec(rng))
 		states, firing := map[alert.Series]alert.State{}, map[alert.Series]bool{}
 		for i := range 120 {
