@@ -111,13 +111,12 @@ func (r *Rule) undecided(p Pass) aside {
 	}
 	var undefined *Input
 	for i := range p.Inputs {
-		in := &p.Inputs[i]
-		switch _, flag := r.judge(State{}, in); {
+		switch flag := r.flag(p.Inputs[i]); {
 		case flag == "":
-			a.verdict, a.peak = quiet, Peak{}
+			a.verdict = quiet
 			return a
 		case flag == Undefined && undefined == nil:
-			undefined = in
+			undefined = &p.Inputs[i]
 		}
 	}
 	if undefined != nil {

@@ -115,7 +115,7 @@ func (j Judge) report(reference string, w *drift.Window, whole bool) (*drift.Rep
 	}
 	back := w.End.Sub(w.Start)
 	if reference == ReferenceSameHourLastWeek {
-		back = 7 * 24 * time.Hour
+		back = week
 	}
 	var then *drift.Window
 	if j.Past != nil {

@@ -29,7 +29,8 @@ type Pass struct {
 // A series that is remembered but has no input is stepped without data. When
 // more series would fire than Spec.Limit allows, those that fire already stay,
 // the worst of the new ones fire while there is room, and the others wait as
-// Pending and Limited, told of by one series with the OverflowSignal.
+// Pending and Limited, told of by one series with the OverflowSignal. What else the
+// rule says of itself are series with the NoDataSignal and the UndecidedSignal.
 func (r *Rule) StepAll(states map[Series]State, p Pass) (map[Series]State, []Change) {
 	inputs := r.complete(states, p)
 	next := make(map[Series]State, len(inputs))

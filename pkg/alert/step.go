@@ -83,12 +83,16 @@ func (r *Rule) expired(s State, at time.Time) string {
 
 // Decides reports whether an input lets the rule say yes or no: its variables are
 // defined, it holds enough values, and a yes does not rest on a lossy window.
-func (r *Rule) Decides(in Input) bool {
+func (r *Rule) Decides(in Input) bool { return r.flag(in) == "" }
+
+// flag says why an input decides nothing for a series that has no state, "" if it
+// decides.
+func (r *Rule) flag(in Input) Flag {
 	if in.Window.Learning {
 		in.Vars = in.Vars.withoutReference()
 	}
 	_, flag := r.judge(State{}, &in)
-	return flag == ""
+	return flag
 }
 
 // judge reads a window.

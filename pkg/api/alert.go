@@ -66,7 +66,7 @@ func (s *Server) getAlerts(w http.ResponseWriter, r *request) error {
 	alerts := s.Reader.Snapshot().Alerts
 	for i := from; i < uint64(len(alerts)); i++ {
 		a := newAlertItem(&alerts[i])
-		if !match("model", a.Model) || !match("rule", a.Rule) || !match("state", a.State) || !match("severity", a.Severity) {
+		if !match("model", a.Model) || !match("rule", a.Rule) && !match("rule", a.About) || !match("state", a.State) || !match("severity", a.Severity) {
 			continue
 		}
 		if uint64(len(items)) == limit {

@@ -71,7 +71,7 @@ func (l *loop) alerts() []api.Alert {
 		for _, states := range models {
 			for series, s := range states {
 				if s.Phase == alert.Inactive {
-					continue // it only remembers why its windows decide nothing
+					continue // it only remembers why its windows decide nothing, or that there was something to judge
 				}
 				out = append(out, api.Alert{Series: series, State: s, Severity: cmp.Or(s.Severity, r.Spec().Severity)})
 			}
