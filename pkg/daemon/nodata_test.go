@@ -2,12 +2,15 @@ package daemon_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/sim"
 )
 
@@ -41,6 +44,27 @@ func TestSilenceByTheModelsOwnGap(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestExpectedGapsAreWatched: one word of how long a model may be silent sets the hard
+// limits up, without a budget.
+func TestExpectedGapsAreWatched(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"{}": 0, "defaults: {expected_gap: 1h}": time.Hour, "models: [{name: fraud, expected_gap: 26h}]": 26 * time.Hour,
+	} {
+		c, err := config.Parse("driftd.yaml", []byte(text), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := daemon.Decisions(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched := slices.ContainsFunc(s.Rules, func(r *alert.Rule) bool { return r.Name() == alert.RuleSilent })
+		if got := s.ExpectedGap("fraud"); got != want || watched != (want > 0) {
+			t.Errorf("%s: a gap of %v, want %v; watched: %v", text, got, want, watched)
+		}
 	}
 }
 
