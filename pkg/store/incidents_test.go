@@ -140,8 +140,13 @@ func TestWhatIsDueOfAnIncident(t *testing.T) {
 		"flaps within the interval":     {timing(0, 300*s, 0), []step{{0, happens("a"), "firing: 1"}, {10 * s, happens("-a"), ""}, {300 * s, nil, "resolved: 2"}}},
 		"starts and ends in the wait":   {timing(30*s, 0, 0), []step{{0, happens("a"), ""}, {10 * s, happens("-a"), ""}, {30 * s, nil, "unheard"}, {99 * s, nil, ""}}},
 		"again": {timing(0, 0, 3600*s), []step{
-			{0, happens("a"), "firing: 1"}, {3599 * s, nil, ""}, {3600 * s, nil, "again"}, {7199 * s, nil, ""}, {7200 * s, nil, "again"},
-			{7300 * s, happens("-a"), "resolved: 2"}, {20000 * s, nil, ""},
+			{0, happens("a"), "firing: 1"},
+			{3599 * s, nil, ""},
+			{3600 * s, nil, "again"},
+			{7199 * s, nil, ""},
+			{7200 * s, nil, "again"},
+			{7300 * s, happens("-a"), "resolved: 2"},
+			{20000 * s, nil, ""},
 		}},
 		"not again when acknowledged": {timing(0, 300*s, 3600*s), []step{
 			{0, happens("a"), "firing: 1"}, {10 * s, happens("!"), "firing: 1 by ada"}, {9999 * s, nil, ""},

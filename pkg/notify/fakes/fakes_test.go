@@ -176,7 +176,7 @@ func TestPagerDutyIncidentLife(t *testing.T) {
 	send("acknowledge", "-") // dropped
 	send("trigger", "three") // after a resolve: a new incident
 	got := fmt.Sprintf("%+v, dropped %d", p.Incidents(), p.Dropped())
-	want := "[{DedupKey:k Status:resolved Summary:two Severity:info Details:map[] Duplicates:1} {DedupKey:k Status:triggered Summary:three Severity:info Details:map[] Duplicates:0}], dropped 2"
+	want := "[{DedupKey:k Status:resolved Summary:two Severity:info Details:map[] Updates:1 Duplicates:0} {DedupKey:k Status:triggered Summary:three Severity:info Details:map[] Updates:0 Duplicates:0}], dropped 2"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"unicode/utf8"
 )
@@ -16,7 +17,8 @@ type Incident struct {
 	Summary    string
 	Severity   string
 	Details    map[string]any
-	Duplicates int // triggers after the first, while it was open
+	Updates    int // triggers after the first, while it was open, that said something else
+	Duplicates int // and that said the same again
 }
 
 // PagerDuty is the Events API v2: POST /v2/enqueue and /v2/change/enqueue.
@@ -134,7 +136,11 @@ func (p *PagerDuty) apply(ev pdEvent) {
 	case ev.EventAction == "resolve":
 		p.incidents[i].Status = "resolved"
 	case i >= 0:
-		p.incidents[i].Duplicates++
+		if was := p.incidents[i]; was.Summary == ev.Payload.Summary && was.Severity == ev.Payload.Severity && reflect.DeepEqual(was.Details, ev.Payload.Details) {
+			p.incidents[i].Duplicates++
+			return
+		}
+		p.incidents[i].Updates++
 		p.incidents[i].Summary, p.incidents[i].Severity, p.incidents[i].Details = ev.Payload.Summary, ev.Payload.Severity, ev.Payload.Details
 	default:
 		p.incidents = append(p.incidents, Incident{
