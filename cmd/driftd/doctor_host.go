@@ -173,6 +173,9 @@ func (d *doctor) addresses(r config.Receiver) (out []string, err error) {
 			}
 		}
 		return []string{r.Webhook.URL.Reveal()}, err
+	case r.Heartbeat != nil:
+		address, err := d.config.Read(r.Heartbeat.URL, r.Heartbeat.URLFile)
+		return []string{address}, err
 	case r.Alertmanager != nil:
 		for _, u := range r.Alertmanager.URLs {
 			out = append(out, u.Reveal())

@@ -116,7 +116,7 @@ func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logge
 		return errors.Join(err, m.close())
 	}
 	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.DecisionHash()).Msg("driftd is running")
-	return e.runManaged(ctx, i, m, log, "reading "+c.NATS.Stream+", "+i.URL(), i.LastPass)
+	return e.runManaged(ctx, i, m, log, "reading "+c.NATS.Stream+", "+i.URL(), i.LastProgress)
 }
 
 // serveDegraded serves the cause of the last failures until a person has looked.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
@@ -35,7 +36,9 @@ type Snapshot struct {
 	Alerts     []Alert  // not inactive
 	Budgets    []Budget // ascending by name
 	Rules      []*alert.Rule
-	Heartbeat  time.Time
+	Heartbeat  time.Time // the last that a receiver confirmed, zero before the first
+	Watch      Watch
+	Progress   time.Time // when the process was last known to get on: what a restart can mend makes it old
 	// LastEvaluated is the wall clock time at which rules were evaluated last.
 	LastEvaluated time.Time
 	Triggers      map[Trigger]uint64
@@ -44,6 +47,42 @@ type Snapshot struct {
 	StoreBytes    int64
 	Checkpoint    *Histogram // seconds
 	EventDelay    *Histogram // seconds between an event's time and its message's
+}
+
+// A Watch is how driftd watches itself, by canaries: events of its own that go the way
+// of all events. Times are those at which canaries were published.
+type Watch struct {
+	Every     time.Duration // between two canaries; 0: it does not
+	Seen      time.Time     // the newest that is counted and committed
+	Judged    time.Time     // the newest at whose arrival the rule has fired for the one before
+	RoundTrip time.Duration // of the newest, from its publication to its commit
+	Sent      uint64        // since the start
+	Failed    uint64        // attempts to publish one
+	Checks    []Check       // one an organ, always in the same order; none without canaries
+}
+
+// A Check is what is wrong with one organ of driftd, or what is right.
+type Check struct {
+	Organ  string `json:"organ"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// The organs that are checked.
+const (
+	OrganCanary    = "canary"    // publishing, the stream, the reader and the loop
+	OrganRules     = "rules"     // windows close and rules are evaluated
+	OrganCommit    = "commit"    // checkpoints become durable
+	OrganNotifier  = "notifier"  // notifications leave
+	OrganReceivers = "receivers" // each has confirmed something since it failed
+	OrganDisk      = "disk"      // there is room
+	OrganConfig    = "config"    // the last reload was accepted
+	OrganStore     = "store"     // what decisions are made of is undamaged
+)
+
+// Healthy reports whether heartbeats are sent: every organ is well.
+func (w Watch) Healthy() bool {
+	return w.Every > 0 && !slices.ContainsFunc(w.Checks, func(c Check) bool { return !c.OK })
 }
 
 // Stream is the state of the input stream.

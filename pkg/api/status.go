@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -27,6 +28,7 @@ type statusJSON struct {
 	StoreBytes int64             `json:"store_bytes"`
 	Verified   *time.Time        `json:"store_verified_at"` // the whole store was read last; null before the first time
 	Balanced   bool              `json:"balanced"`          // the books of messages and events add up
+	Watch      watchJSON         `json:"watch"`
 }
 
 type streamJSON struct {
@@ -43,6 +45,18 @@ type streamJSON struct {
 type diskJSON struct {
 	Free  uint64 `json:"free"` // bytes
 	State string `json:"state"`
+}
+
+// A watchJSON says how driftd watches itself. Times of canaries are those at which they
+// were published.
+type watchJSON struct {
+	Every     string     `json:"every"`          // between two canaries; "0s": there are none
+	Healthy   bool       `json:"healthy"`        // heartbeats are sent: every check is ok
+	Heartbeat *time.Time `json:"last_heartbeat"` // that a receiver has confirmed, null before the first
+	Seen      *time.Time `json:"canary_seen_at"` // the newest that is counted and committed
+	Judged    *time.Time `json:"canary_judged_at"`
+	RoundTrip Num        `json:"canary_s"` // from the newest one's publication to its commit
+	Checks    []Check    `json:"checks"`
 }
 
 type configJSON struct {
@@ -99,6 +113,10 @@ func newStatus(s *Snapshot) statusJSON {
 		Notifier: notifierJSON{Pending: s.Notifier.Pending, Oldest: Num(s.owedFor().Seconds()), Receivers: []receiverJSON{}},
 		Counters: s.counters(), StoreBytes: s.StoreBytes, Verified: instant(s.Verified), Balanced: s.Account == nil || s.Account.Balance(s.Stream.CommittedSeq) == nil,
 	}
+	out.Watch = watchJSON{
+		Every: formatDuration(s.Watch.Every), Healthy: s.Watch.Healthy(), Heartbeat: instant(s.Heartbeat),
+		Seen: instant(s.Watch.Seen), Judged: instant(s.Watch.Judged), RoundTrip: Num(s.Watch.RoundTrip.Seconds()), Checks: nonNil(s.Watch.Checks),
+	}
 	for _, r := range s.Notifier.Receivers {
 		failed := r.Failed
 		if failed == nil {
@@ -140,7 +158,13 @@ func (s *Snapshot) counters() map[string]uint64 {
 type ready struct {
 	Reasons []string `json:"reasons"`         // "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
 	Cause   string   `json:"cause,omitempty"` // of "degraded", and how to leave it
+	// Unwell are the organs for which no heartbeats are sent. driftd may be ready all the
+	// same; /api/v1/status says what is wrong.
+	Unwell []string `json:"unwell"`
 }
+
+// hangsAfter is how long a process may not have got on until it does not count as alive.
+const hangsAfter = time.Minute
 
 func (s *Server) getReady(w http.ResponseWriter, _ *request) error {
 	now := s.Reader.Snapshot()
@@ -148,10 +172,20 @@ func (s *Server) getReady(w http.ResponseWriter, _ *request) error {
 	if len(now.NotReady) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	return sendJSON(w, status, ready{nonNil(now.NotReady), now.Cause})
+	unwell := []string{}
+	for _, c := range now.Watch.Checks {
+		if !c.OK {
+			unwell = append(unwell, c.Organ)
+		}
+	}
+	return sendJSON(w, status, ready{nonNil(now.NotReady), now.Cause, unwell})
 }
 
 func (s *Server) getHealthy(w http.ResponseWriter, _ *request) error {
+	now := s.Reader.Snapshot()
+	if since := now.At.Sub(now.Progress); !now.Progress.IsZero() && since > hangsAfter {
+		return problem{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("driftd hangs: it has not got on for %s; restart it", since.Round(time.Second))}
+	}
 	return sendText(w, "text/plain; charset=utf-8", []byte("driftd is alive\n"))
 }
 

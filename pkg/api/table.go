@@ -64,7 +64,7 @@ func (s *Server) pageRoutes() []route {
 func (s *Server) apiRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: "/metrics", role: Read, summary: "Metrics in Prometheus' text format", media: metricsType, scrape: true, handle: s.getMetrics},
-		{method: http.MethodGet, path: "/-/healthy", public: true, summary: "200 while the process lives", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
+		{method: http.MethodGet, path: "/-/healthy", public: true, summary: "200 while the process lives; 503 when it hangs and only a restart can help", media: "text/plain; charset=utf-8", scrape: true, handle: s.getHealthy},
 		{method: http.MethodGet, path: "/-/ready", public: true, summary: "200 when ready, else 503 with the reasons", answer: ready{}, scrape: true, handle: s.getReady},
 		{method: http.MethodGet, path: "/api/v1/status", role: Read, summary: "How driftd does", answer: statusJSON{}, degraded: true, handle: s.getStatus},
 		{

@@ -165,7 +165,11 @@ func (w *world) tell(engine *drift.Engine, account *drift.Account, base *drift.B
 		Disk:       api.Disk{Free: 1 << 30, State: "ok"},
 		Judges:     api.Judges{Window: time.Hour, Reference: 672, MinEvents: 50, Interval: 6 * time.Hour},
 		Config:     api.Config{Hash: "sha256:00", LoadedAt: start, LastReloadOK: true},
-		LastCommit: wall.Add(-time.Second), Account: account, LastEvaluated: wall,
+		LastCommit: wall.Add(-time.Second), Account: account, LastEvaluated: wall, Heartbeat: wall.Add(-20 * time.Second), Progress: wall,
+		Watch: api.Watch{
+			Every: 30 * time.Second, Seen: wall.Add(-20 * time.Second), Judged: wall.Add(-20 * time.Second), RoundTrip: 250 * time.Millisecond, Sent: 7, Failed: 1,
+			Checks: []api.Check{{Organ: api.OrganCanary, OK: true, Detail: "the last one came back"}, {Organ: api.OrganConfig, Detail: "the last configuration read was refused"}},
+		},
 		Notifier: api.Notifier{Pending: 1, Oldest: wall.Add(-3 * time.Second), Receivers: []api.Receiver{
 			{Name: "slack", Kind: "slack", Sent: 4, Failed: map[string]uint64{"timeout": 1}, Pending: 1},
 			{Name: hostile, Kind: "webhook"},

@@ -21,6 +21,7 @@ type Config struct {
 	Payloads  Payloads           `json:"payloads" jsonschema:"how the payload logs of model servers are read, over HTTP and from the stream"`
 	Defaults  Defaults           `json:"defaults" jsonschema:"what holds for every model that does not say otherwise"`
 	Models    []Model            `json:"models" jsonschema:"models, by name or glob; the first entry that matches a model is its own"`
+	Watch     Watch              `json:"watch" config:"restart" jsonschema:"how driftd watches itself"`
 	Detection Detection          `json:"detection" jsonschema:"how drift is found within a budget of false pages"`
 	Budgets   []Budget           `json:"budgets" jsonschema:"how many pages people can bear, shared by the models they own"`
 	Rules     []Rule             `json:"rules" jsonschema:"alerting rules"`
@@ -126,6 +127,11 @@ type Limits struct {
 // Dedup says how duplicates are recognised.
 type Dedup struct {
 	IDs int `json:"ids" jsonschema:"event ids remembered exactly, in two generations; the time they span is exported"`
+}
+
+// Watch says how driftd watches itself.
+type Watch struct {
+	Every Duration `json:"every" jsonschema:"how often an event of driftd's own, a canary, goes the way of all events, and a heartbeat to receivers of heartbeats; 0 = never"`
 }
 
 // DLQ says what happens to refused events.

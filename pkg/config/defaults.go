@@ -54,6 +54,7 @@ func Default() *Config {
 		Privacy:   Privacy{Default: "count"},
 		Baselines: Baselines{MinRows: 10_000, MinSpan: day, MaxRows: 200_000},
 		Discover:  true,
+		Watch:     Watch{Every: Duration(30 * time.Second)},
 		Detection: Detection{Reference: 672, MinEvents: 50, Interval: 6 * hour},
 		Defaults:  Defaults{LabelHorizon: 30 * day},
 		Routes:    Route{GroupBy: slices.Clone(alert.DefaultGroupBy), GroupWait: new(min1 / 2), GroupInterval: new(5 * min1), RepeatInterval: new(day)},

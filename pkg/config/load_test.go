@@ -83,8 +83,8 @@ func TestDocumentedExamplesLoad(t *testing.T) {
 	uncommented = regexp.MustCompile(`(?m)^  receiver: "".*`).ReplaceAllString(uncommented, "  receiver: oncall")
 	uncommented = regexp.MustCompile(`(?m)^#  `).ReplaceAllString(uncommented, "  ")
 	c := load(t, uncommented, nil)
-	if len(c.Models) != 1 || len(c.Budgets) != 1 || len(c.Rules) != 2 || len(c.Receivers) != 7 || len(c.Routes.Routes) != 6 {
-		t.Errorf("models %d, budgets %d, rules %d, receivers %d, routes %d; want 1, 1, 2, 7, 6",
+	if len(c.Models) != 1 || len(c.Budgets) != 1 || len(c.Rules) != 2 || len(c.Receivers) != 8 || len(c.Routes.Routes) != 6 {
+		t.Errorf("models %d, budgets %d, rules %d, receivers %d, routes %d; want 1, 1, 2, 8, 6",
 			len(c.Models), len(c.Budgets), len(c.Rules), len(c.Receivers), len(c.Routes.Routes))
 	}
 }

@@ -19,6 +19,7 @@ type Receiver struct {
 	Webhook      *Webhook      `json:"webhook,omitempty" jsonschema:"HTTP POST with the body of Alertmanager's webhook, version 4"`
 	Alertmanager *Alertmanager `json:"alertmanager,omitempty" jsonschema:"push to Alertmanager's API v2"`
 	Email        *Email        `json:"email,omitempty" jsonschema:"mail by SMTP"`
+	Heartbeat    *Heartbeat    `json:"heartbeat,omitempty" jsonschema:"a dead man's switch, called while driftd is well and told of nothing else"`
 	NATS         *Signal       `json:"nats,omitempty" jsonschema:"publish on driftd.alerts.<model>"`
 }
 
@@ -67,6 +68,18 @@ type Email struct {
 	PasswordFile string   `json:"password_file,omitempty" jsonschema:"file that holds it; at most one of the two"`
 }
 
+// Heartbeat is a dead man's switch: it raises the alarm when it is not called.
+type Heartbeat struct {
+	URL     Secret          `json:"url,omitzero" jsonschema:"where it is called; for most services a secret"`
+	URLFile string          `json:"url_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
+	Method  HeartbeatMethod `json:"method" jsonschema:"POST, with what was checked as JSON, or GET"`
+}
+
+// A HeartbeatMethod says how a dead man's switch is called.
+type HeartbeatMethod string
+
+func (HeartbeatMethod) words() []string { return []string{"POST", "GET"} }
+
 // Signal is the NATS receiver. It has no settings.
 type Signal struct{}
 
@@ -97,7 +110,8 @@ func (n *Network) parse(text string) error {
 	return nil
 }
 
-func (e *Email) setDefaults() { e.TLS = "starttls" }
+func (e *Email) setDefaults()     { e.TLS = "starttls" }
+func (h *Heartbeat) setDefaults() { h.Method = "POST" }
 
 // kinds lists the kinds that a receiver has: one, if it is right.
 func (r Receiver) kinds() (out []string) {
@@ -110,6 +124,7 @@ func (r Receiver) kinds() (out []string) {
 		{"webhook", r.Webhook != nil},
 		{"alertmanager", r.Alertmanager != nil},
 		{"email", r.Email != nil},
+		{"heartbeat", r.Heartbeat != nil},
 		{"nats", r.NATS != nil},
 	} {
 		if k.set {
@@ -134,12 +149,15 @@ func (v *validator) receivers(c *Config) {
 		if r.Name == SignalReceiver {
 			v.fault(path+".name", "%q is the name of driftd's own signals: choose another", r.Name)
 		}
-		if r.Name != "" && !routed(c, r.Name) {
+		switch named := routed(c, r.Name); {
+		case r.Heartbeat != nil && named:
+			v.fault(path+".name", "%q gets heartbeats and no alerts: name another receiver in routes and budgets", r.Name)
+		case r.Heartbeat == nil && !named && r.Name != "":
 			v.fault(path+".name", "nobody sends to %q: name it in routes or in a budget, or remove it", r.Name)
 		}
 		kinds := r.kinds()
 		if len(kinds) != 1 {
-			v.fault(path, "a receiver is exactly one of pagerduty, slack, webhook, alertmanager, email and nats, found %d", len(kinds))
+			v.fault(path, "a receiver is exactly one of pagerduty, slack, webhook, alertmanager, email, heartbeat and nats, found %d", len(kinds))
 		}
 		if r.Proxy != "" {
 			v.address(path+".proxy", r.Proxy, "http", "https")
@@ -147,12 +165,12 @@ func (v *validator) receivers(c *Config) {
 				v.fault(path+".proxy", "%s goes through no proxy", kinds[0])
 			}
 		}
-		v.receiverKind(path, r)
+		v.receiverKind(path, r, c)
 	}
 }
 
 // receiverKind checks what is particular to a kind.
-func (v *validator) receiverKind(path string, r Receiver) {
+func (v *validator) receiverKind(path string, r Receiver, c *Config) {
 	if r.PagerDuty != nil {
 		v.exactlyOne(path+".pagerduty", "routing_key", r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
 		v.address(path+".pagerduty.url", r.PagerDuty.URL, "http", "https")
@@ -175,6 +193,19 @@ func (v *validator) receiverKind(path string, r Receiver) {
 	}
 	if r.Email != nil {
 		v.email(path+".email", r.Email)
+	}
+	if r.Heartbeat != nil {
+		v.heartbeat(path+".heartbeat", r.Heartbeat, c)
+	}
+}
+
+func (v *validator) heartbeat(path string, h *Heartbeat, c *Config) {
+	v.exactlyOne(path, "url", h.URL, h.URLFile)
+	if c.Watch.Every == 0 {
+		v.fault(path, "no heartbeat is sent while watch.every is 0: set it, or remove the receiver")
+	}
+	if c.TickSubject() == "" {
+		v.fault(path, "no heartbeat is sent, for nats.subjects leave no room for a canary: one of them must end in \">\"")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"driftd.dev/driftd/pkg/event"
 )
@@ -45,6 +46,7 @@ func (c *Config) faults() Faults {
 	v.models(c)
 	v.budgets(c, true)
 	v.detection(c)
+	v.watch(c)
 	v.rules(c, true)
 	v.route("routes", c.Routes, c, true)
 	v.receivers(c)
@@ -249,6 +251,12 @@ func durations(ds []Duration) string {
 }
 
 // bounds checks the numbers that have a least and a greatest value.
+func (v *validator) watch(c *Config) {
+	if every := c.Watch.Every.Std(); every != 0 && (every < time.Second || every > time.Hour) {
+		v.fault("watch.every", "%s is neither 0 nor between 1s and 1h", c.Watch.Every)
+	}
+}
+
 func (v *validator) bounds(c *Config) {
 	l := c.Limits
 	for _, b := range []struct {

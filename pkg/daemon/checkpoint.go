@@ -173,6 +173,7 @@ func (l *loop) committed(err error) error {
 	l.idle, l.lastCommit = c.batch, time.Now()
 	l.fresh, l.puts = slices.Delete(l.fresh, 0, c.fresh), slices.Delete(l.puts, 0, c.puts)
 	c.snapshot.LastCommit = l.now
+	l.canaries.committed(c.snapshot.Watch.Seen, l.lastCommit)
 	l.snapshot.Store(c.snapshot)
 	l.open.Store(&c.open)
 	l.dispatcher.Wake()

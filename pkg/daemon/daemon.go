@@ -41,6 +41,8 @@ type Daemon struct {
 	passed      atomic.Int64             // when the loop last came round, Unix time in ns
 	settings    atomic.Pointer[Settings] // in force and committed; the loop has its own
 	rejected    atomic.Bool              // the last reload was refused
+	canaries    *canaries
+	pulse       *pulse
 	loop        *loop
 }
 
@@ -57,6 +59,7 @@ func New(o Options) (*Daemon, error) {
 		Options: o, commands: make(chan command),
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
 		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
+		canaries: newCanaries(o), pulse: newPulse(),
 	}
 	d.settings.Store(&o.Settings)
 	l, err := d.restore()
@@ -64,7 +67,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
 	}
 	d.loop, d.refusals = l, newRefusals(l.book.Keys())
-	if d.dispatcher, err = notify.NewDispatcher(outbox{o.Store}, o.Receivers, d.observed(o.Notify)); err != nil {
+	if d.dispatcher, err = notify.NewDispatcher(pulseOutbox{outbox{o.Store}, d}, o.Receivers, d.observed(o.Notify)); err != nil {
 		return nil, err
 	}
 	d.snapshot.Store(l.view())
@@ -85,6 +88,9 @@ func (d *Daemon) restore() (*loop, error) {
 		account: &drift.Account{}, reports: map[string][]api.Report{}, watches: map[string]*watch{}, spent: map[string][]spentPage{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
 		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(), Settings: d.Settings, loaded: d.started,
+	}
+	if l.canaryJudge, err = newCanaryJudge(d.canaries); err != nil {
+		return nil, err
 	}
 	legacy, err := l.restoreBooks()
 	if err != nil {
@@ -216,6 +222,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	spawn("notifier", func() error { return d.pay(paying) })
 	spawn("refusals", func() error { return d.tellRefusals(ctx) })
 	spawn("refresh", func() error { return d.refresh(ctx) })
+	spawn("canaries", func() error { return d.sendCanaries(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("loop", func() error {
 		defer stopPaying()

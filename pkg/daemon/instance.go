@@ -217,7 +217,8 @@ func (i *Instance) options(c *config.Config) (o Options, err error) {
 		o.Checkpoint = DefaultCheckpoint()
 	}
 	if o.Tick != "" {
-		o.Ticker = ticker{publisher, o.Tick}
+		t := ticker{publisher, o.Tick}
+		o.Ticker, o.Canary, o.Watch = t, t.canary, c.Watch.Every.Std()
 	}
 	return o, nil
 }
@@ -318,7 +319,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
 		Config: func() []byte { return i.config.Load().Effective() }, Reload: i.reloadOverHTTP(c),
 		TryReceiver: func(ctx context.Context, name string) (api.ReceiverTry, error) {
-			return TryReceiver(ctx, i.config.Load(), name, x.Client)
+			return i.tryReceiver(ctx, name)
 		},
 		ExternalURL: c.HTTP.ExternalURL, Pane: o.Spec.Pane, Sizes: o.Spec.Sizes, SeriesLimit: c.Limits.Series, Features: string(c.Metrics.Features), Log: x.Log, Extra: x.Pages,
 	}); err != nil {
@@ -453,5 +454,11 @@ func (t ticker) Tick(ctx context.Context, after uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, tickWithin)
 	defer cancel()
 	_, err := t.p.Signal(ctx, stream.Signal{Subject: t.subject, ID: "tick:" + strconv.FormatUint(after, 10), Body: []byte("{}")})
+	return err
+}
+
+// canary publishes a canary on the subject of ticks.
+func (t ticker) canary(ctx context.Context, id string, body []byte) error {
+	_, err := t.p.Signal(ctx, stream.Signal{Subject: t.subject, ID: id, Body: body})
 	return err
 }

@@ -57,6 +57,8 @@ type loop struct {
 	saved    store.Progress // of the last checkpoint handed over
 	idle     *store.Batch   // to be used again
 	shares   shares         // of budgets
+
+	canaryJudge *canaryJudge // nil: there are no canaries
 }
 
 // run is the loop. It returns after a last checkpoint when ctx ends.
@@ -258,6 +260,7 @@ func hasHalf(events []event.Event) bool {
 func (l *loop) decode(m *stream.Message) {
 	if m.Subject == l.Tick {
 		l.account.Filtered++
+		l.canary(m)
 		return
 	}
 	if refusal := l.Decoder.DecodeWrapped(&l.events, event.Envelope{Headers: m.Header}, m.Subject, m.Data); refusal != nil {

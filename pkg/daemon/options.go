@@ -70,6 +70,12 @@ type Options struct {
 	Idle        time.Duration // of the stream, until a tick is published; 0: 10 s
 	Notify      notify.Options
 
+	// Watch is how often a canary is sent through the whole daemon, and Canary publishes
+	// one on the subject Tick and returns when the stream has confirmed it; 0 or nil:
+	// driftd does not watch itself, and sends no heartbeats.
+	Watch  time.Duration
+	Canary func(ctx context.Context, id string, body []byte) error
+
 	Checkpoint Checkpoint
 	Version    string
 	Log        zerolog.Logger

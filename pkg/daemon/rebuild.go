@@ -74,7 +74,7 @@ func (i *Instance) rebuild(ctx context.Context, c *config.Config, x Extras, dir 
 	if err != nil {
 		return r, err
 	}
-	o.Receivers, o.DeadLetters, o.Ticker, o.Committed, o.Verify = nil, toldBefore{}, nil, nil, false
+	o.Receivers, o.DeadLetters, o.Ticker, o.Canary, o.Committed, o.Verify = nil, toldBefore{}, nil, nil, nil, false
 	if i.Daemon, err = New(o); err != nil {
 		return r, err
 	}

@@ -72,6 +72,10 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 		out.Sink, err = notify.NewAlertmanager(o)
 	case r.Email != nil:
 		out.Sink, err = newEmail(c, r)
+	case r.Heartbeat != nil:
+		out.Sink, err = newRotating(c.Source(r.Heartbeat.URL, r.Heartbeat.URLFile), func(url string) (notify.Sink, error) {
+			return notify.NewHeartbeat(notify.HeartbeatOptions{URL: url, Method: string(r.Heartbeat.Method), Client: client})
+		})
 	default:
 		out.Sink = signals
 	}

@@ -38,6 +38,7 @@ func (d *Daemon) Reconfigure(ctx context.Context, r Reconfiguration) error {
 		return err
 	}
 	d.settings.Store(&r.Settings)
+	d.pulse.forgive("")
 	return d.dispatcher.Replace(r.Settings.Receivers)
 }
 

@@ -89,7 +89,12 @@ func (r *refusals) take() []refusal {
 func (d *Daemon) observed(o notify.Options) notify.Options {
 	other, log := o.Observe, attemptLog{log: d.Log, failing: map[string]bool{}}
 	o.Observe = func(a notify.Attempt) {
-		d.refusals.observe(a)
+		if d.beats(a.Receiver) {
+			a.Outcome.Result = min(a.Outcome.Result, notify.Retry) // nothing is given up: the next one follows
+		} else {
+			d.refusals.observe(a)
+			d.pulse.observe(a)
+		}
 		log.observe(a)
 		if other != nil {
 			other(a)
@@ -164,7 +169,7 @@ func (l *loop) others(refusing string, a ledger.Alert) []alert.Target {
 		return routed
 	}
 	for _, r := range l.Settings.Receivers {
-		if r.Name != refusing {
+		if r.Name != refusing && sinkKind(r.Sink) != heartbeatKind {
 			routed = join(routed, l.named(r.Name))
 		}
 	}

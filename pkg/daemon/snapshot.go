@@ -31,7 +31,7 @@ func (l *loop) view() *api.Snapshot {
 		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.loaded},
 		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents, Interval: l.Detection.Interval}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
-		Checkpoint: l.checkpoints, EventDelay: l.delays,
+		Checkpoint: l.checkpoints, EventDelay: l.delays, Watch: l.canaryJudge.view(),
 	}
 	for key, n := range l.triggers {
 		part := strings.SplitN(key, " ", 3)
@@ -107,7 +107,8 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 	if at := d.verifiedAt.Load(); at != 0 {
 		s.Verified = time.Unix(0, at)
 	}
-	s.Notifier = d.notifier()
+	s.Notifier, s.Progress = d.notifier(), d.LastProgress()
+	d.examine(&s)
 	return &s
 }
 

@@ -52,6 +52,16 @@ func TryReceiver(ctx context.Context, c *config.Config, name string, client *htt
 	return out, nil
 }
 
+// tryReceiver is TryReceiver for a running daemon: a receiver that takes the messages is
+// believed to be well again.
+func (i *Instance) tryReceiver(ctx context.Context, name string) (api.ReceiverTry, error) {
+	out, err := TryReceiver(ctx, i.config.Load(), name, i.extras.Client)
+	if err == nil && out.OK {
+		i.pulse.forgive(name)
+	}
+	return out, err
+}
+
 // tryDeliveries are an alert that is none, and its end: entries of no ledger.
 func tryDeliveries(receiver string, now time.Time) (out [2]ledger.Delivery, err error) {
 	chain := ledger.Chain{}

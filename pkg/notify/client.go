@@ -173,11 +173,18 @@ func (ep endpoint) post(ctx context.Context, body []byte, headers map[string]str
 
 // ask is post for who reads the answer: its header and the start of its body.
 func (ep endpoint) ask(ctx context.Context, body []byte, headers map[string]string) (http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ep.url(), bytes.NewReader(body))
+	return ep.call(ctx, http.MethodPost, body, headers)
+}
+
+// call is ask by any method. body is JSON, or empty for none.
+func (ep endpoint) call(ctx context.Context, method string, body []byte, headers map[string]string) (http.Header, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, ep.url(), bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, unsendable(ep.clean(err))
 	}
-	req.Header.Set("Content-Type", "application/json")
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	req.Header.Set("User-Agent", userAgent)
 	for k, v := range headers {
 		req.Header.Set(k, v)
