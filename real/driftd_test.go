@@ -22,6 +22,9 @@ import (
 	"driftd.dev/driftd/pkg/stream"
 )
 
+// stopWithin is the bound of a graceful stop.
+const stopWithin = 10 * time.Second
+
 // patience bounds every wait for another process.
 const patience = 60 * time.Second
 
@@ -164,6 +167,7 @@ store: {dir: %q}
 http: {listen: %q}
 baselines: {min_rows: 500, min_span: 10m}
 metrics: {features: all}
+watch: {every: 1s}
 rules:
   - {alert: AmountDrift, model: fraud, feature: amount, window: 5m, expr: "psi_debiased > 0.1", severity: page}
 `, nats, filepath.Join(dir, "data"), api)

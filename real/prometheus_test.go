@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // TestRealPrometheusScrapesDriftd: a Prometheus reads a daemon that has counted
@@ -43,7 +42,7 @@ func TestRealPrometheusScrapesDriftd(t *testing.T) {
 	}
 	prom.rulesAreHealthy(t)
 	checkMetrics(t, api)
-	daemon.stop(t, 10*time.Second) // the bound of a graceful stop
+	daemon.stop(t, stopWithin)
 }
 
 // checkMetrics gives the page to promtool, which fails on what it would not
