@@ -89,11 +89,12 @@ func (r *refusals) take() []refusal {
 func (d *Daemon) observed(o notify.Options) notify.Options {
 	other, log := o.Observe, attemptLog{log: d.Log, failing: map[string]bool{}}
 	o.Observe = func(a notify.Attempt) {
-		if d.beats(a.Receiver) {
-			a.Outcome.Result = min(a.Outcome.Result, notify.Retry) // nothing is given up: the next one follows
-		} else {
+		switch {
+		case !d.beats(a.Receiver):
 			d.refusals.observe(a)
 			d.pulse.observe(a)
+		case a.Outcome.Result == notify.Dead: // nothing is lost: the next heartbeat follows
+			a.Outcome.Result, a.Outcome.At = notify.Retry, time.Now().Add(d.canaries.every)
 		}
 		log.observe(a)
 		if other != nil {
