@@ -36,6 +36,8 @@ type Alert struct {
 	// end, up to this one.
 	Flaps int `json:"flaps,omitempty"`
 
+	Explanation *Explanation `json:"explanation,omitempty"` // of the first alerts of a window; none of an end
+
 	// Of drift that was found within a budget, not by a rule.
 	Change   string    `json:"change,omitempty"` // "opened", "raised", "extended", "resolved", "superseded" (by an incident of its own) or "noted"
 	Budget   string    `json:"budget,omitempty"`

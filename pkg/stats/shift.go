@@ -162,7 +162,7 @@ func NumericShares(ref, cur *Numeric, psiEdges *Edges) []BinShare {
 	if !ok {
 		return nil
 	}
-	shares := binShares(a, c)
+	shares := Shares(a, c)
 	for i := range shares {
 		shares[i].Lo, shares[i].Hi = psiEdges.Bounds(i)
 	}
@@ -175,7 +175,7 @@ func CategoricalShares(ref, cur *Categorical) []BinShare {
 	if ref.Dict.id != cur.Dict.id {
 		return nil
 	}
-	shares := binShares(ref.referenceCells(), cur.cells())
+	shares := Shares(ref.referenceCells(), cur.cells())
 	for i := range shares {
 		switch rank := len(shares) - i; {
 		case i < len(ref.Dict.Categories):
@@ -189,7 +189,9 @@ func CategoricalShares(ref, cur *Categorical) []BinShare {
 	return shares
 }
 
-func binShares(ref, cur []uint64) []BinShare {
+// Shares returns the contribution of each cell, without bounds or names; nil when a
+// side is empty.
+func Shares(ref, cur []uint64) []BinShare {
 	t := newTable(ref, cur)
 	if t.m == 0 || t.n == 0 {
 		return nil
