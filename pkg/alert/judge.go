@@ -143,13 +143,21 @@ func Apply(states, next map[Series]State) {
 
 // Of returns the window that a series of a group was judged on, nil for none.
 func (v View) Of(g drift.Group) *drift.Window {
+	if r := v.Report(g); r != nil {
+		return r.Window
+	}
+	return nil
+}
+
+// Report returns what a series of a group was judged by, nil for none.
+func (v View) Report(g drift.Group) *drift.Report {
 	for _, r := range v.Groups {
 		if r.Window.Group == g {
-			return r.Window
+			return r
 		}
 	}
-	if g.Version == "" && v.Total != nil {
-		return v.Total.Window
+	if g.Version == "" {
+		return v.Total
 	}
 	return nil
 }

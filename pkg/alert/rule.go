@@ -314,6 +314,20 @@ func (r *Rule) Name() string { return r.spec.Name }
 // Spec returns what the rule was made of, with its defaults filled in.
 func (r *Rule) Spec() Spec { return r.spec }
 
+// Began returns the start of the first window of a run for which a series is
+// pending or firing, zero for one that is neither. Of one that fires it is the
+// latest that it can be: windows that decided nothing on the way are not known.
+func (r *Rule) Began(s State) time.Time {
+	switch s.Phase {
+	case Pending:
+		return s.Since.Add(-r.spec.Window)
+	case Firing, Recovering:
+		return s.FiredAt.Add(-time.Duration(r.hold) * r.spec.Window)
+	case Inactive, Resolved:
+	}
+	return time.Time{}
+}
+
 // Feature reports whether the rule is judged once a signal.
 func (r *Rule) Feature() bool { return r.feature }
 

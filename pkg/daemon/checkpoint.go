@@ -115,7 +115,7 @@ func (l *loop) encode() (*commit, error) {
 		return nil, err
 	}
 	l.flushIncidents()
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent, l.marks})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -195,6 +195,7 @@ type books struct {
 	Second   int64                      `json:"second,omitempty"`
 	Halves   []byte                     `json:"halves,omitempty"` // of predictions, as event.Joiner writes them
 	Spent    map[string][]spentPage     `json:"spent,omitempty"`  // pages, by budget
+	Marks    []mark                     `json:"marks,omitempty"`
 }
 
 // halves returns what the joiner holds, nil if it never held anything.

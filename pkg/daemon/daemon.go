@@ -129,7 +129,7 @@ func (l *loop) restoreBooks() (legacy map[string]firingAlert, err error) {
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
 		return nil, fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
-	l.gaps, l.rewinds, l.second = b.Gaps, b.Rewinds, b.Second
+	l.gaps, l.rewinds, l.second, l.marks = b.Gaps, b.Rewinds, b.Second, b.Marks
 	if len(b.Halves) > 0 {
 		if err := l.joiner.LoadState(b.Halves); err != nil {
 			return nil, fmt.Errorf("%w: halves of predictions: %w", store.ErrDamaged, err)

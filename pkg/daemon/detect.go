@@ -7,7 +7,6 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
-	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/store"
@@ -64,27 +63,11 @@ func (l *loop) learn(model string, w *watch, rows *detect.Rows, d *detect.Decisi
 // closing's end: what is stored, and what has closed since the last commit. It is
 // nil if there was no event.
 func (l *loop) since(c *drift.Closing, from time.Time) (*drift.Window, error) {
-	var fresh []*drift.Window
-	stored := c.End
-	for _, p := range l.fresh {
-		if p.whole && p.Group.Model == c.Model && p.End.Sub(p.Start) == c.Size && !p.Start.Before(from) {
-			fresh = append(fresh, p.Window)
-			if p.Start.Before(stored) {
-				stored = p.Start
-			}
-		}
+	windows, err := l.gather(c, store.Query{From: from, Total: true})
+	if err != nil {
+		return nil, err
 	}
-	var older []*drift.Window
-	if from.Before(stored) {
-		var err error
-		older, err = l.Store.Windows(store.Query{
-			Model: c.Model, Variants: []event.Variant{event.Primary, event.Canary}, From: from, To: stored, Size: c.Size, Total: true,
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return drift.Sum(append(older, fresh...))
+	return drift.Sum(windows)
 }
 
 // A drifted is what an entry about drift says of the window that caused it.
@@ -106,6 +89,10 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		body.Labels = owner
 	}
 	draft := ledger.Draft{Time: change.At, StreamSeq: d.Seq, Kind: ledger.KindAlert, Model: d.Model}
+	var err error
+	if body.Explanation, err = l.explainer(d.Closing).drift(change, l.engine.Baseline(d.Model)); err != nil {
+		return err
+	}
 	switch change.Kind {
 	case detect.Noted:
 		body.Status = "noted"

@@ -32,12 +32,13 @@ func (l *loop) judge(c *drift.Closing) error {
 		l.fresh = append(l.fresh, past{base.Total.Window, true})
 	}
 	l.remember(c, base.Groups)
+	explain := l.explainer(c)
 	var fired []lifecycle.Trigger
 	for f, err := range j.Findings(c, base, func(r *alert.Rule) map[alert.Series]alert.State { return l.states[r][c.Model] }) {
 		if err != nil {
 			return err
 		}
-		triggers, err := l.found(c, f)
+		triggers, err := l.found(explain, f)
 		if err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func (l *loop) remember(c *drift.Closing, groups []*drift.Report) {
 	for _, r := range groups {
 		// The histograms are in the store; here they would double the memory.
 		slim, window := *r, *r.Window
-		window.Signals = nil
+		window.Signals, slim.Against = nil, nil
 		slim.Window = &window
 		kept = append(kept, api.Report{Size: c.Size, Report: &slim})
 	}
@@ -102,13 +103,13 @@ func (l *loop) remember(c *drift.Closing, groups []*drift.Report) {
 
 // found takes what one rule said of one closing and returns what fired for others
 // to act on.
-func (l *loop) found(c *drift.Closing, f alert.Finding) (fired []lifecycle.Trigger, err error) {
+func (l *loop) found(x *explainer, f alert.Finding) (fired []lifecycle.Trigger, err error) {
 	for i := range f.Changes {
 		ch := &f.Changes[i]
 		if !ch.Fired() && !ch.Resolved() {
 			continue
 		}
-		id, err := l.change(c, ch, f)
+		id, err := l.change(x, ch, f)
 		if err != nil {
 			return nil, err
 		}
@@ -116,11 +117,11 @@ func (l *loop) found(c *drift.Closing, f alert.Finding) (fired []lifecycle.Trigg
 			fired = append(fired, lifecycle.Trigger{Change: *ch, EntryID: id})
 		}
 	}
-	models := l.states[f.Rule]
-	if models[c.Model] == nil {
-		models[c.Model] = map[alert.Series]alert.State{}
+	models, model := l.states[f.Rule], x.c.Model
+	if models[model] == nil {
+		models[model] = map[alert.Series]alert.State{}
 	}
-	alert.Apply(models[c.Model], f.Next)
+	alert.Apply(models[model], f.Next)
 	for series, s := range f.Next {
 		if s == (alert.State{}) {
 			l.pending.DeleteAlert(series)
@@ -133,19 +134,24 @@ func (l *loop) found(c *drift.Closing, f alert.Finding) (fired []lifecycle.Trigg
 
 // change records a transition that somebody has to hear of, and returns the id
 // of its entry. That of a firing alert becomes the alert's key.
-func (l *loop) change(c *drift.Closing, ch *alert.Change, f alert.Finding) (string, error) {
+func (l *loop) change(x *explainer, ch *alert.Change, f alert.Finding) (string, error) {
 	if ch.Fired() {
 		ch.DedupKey = l.chain.NextID(ch.At)
 		s := f.Next[ch.Series]
 		s.DedupKey = ch.DedupKey
 		f.Next[ch.Series] = s
 	}
-	return l.tell(c.Seq, ch, f.View)
+	explanation, err := x.rule(ch, f)
+	if err != nil {
+		return "", err
+	}
+	return l.tell(x.c.Seq, ch, f.View, explanation)
 }
 
 // tell records the start or the end of an alert and lets those hear of it who have to.
-func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View) (string, error) {
+func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View, explanation *ledger.Explanation) (string, error) {
 	body := l.alertBody(ch, view)
+	body.Explanation = explanation
 	n := l.noticeOf(ch)
 	body.Incident = n.incident
 	e, err := l.record(ledger.Draft{Time: ch.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: ch.Series.Model, Body: body})

@@ -39,6 +39,7 @@ type loop struct {
 	book     *incident.Book
 	watches  map[string]*watch      // by model, of those that have a budget
 	spent    map[string][]spentPage // by budget, of its period
+	marks    []mark                 // of the ledger, the oldest first
 
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
@@ -377,6 +378,7 @@ func (l *loop) record(d ledger.Draft) (ledger.Entry, error) {
 	e, err := l.chain.Append(d)
 	if err == nil {
 		l.pending.Append(e)
+		l.mark(e)
 	}
 	return e, err
 }

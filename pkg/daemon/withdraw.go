@@ -65,7 +65,7 @@ func (l *loop) withdraw(a store.Alert, reason string) error {
 			return fmt.Errorf("withdraw alert %s: %w", a.Series, err)
 		}
 		ch.Labels, ch.Annotations, ch.Expr, ch.Baseline = told.Labels, told.Annotations, told.Evidence.Expr, told.Evidence.Baseline
-		if _, err := l.tell(l.progress.Seq, &ch, alert.View{}); err != nil {
+		if _, err := l.tell(l.progress.Seq, &ch, alert.View{}, nil); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package drift
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,93 +28,129 @@ type Contribution struct {
 	PSI    float64 // debiased, of the group by itself
 }
 
-// Names of the cells of values that are missing.
-const (
-	cellMissing = "missing"
-	cellThere   = "there"
-)
+// NoSegment names the events that are in none of the segments of an Attribution.
+const NoSegment = "(none)"
 
-// Attribute splits the move of a signal from a reference over groups, whose windows
-// together are what moved: all versions of a model, for example. ok is false if
-// there is nothing to compare: the reference does not have the signal, or the
-// windows were counted on other cells.
-func Attribute(p *Part, groups []*Window, signal string) (a Attribution, ok bool) {
+// missingCells are the cells of values that are missing.
+var missingCells = []stats.BinShare{{Name: "missing"}, {Name: "there"}}
+
+// Attribute splits the move of a signal from a reference over parts of what moved.
+// The windows of whole together are what moved: all versions of a model, for
+// example. Without parts they are the groups; parts are groups that do not overlap,
+// such as the values of one segment, and what they leave is a group of its own,
+// NoSegment. ok is false if there is nothing to compare: the reference does not
+// have the signal, the windows were counted on other cells, or the parts overlap.
+func Attribute(p *Part, whole, parts []*Window, signal string) (a Attribution, ok bool) {
 	ref := p.Reference(signal)
 	if ref == nil {
 		return a, false
 	}
-	values, shares, compared := splitValues(ref, groups)
-	absent := splitMissing(p, ref, groups)
-	gone := stats.NewPSI(absent.Ref, absent.Total())
-	if !compared && !(gone.Debiased > 0) {
-		return a, false
+	windows := append(slices.Clone(whole), parts...)
+	values, cells, compared := splitValues(ref, windows)
+	absent := splitMissing(p, ref, windows)
+	var groups []Group
+	for _, w := range windows {
+		groups = append(groups, w.Group)
 	}
-	split := values
+	if len(parts) > 0 {
+		groups = append(groups[len(whole):], Group{Segment: NoSegment})
+		rest, fits := remainder(values, len(whole))
+		values, compared = rest, compared && fits
+		if absent, ok = remainder(absent, len(whole)); !ok {
+			return a, false
+		}
+	}
+	split, names := values, cells
+	gone := stats.NewPSI(absent.Ref, absent.Total())
 	if compared {
 		a.PSI = stats.NewPSI(values.Ref, values.Total())
 	}
 	if !compared || !(a.PSI.Debiased >= gone.Debiased) {
-		split, a.PSI, a.Missing = absent, gone, true
-		shares = namedShares(absent)
+		split, names, a.PSI, a.Missing = absent, missingCells, gone, true
 	}
-	a.Cells = shares
-	for g, share := range split.Contributions() {
-		own := stats.NewPSI(split.Ref, split.Groups[g])
-		c := Contribution{Group: groups[g].Group, Share: share / a.PSI.Value, PSI: own.Debiased}
-		for _, n := range split.Groups[g] {
+	if !(a.PSI.Value > 0) { // also NaN
+		return a, false
+	}
+	a.Cells = stats.Shares(split.Ref, split.Total())
+	for i := range a.Cells {
+		a.Cells[i].Name, a.Cells[i].Lo, a.Cells[i].Hi = names[i].Name, names[i].Lo, names[i].Hi
+	}
+	a.Groups = contributions(split, groups, a.PSI.Value)
+	return a, true
+}
+
+// contributions says what each group brings of a PSI.
+func contributions(s stats.Split, groups []Group, psi float64) (out []Contribution) {
+	all := uint64(0)
+	for g, share := range s.Contributions() {
+		c := Contribution{Group: groups[g], Share: share / psi, PSI: stats.NewPSI(s.Ref, s.Groups[g]).Debiased}
+		for _, n := range s.Groups[g] {
 			c.N += n
 		}
-		a.Groups = append(a.Groups, c)
+		all += c.N
+		out = append(out, c)
 	}
-	a.weigh()
-	return a, !math.IsNaN(a.PSI.Value) && a.PSI.Value > 0
+	for i := range out {
+		out[i].Weight = ratio(out[i].N, all)
+	}
+	return out
 }
 
-// weigh gives each group its part of the values.
-func (a *Attribution) weigh() {
-	all := uint64(0)
-	for _, g := range a.Groups {
-		all += g.N
+// remainder takes a split of some windows that are the whole and of parts of them,
+// and returns that of the parts and of what they leave. ok is false if they leave
+// less than nothing: they overlap.
+func remainder(s stats.Split, whole int) (out stats.Split, ok bool) {
+	if len(s.Groups) < whole {
+		return s, false
 	}
-	for i := range a.Groups {
-		a.Groups[i].Weight = ratio(a.Groups[i].N, all)
+	rest := stats.Split{Ref: s.Ref, Groups: s.Groups[:whole]}.Total()
+	out = stats.Split{Ref: s.Ref, Groups: s.Groups[whole:]}
+	for _, g := range out.Groups {
+		for i, c := range g {
+			if rest[i] < c {
+				return out, false
+			}
+			rest[i] -= c
+		}
 	}
+	out.Groups = append(slices.Clone(out.Groups), rest)
+	return out, true
 }
 
-// splitValues counts the values of all groups in the cells of PSI, and says what
-// each cell brings.
-func splitValues(ref *Reference, groups []*Window) (s stats.Split, shares []stats.BinShare, ok bool) {
+// splitValues counts the values of all windows in the cells of PSI, and names them.
+func splitValues(ref *Reference, windows []*Window) (s stats.Split, cells []stats.BinShare, ok bool) {
 	if ref.Type == Categorical {
-		s, ok = stats.SplitCategorical(ref.Categorical, summaries(groups, ref, func(s *Signal) *stats.Categorical { return s.Categorical }))
+		s, ok = stats.SplitCategorical(ref.Categorical, summaries(windows, ref, func(s *Signal) *stats.Categorical { return s.Categorical }))
 		if !ok {
 			return s, nil, false
 		}
-		shares = namedShares(s, ref.Categorical.Dict.Categories...)
-		return s, shares, len(shares) > 0
+		for _, name := range ref.Categorical.Dict.Categories {
+			cells = append(cells, stats.BinShare{Name: name})
+		}
+		return s, append(cells, stats.BinShare{Name: "(other)"}, stats.BinShare{Name: "(unseen)"}), true
 	}
-	numbers := summaries(groups, ref, func(s *Signal) *stats.Numeric { return s.Numeric })
-	cells := ref.PSI
+	numbers := summaries(windows, ref, func(s *Signal) *stats.Numeric { return s.Numeric })
+	edges := ref.PSI
 	for _, n := range numbers {
 		if n != nil && n.N > 0 {
-			cells = within(cells, n.Edges)
+			edges = within(edges, n.Edges)
 		}
 	}
-	if s, ok = stats.SplitNumeric(ref.Numeric, numbers, cells); !ok {
+	if s, ok = stats.SplitNumeric(ref.Numeric, numbers, edges); !ok {
 		return s, nil, false
 	}
-	shares = namedShares(s)
-	for i := range shares {
-		lo, hi := cells.Bounds(i)
-		shares[i].Lo, shares[i].Hi, shares[i].Name = lo, hi, rangeName(lo, hi)
+	for i := range edges.Bins() {
+		lo, hi := edges.Bounds(i)
+		cells = append(cells, stats.BinShare{Lo: lo, Hi: hi, Name: rangeName(lo, hi)})
 	}
-	return s, shares, len(shares) > 0
+	return s, cells, true
 }
 
 // summaries picks a summary out of each window, nil where the window has none or one
 // of another type.
-func summaries[T any](groups []*Window, ref *Reference, pick func(*Signal) *T) []*T {
-	out := make([]*T, len(groups))
-	for i, w := range groups {
+func summaries[T any](windows []*Window, ref *Reference, pick func(*Signal) *T) []*T {
+	out := make([]*T, len(windows))
+	for i, w := range windows {
 		if s := w.Signal(ref.Name); s != nil && s.Type == ref.Type {
 			out[i] = pick(s)
 		}
@@ -121,10 +158,10 @@ func summaries[T any](groups []*Window, ref *Reference, pick func(*Signal) *T) [
 	return out
 }
 
-// splitMissing counts the events of all groups with and without a value.
-func splitMissing(p *Part, ref *Reference, groups []*Window) stats.Split {
+// splitMissing counts the events of all windows with and without a value.
+func splitMissing(p *Part, ref *Reference, windows []*Window) stats.Split {
 	s := stats.Split{Ref: []uint64{ref.Missing, p.Rows - min(p.Rows, ref.Missing)}}
-	for _, w := range groups {
+	for _, w := range windows {
 		there := uint64(0)
 		if signal := w.Signal(ref.Name); signal != nil {
 			there = min(signal.Values(), w.Events)
@@ -132,25 +169,6 @@ func splitMissing(p *Part, ref *Reference, groups []*Window) stats.Split {
 		s.Groups = append(s.Groups, []uint64{w.Events - there, there})
 	}
 	return s
-}
-
-// namedShares returns what each cell brings; nil if a side is empty. Cells beyond
-// the names are "(other)" and "(unseen)"; without names they are of missing values.
-func namedShares(s stats.Split, names ...string) []stats.BinShare {
-	shares := stats.Shares(s.Ref, s.Total())
-	rest := []string{"(other)", "(unseen)"}
-	if len(names) == 0 {
-		rest = []string{cellMissing, cellThere}
-	}
-	for i := range shares {
-		switch {
-		case i < len(names):
-			shares[i].Name = names[i]
-		case i-len(names) < len(rest):
-			shares[i].Name = rest[i-len(names)]
-		}
-	}
-	return shares
 }
 
 // rangeName words lo < x <= hi.

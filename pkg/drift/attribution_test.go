@@ -29,7 +29,7 @@ func versions(t *testing.T, b *drift.Baseline, parts ...[]event.Event) (out []*d
 func TestAttribute(t *testing.T) {
 	b := baselineOf("m", drift.BuilderOptions{}, spreadOf(4000, 0)...)
 	groups := versions(t, b, spreadOf(3000, 0), spreadOf(1000, 60), nil)
-	a, ok := drift.Attribute(b.Part(""), groups, "x")
+	a, ok := drift.Attribute(b.Part(""), groups, nil, "x")
 	if !ok || a.Missing {
 		t.Fatalf("attribution %+v, %v", a, ok)
 	}
@@ -57,10 +57,10 @@ func TestAttribute(t *testing.T) {
 	if last := a.Cells[len(a.Cells)-1]; !strings.HasPrefix(last.Name, "> ") || last.Cur <= last.Ref {
 		t.Errorf("the cell that grew: %+v", last)
 	}
-	if _, ok := drift.Attribute(b.Part(""), groups, "y"); ok {
+	if _, ok := drift.Attribute(b.Part(""), groups, nil, "y"); ok {
 		t.Error("a signal that the reference does not have was attributed")
 	}
-	if _, ok := drift.Attribute(b.Part(""), versions(t, b, nil), "x"); ok {
+	if _, ok := drift.Attribute(b.Part(""), versions(t, b, nil), nil, "x"); ok {
 		t.Error("a window without events was attributed")
 	}
 }
@@ -73,7 +73,7 @@ func TestAttributeMissingValues(t *testing.T) {
 		}
 		return []any{"x", float64(i) / 10}
 	})
-	a, ok := drift.Attribute(b.Part(""), versions(t, b, spreadOf(1000, 0), half), "x")
+	a, ok := drift.Attribute(b.Part(""), versions(t, b, spreadOf(1000, 0), half), nil, "x")
 	if !ok || !a.Missing || len(a.Cells) != 2 || a.Cells[0].Name != "missing" || !near(a.Cells[0].Cur, .25, 1e-12) {
 		t.Fatalf("attribution %+v, %v", a, ok)
 	}
@@ -85,7 +85,7 @@ func TestAttributeMissingValues(t *testing.T) {
 func TestAttributeCategories(t *testing.T) {
 	names := []string{"DE", "FR", "US"}
 	b := baselineOf("m", drift.BuilderOptions{}, rows(3000, func(i int) []any { return []any{"c", names[i%3]} })...)
-	a, ok := drift.Attribute(b.Part(""), versions(t, b, rows(500, func(i int) []any { return []any{"c", []string{"DE", "ZZ"}[i%2]} })), "c")
+	a, ok := drift.Attribute(b.Part(""), versions(t, b, rows(500, func(i int) []any { return []any{"c", []string{"DE", "ZZ"}[i%2]} })), nil, "c")
 	if !ok {
 		t.Fatal("nothing was attributed")
 	}
@@ -98,11 +98,38 @@ func TestAttributeCategories(t *testing.T) {
 	}
 }
 
+// Segments are parts of the whole, and what they leave is a part of its own.
+func TestAttributeSegments(t *testing.T) {
+	b := baselineOf("m", drift.BuilderOptions{}, spreadOf(4000, 0)...)
+	whole := versions(t, b, append(spreadOf(1000, 0), spreadOf(500, 60)...), spreadOf(500, 0))
+	part := func(name string, events []event.Event) *drift.Window {
+		w := counted(t, b, events)
+		w.Group = drift.Group{Model: "m", Segment: name}
+		return w
+	}
+	app, web := part("channel=app", spreadOf(500, 60)), part("channel=web", spreadOf(1000, 0))
+	a, ok := drift.Attribute(b.Part(""), whole, []*drift.Window{app, web}, "x")
+	if !ok || len(a.Groups) != 3 {
+		t.Fatalf("attribution %+v, %v", a, ok)
+	}
+	sum := 0.0
+	for _, g := range a.Groups {
+		sum += g.Share
+	}
+	none := a.Groups[2]
+	if !near(sum, 1, 1e-12) || a.Groups[0].Share < .9 || none.Group.Segment != drift.NoSegment || none.N != 500 {
+		t.Errorf("groups %+v sum to %v", a.Groups, sum)
+	}
+	if a, ok := drift.Attribute(b.Part(""), whole, []*drift.Window{app, web, web}, "x"); ok {
+		t.Errorf("parts that overlap were attributed: %+v", a)
+	}
+}
+
 func TestSource(t *testing.T) {
 	b := baselineOf("m", drift.BuilderOptions{}, spreadOf(4000, 0)...)
 	attribute := func(parts ...[]event.Event) drift.Attribution {
 		t.Helper()
-		a, ok := drift.Attribute(b.Part(""), versions(t, b, parts...), "x")
+		a, ok := drift.Attribute(b.Part(""), versions(t, b, parts...), nil, "x")
 		if !ok {
 			t.Fatal("nothing was attributed")
 		}

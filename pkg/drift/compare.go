@@ -33,7 +33,7 @@ const (
 // and the effect gates of stats.DefaultGate. They are no alarms.
 func Compare(p *Part, name string, approved bool, w *Window) *Report {
 	r := &Report{
-		Window: w, Reference: name, Approved: approved, ErrorRatio: math.NaN(),
+		Window: w, Reference: name, Approved: approved, Against: p, ErrorRatio: math.NaN(),
 		LatencyP50: w.quantile(SignalLatency, .5), LatencyP95: w.quantile(SignalLatency, .95), LatencyP99: w.quantile(SignalLatency, .99),
 	}
 	if w.Events > 0 {

@@ -43,23 +43,28 @@ type Drawn struct {
 	From, To []float64 // by cell
 }
 
-// glanceCategories keeps the most frequent categories of the reference, and what it
-// never had; the rest is one cell.
+// glanceCategories keeps the most frequent categories of the reference and the cell
+// of what it never had; all others are one cell.
 func glanceCategories(ref *Reference, cur *Signal, n int) (g Drawn, ok bool) {
-	s, ok := stats.SplitCategorical(ref.Categorical, []*stats.Categorical{cur.Categorical})
+	s, cells, ok := splitValues(ref, []*Window{{Signals: []Signal{*cur}}})
 	if !ok {
 		return g, false
 	}
-	rest := stats.BinShare{Name: "(rest)"}
-	for i, share := range namedShares(s, ref.Categorical.Dict.Categories...) {
-		if len(g.Names) < n-1 && (share.Ref > 0 || share.Cur > 0) && (i < n-3 || share.Name == "(unseen)" || share.Name == "(other)") {
-			g.Names, g.From, g.To = append(g.Names, share.Name), append(g.From, share.Ref), append(g.To, share.Cur)
-			continue
+	keep := func(name string, from, to float64) {
+		g.Names, g.From, g.To = append(g.Names, name), append(g.From, from), append(g.To, to)
+	}
+	named, rest := len(cells)-2, stats.BinShare{} // behind the categories are other and unseen
+	for i, share := range stats.Shares(s.Ref, s.Total()) {
+		switch {
+		case share.Ref == 0 && share.Cur == 0:
+		case i < n-3 || i > named:
+			keep(cells[i].Name, share.Ref, share.Cur)
+		default:
+			rest.Ref, rest.Cur = rest.Ref+share.Ref, rest.Cur+share.Cur
 		}
-		rest.Ref, rest.Cur = rest.Ref+share.Ref, rest.Cur+share.Cur
 	}
 	if rest.Ref+rest.Cur > 0 {
-		g.Names, g.From, g.To = append(g.Names, rest.Name), append(g.From, rest.Ref), append(g.To, rest.Cur)
+		keep("(other)", rest.Ref, rest.Cur)
 	}
 	return g, len(g.Names) > 1
 }

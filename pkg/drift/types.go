@@ -151,6 +151,7 @@ type Report struct {
 	Window    *Window
 	Reference string         // the baseline's id, or the moving reference's name; "" without one
 	Approved  bool           // the reference may page
+	Against   *Part          // the reference; nil without one
 	Signals   []SignalReport // in the order of Window.Signals, then the baseline's that are gone
 	Drifting  int            // signals whose verdict is Material
 
