@@ -95,6 +95,9 @@ func mailText(m Message) string {
 	if m.Link != "" {
 		fmt.Fprintf(&b, ": %s", m.Link)
 	}
+	for _, l := range m.Links {
+		fmt.Fprintf(&b, "\n%s: %s", l.Text, inOneLine(l.URL))
+	}
 	return b.String() + "\n"
 }
 
@@ -110,7 +113,7 @@ var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>
 {{range $fields := .Tables}}<table style="border-collapse:collapse;margin:0 0 12px">{{range $fields}}
 <tr><th align="left" style="padding:2px 16px 2px 0;font-weight:normal;color:#666">{{.Name}}</th><td>{{.Value}}</td></tr>{{end}}
 </table>
-{{end}}<p style="color:#666">{{.Place}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}</p>
+{{end}}<p style="color:#666">{{.Place}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}{{range .Links}} · <a href="{{.URL}}">{{.Text}}</a>{{end}}</p>
 </body></html>
 `))
 

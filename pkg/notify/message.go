@@ -21,12 +21,18 @@ type Message struct {
 	Severity string // "page", "ticket" or "info"
 	Title    string // one line
 	Topic    string // the title without the status, the same from the first message to the last
-	Sentence string // what moved, by how much, since when, where
+	Sentence string // what moved, by how much, since when, how sure, where
 	About    []Field
+	Why      []Field // where the move is, who brings it, what else happened
 	Values   []Field // the statistics of the decision; those it used come first
 	Window   ledger.Window
 	Seq      uint64 // of the entry; 0: a test, of which there is none
 	Link     string // to the entry; empty without an external URL
+	Links    []Link // to what it saw
+	// Compared is the signal that moved most, for a picture; nil: none. Pictured is
+	// where that is; empty without an external URL.
+	Compared *ledger.Histogram
+	Pictured string
 }
 
 // A Field is a name and its value.
@@ -40,9 +46,9 @@ func (m Message) place() string {
 	return "ledger " + strconv.FormatUint(m.Seq, 10)
 }
 
-// Tables are the fields that there are: what it is about, and the numbers.
+// Tables are the fields that there are: what it is about, why, and the numbers.
 func (m Message) Tables() (out [][]Field) {
-	for _, fs := range [][]Field{m.About, m.Values} {
+	for _, fs := range [][]Field{m.About, m.Why, m.Values} {
 		if len(fs) > 0 {
 			out = append(out, fs)
 		}
@@ -68,7 +74,7 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 	var err error
 	switch e.Kind {
 	case ledger.KindAlert, ledger.KindNote:
-		err = describe(e, &m, describeAlert)
+		err = describe(e, &m, func(a ledger.Alert, m *Message) { describeAlert(a, m, externalURL) })
 	case ledger.KindRetrain:
 		err = describe(e, &m, describeRetrain)
 	case ledger.KindRollback, ledger.KindPromote:
@@ -112,12 +118,20 @@ func decode[B any](e ledger.Entry) (body B, err error) {
 	return body, nil
 }
 
-func describeAlert(a ledger.Alert, m *Message) {
+func describeAlert(a ledger.Alert, m *Message, externalURL string) {
 	m.Status, m.Severity, m.Window = a.Status, a.Severity, a.Window
 	if a.Change != "" {
 		describeDrift(a, m)
-		return
+	} else {
+		describeRule(a, m)
 	}
+	m.explain(&a, externalURL)
+	if m.Compared != nil && m.Link != "" {
+		m.Pictured = strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(m.Seq, 10) + "/picture.png"
+	}
+}
+
+func describeRule(a ledger.Alert, m *Message) {
 	where := modelPhrase(a.Model, a.ModelVersion, a.Variant, a.Segment)
 	subject, verb := "Model "+where, "breaks rule "+a.Rule
 	what := a.Model

@@ -111,6 +111,9 @@ func (p *PagerDuty) event(m Message) pdEvent {
 	if m.Link != "" {
 		ev.Links = []pdLink{{Href: m.Link, Text: "driftd ledger entry"}}
 	}
+	for _, l := range m.Links {
+		ev.Links = append(ev.Links, pdLink{Href: l.URL, Text: l.Text})
+	}
 	return ev
 }
 
@@ -134,11 +137,23 @@ func (p *PagerDuty) alert(d ledger.Delivery, m Message) (pdEvent, error) {
 		CustomDetails: pdCustom(map[string]any{
 			"model": a.Model, "model_version": a.ModelVersion, "variant": a.Variant, "segment": a.Segment, "feature": a.Feature,
 			"rule": a.Rule, "reason": a.Reason, "stats": a.Stats, "window": a.Window, "starts_at": a.StartsAt, "ends_at": a.EndsAt,
-			"evidence": a.Evidence, "labels": a.Labels, "annotations": a.Annotations,
+			"evidence": a.Evidence, "why": pdFields(m.Why), "labels": a.Labels, "annotations": a.Annotations,
 			"ledger_seq": d.Entry.Seq, "ledger_hash": d.Entry.Hash,
 		}),
 	}
 	return ev, nil
+}
+
+// pdFields are fields as an object; "" for none, which pdCustom leaves out.
+func pdFields(fs []Field) any {
+	if len(fs) == 0 {
+		return ""
+	}
+	out := map[string]string{}
+	for _, f := range fs {
+		out[f.Name] = f.Value
+	}
+	return out
 }
 
 // change tells of a retrain, rollback or promote: context for who is on call.

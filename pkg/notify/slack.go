@@ -108,9 +108,18 @@ func slackFoot(m Message) slackBlock {
 	}
 	where := slackText{Type: "mrkdwn", Verbatim: true, Text: strings.Join(foot, " · ")}
 	if m.Link != "" {
-		where.Text += " · <" + slackEscape(strings.ReplaceAll(m.Link, "|", "%7C"), slackSection) + "|open in driftd>"
+		where.Text += slackLink(Link{"open in driftd", m.Link})
+	}
+	for _, l := range m.Links {
+		if link := slackLink(l); len(where.Text)+len(link) <= slackField {
+			where.Text += link
+		}
 	}
 	return slackBlock{Type: "context", Elements: []slackText{where}}
+}
+
+func slackLink(l Link) string {
+	return " · <" + slackEscape(strings.ReplaceAll(l.URL, "|", "%7C"), slackSection) + "|" + slackEscape(l.Text, slackHeader) + ">"
 }
 
 func plain(text string, limit int) *slackText {
