@@ -22,7 +22,7 @@ import (
 const module = "driftd.dev/driftd/"
 
 var (
-	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "lifecycle", "label", "ledger", "sim"}
+	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "lifecycle", "label", "ledger", "picture", "sim", "wording"}
 	edges = []string{"store", "stream", "notify", "api", "dataset"}
 )
 
@@ -39,6 +39,8 @@ var floors = map[string][]string{
 	"detect":       {"drift", "stats"},
 	"alert":        {"drift", "stats"},
 	"incident":     {"alert", "ledger"},
+	"picture":      {"ledger"},
+	"wording":      {},
 	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "label", "stats"},
 	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench
@@ -46,7 +48,7 @@ var floors = map[string][]string{
 	"store":          core,
 	"stream":         {"event"},
 	"stream/publish": {"event"}, // for other people's services: nothing of the daemon
-	"notify":         {"ledger"},
+	"notify":         {"ledger", "picture", "wording"},
 	"notify/fakes":   {"ledger"},
 	"api":            core,
 	"dataset":        {"event"},

@@ -81,6 +81,7 @@ type entryPage struct {
 	Item                happening
 	ModelLink, Incident string
 	Findings            []findingRow
+	Picture             string // its path, "" without one
 	JSON                string
 }
 
@@ -98,6 +99,9 @@ func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
 	}
 	if data.Item.Alert != nil {
 		data.Findings = findingRows(data.Item.Alert)
+		if e := data.Item.Alert.Explanation; e != nil && e.Compared != nil {
+			data.Picture = fmt.Sprintf("/api/v1/ledger/%d/picture.png", data.Item.Seq)
+		}
 	}
 	var body bytes.Buffer
 	if err := json.Indent(&body, e.Body, "", "  "); err != nil {

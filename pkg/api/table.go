@@ -165,6 +165,7 @@ func (s *Server) apiRoutes() []route {
 			query: []parameter{afterParam, limitParam, cursorParam}, handle: s.getLedger,
 		},
 		{method: http.MethodGet, path: "/api/v1/ledger/{seq}", role: Read, summary: "One ledger entry", answer: ledger.Entry{}, handle: s.getEntry},
+		{method: http.MethodGet, path: "/api/v1/ledger/{seq}/picture.png", role: Read, summary: "The signal that an alert is about, in its reference and at the alert", media: pngType, handle: s.getPicture},
 		{method: http.MethodGet, path: "/api/v1/ledger/verify", role: Read, summary: "Prove the ledger's chain", answer: proof{}, heavy: true, handle: s.verifyLedger},
 		{method: http.MethodGet, path: "/api/v1/store/backup", role: Admin, summary: "A backup of the store as of one commit, for driftd store restore", media: backupType, endless: true, handle: s.getBackup},
 		{

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"mime"
@@ -21,6 +22,10 @@ const mailSubject = 200 // characters
 func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	parts := multipart.NewWriter(&b)
+	kind := "multipart/alternative"
+	if m.Picture != nil {
+		kind = `multipart/related; type="multipart/alternative"`
+	}
 	// The boundary is the entry's, so that every attempt sends the same mail.
 	if err := parts.SetBoundary("driftd-" + mailToken(d.Key())); err != nil {
 		return nil, unsendable(fmt.Errorf("entry %d: %w", d.Seq, err))
@@ -46,25 +51,71 @@ func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, er
 	header = append(header, [][2]string{
 		{"Auto-Submitted", "auto-generated"},
 		{"MIME-Version", "1.0"},
-		{"Content-Type", `multipart/alternative; boundary="` + parts.Boundary() + `"`},
+		{"Content-Type", kind + `; boundary="` + parts.Boundary() + `"`},
 	}...)
 	for _, h := range header {
 		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
 	}
 	b.WriteString("\r\n")
-	var html bytes.Buffer
-	if err := mailHTML.Execute(&html, mailPage{m, m.place()}); err != nil {
-		return nil, unsendable(fmt.Errorf("entry %d as HTML: %w", d.Seq, err))
+	page := mailPage{Message: m, Place: m.place()}
+	if m.Picture != nil {
+		page.Inline = template.URL("cid:" + strings.Trim(e.messageID("picture-"+d.Key()), "<>"))
 	}
-	for _, part := range [][2]string{{"text/plain", mailText(m)}, {"text/html", html.String()}} {
-		if err := mailPart(parts, part[0], part[1]); err != nil {
-			return nil, unsendable(fmt.Errorf("entry %d as %s: %w", d.Seq, part[0], err))
-		}
-	}
-	if err := parts.Close(); err != nil {
-		return nil, unsendable(err)
+	if err := page.write(parts); err != nil {
+		return nil, unsendable(fmt.Errorf("entry %d as mail: %w", d.Seq, err))
 	}
 	return b.Bytes(), nil
+}
+
+// write writes the parts of a mail: text and HTML as alternatives, and the picture
+// that the HTML shows beside both.
+func (p *mailPage) write(parts *multipart.Writer) error {
+	if p.Picture == nil {
+		return p.alternatives(parts)
+	}
+	var inner bytes.Buffer
+	alternatives := multipart.NewWriter(&inner)
+	if err := alternatives.SetBoundary("alt-" + parts.Boundary()[:min(len(parts.Boundary()), 60)]); err != nil {
+		return err
+	}
+	if err := p.alternatives(alternatives); err != nil {
+		return err
+	}
+	w, err := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {`multipart/alternative; boundary="` + alternatives.Boundary() + `"`}})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(inner.Bytes()); err != nil {
+		return err
+	}
+	w, err = parts.CreatePart(textproto.MIMEHeader{
+		"Content-Type": {"image/png"}, "Content-Transfer-Encoding": {"base64"}, "Content-Disposition": {`inline; filename="signal.png"`},
+		"Content-Id": {"<" + strings.TrimPrefix(string(p.Inline), "cid:") + ">"},
+	})
+	if err != nil {
+		return err
+	}
+	const line = 57 // bytes that make 76 characters (RFC 2045)
+	for rest := p.Picture; len(rest) > 0; rest = rest[min(line, len(rest)):] {
+		if _, err := fmt.Fprintf(w, "%s\r\n", base64.StdEncoding.EncodeToString(rest[:min(line, len(rest))])); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
+}
+
+// alternatives writes the message as text and as HTML.
+func (p *mailPage) alternatives(parts *multipart.Writer) error {
+	var html bytes.Buffer
+	if err := mailHTML.Execute(&html, p); err != nil {
+		return err
+	}
+	for _, part := range [][2]string{{"text/plain", mailText(p.Message)}, {"text/html", html.String()}} {
+		if err := mailPart(parts, part[0], part[1]); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
 }
 
 func mailPart(parts *multipart.Writer, kind, text string) error {
@@ -103,14 +154,16 @@ func mailText(m Message) string {
 
 type mailPage struct {
 	Message
-	Place string
+	Place  string
+	Inline template.URL // of the picture in the mail, "" without one
 }
 
 var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>
 <html lang="en"><body style="font:15px/1.5 sans-serif;color:#222">
 <h2 style="font-size:17px">{{.Title}}</h2>
 <p>{{.Sentence}}</p>
-{{range $fields := .Tables}}<table style="border-collapse:collapse;margin:0 0 12px">{{range $fields}}
+{{with .Inline}}<p><img src="{{.}}" width="720" height="320" alt="the signal that moved most, in its reference and now"></p>
+{{end}}{{range $fields := .Tables}}<table style="border-collapse:collapse;margin:0 0 12px">{{range $fields}}
 <tr><th align="left" style="padding:2px 16px 2px 0;font-weight:normal;color:#666">{{.Name}}</th><td>{{.Value}}</td></tr>{{end}}
 </table>
 {{end}}<p style="color:#666">{{.Place}}{{if .Link}} · <a href="{{.Link}}">open in driftd</a>{{end}}{{range .Links}} · <a href="{{.URL}}">{{.Text}}</a>{{end}}</p>

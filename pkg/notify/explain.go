@@ -15,12 +15,12 @@ import (
 type Link struct{ Text, URL string }
 
 // explain adds to a message what the entry's explanation says: the end of the
-// sentence, a table, the pages, the picture.
+// sentence, a table, the pages.
 func (m *Message) explain(a *ledger.Alert, external string) {
 	m.Sentence = strings.TrimSuffix(m.Sentence, ".") + sureness(a)
 	if e := a.Explanation; e != nil {
 		m.Sentence += clause(e)
-		m.Why, m.Compared = why(e), e.Compared
+		m.Why = why(e)
 	}
 	m.Sentence += "."
 	m.Links = append(m.Links, links(external, a)...)
@@ -130,12 +130,20 @@ func shareText(share float64) string {
 	return fmt.Sprintf("%.0f %%", percent)
 }
 
+// longestLink is how long the address of a link may be: names in it come from events.
+const longestLink = 2000
+
 // links lead to the pages that show what an alert saw: its signal and its model in
 // the window that was judged, and the story so far (docs/pages.md); and to the
 // rule's runbook.
 func links(external string, a *ledger.Alert) (out []Link) {
+	add := func(text, url string) {
+		if len(url) <= longestLink {
+			out = append(out, Link{text, url})
+		}
+	}
 	if runbook, err := url.Parse(a.Annotations["runbook_url"]); err == nil && (runbook.Scheme == "https" || runbook.Scheme == "http") {
-		out = append(out, Link{"runbook", runbook.String()})
+		add("runbook", runbook.String())
 	}
 	if external == "" || a.Model == "" {
 		return out
@@ -155,11 +163,11 @@ func links(external string, a *ledger.Alert) (out []Link) {
 	if signal := signalOf(a); signal != "" {
 		named := maps.Clone(query)
 		named.Set("name", signal)
-		out = append(out, Link{"signal", withQuery(model+"/feature", named)})
+		add("signal", withQuery(model+"/feature", named))
 	}
-	out = append(out, Link{"model", withQuery(model, query)})
+	add("model", withQuery(model, query))
 	if a.DedupKey != "" {
-		out = append(out, Link{"incident", base + "/incidents/" + url.PathEscape(a.DedupKey)})
+		add("incident", base+"/incidents/"+url.PathEscape(a.DedupKey))
 	}
 	return out
 }

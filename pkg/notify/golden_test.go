@@ -36,7 +36,7 @@ func messages(t *testing.T) map[string]string {
 		return b.String() + "\n"
 	}
 	pager, slack, post := fakes.NewPagerDuty(), fakes.NewSlack(), &fakes.SMTP{}
-	fire, resolve := delivery(t, ledger.KindAlert, fired()), delivery(t, ledger.KindAlert, resolved())
+	fire, resolve := delivery(t, ledger.KindAlert, explained()), delivery(t, ledger.KindAlert, resolved())
 	resolve.Entry = entry(t, &ledger.Chain{Seq: 836}, ledger.KindAlert, resolved())
 	resolve.Seq = resolve.Entry.Seq
 	sendTo(t, "pagerduty", pager, fire)

@@ -58,6 +58,29 @@ func fired() ledger.Alert {
 	}
 }
 
+// explained is fired with all that an explanation has.
+func explained() ledger.Alert {
+	a := fired()
+	a.Stats["psi_p"] = 3.2e-12
+	a.Annotations = map[string]string{"runbook_url": "https://wiki.example/amount"}
+	a.Explanation = &ledger.Explanation{
+		Since: at.Add(-time.Hour), Signal: "amount", PSI: 0.3412,
+		Cells: []ledger.Cell{{Name: "> 90", From: 0.1, To: 0.31, Share: 0.69}, {Name: "<= 10", From: 0.1, To: 0.02, Share: 0.21}},
+		Compared: &ledger.Histogram{
+			Edges: []float64{20, 40, 60, 80}, From: []float64{.1, .2, .4, .2, .1}, To: []float64{.02, .1, .3, .27, .31},
+		},
+		Versions: []ledger.Share{{Name: "42", Variant: "canary", Weight: 0.2, Share: 0.92, PSI: 1.9}, {Name: "41", Weight: 0.8, Share: 0.08, PSI: 0.004}},
+		Segments: []ledger.Share{{Name: "channel=app", Weight: 0.5, Share: 0.95, PSI: 0.6}, {Name: "channel=web", Weight: 0.5, Share: 0.05, PSI: 0.01}},
+		Origin:   ledger.OriginRelease, Because: "version 42 brings 92 % of the move with 20 % of the values, and the change began with its first traffic at 2026-01-01 09:00 UTC",
+		First: &ledger.First{Name: "amount", Since: at.Add(-time.Hour)},
+		Around: []ledger.Occurrence{
+			{At: at.Add(-time.Hour), What: "first traffic of version 42, canary, 20 % since the change"},
+			{At: at.Add(-2 * time.Hour), What: "configuration loaded by SIGHUP: rules[AmountDrift].expr", Seq: 790},
+		},
+	}
+	return a
+}
+
 func resolved() ledger.Alert {
 	a := fired()
 	end := at.Add(3 * time.Hour)

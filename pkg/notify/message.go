@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/picture"
 )
 
 // A Message is a ledger entry in words for people. Its texts are plain: a sink
@@ -29,9 +30,9 @@ type Message struct {
 	Seq      uint64 // of the entry; 0: a test, of which there is none
 	Link     string // to the entry; empty without an external URL
 	Links    []Link // to what it saw
-	// Compared is the signal that moved most, for a picture; nil: none. Pictured is
-	// where that is; empty without an external URL.
-	Compared *ledger.Histogram
+	// Picture is a PNG of the signal that moved most; nil: none. Pictured is where it
+	// is served; empty without an external URL.
+	Picture  []byte
 	Pictured string
 }
 
@@ -126,7 +127,8 @@ func describeAlert(a ledger.Alert, m *Message, externalURL string) {
 		describeRule(a, m)
 	}
 	m.explain(&a, externalURL)
-	if m.Compared != nil && m.Link != "" {
+	// An explanation that cannot be drawn is told in words.
+	if m.Picture, _ = picture.OfAlert(&a); m.Picture != nil && m.Link != "" {
 		m.Pictured = strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(m.Seq, 10) + "/picture.png"
 	}
 }

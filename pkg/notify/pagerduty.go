@@ -27,6 +27,7 @@ type PagerDutyOptions struct {
 	RoutingKey  string // the integration key, 32 characters; a secret
 	BaseURL     string // "" is https://events.pagerduty.com
 	ExternalURL string // of driftd, for the link; may be empty
+	Pictures    bool   // show them: PagerDuty gets them from ExternalURL, which must be https
 	Client      *http.Client
 }
 
@@ -36,6 +37,7 @@ type PagerDuty struct {
 	events, changes endpoint
 	key             func() string
 	external        string
+	pictures        bool
 }
 
 // NewPagerDuty returns a PagerDuty sink, or says what is wrong with the options.
@@ -57,7 +59,7 @@ func NewPagerDuty(o PagerDutyOptions) (*PagerDuty, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL}, nil
+	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL, pictures: o.Pictures}, nil
 }
 
 type pdEvent struct {
@@ -68,6 +70,7 @@ type pdEvent struct {
 	Client      string     `json:"client,omitempty"`
 	ClientURL   string     `json:"client_url,omitempty"`
 	Links       []pdLink   `json:"links,omitempty"`
+	Images      []pdImage  `json:"images,omitempty"`
 }
 
 type pdPayload struct {
@@ -84,6 +87,12 @@ type pdPayload struct {
 type pdLink struct {
 	Href string `json:"href"`
 	Text string `json:"text"`
+}
+
+type pdImage struct {
+	Src  string `json:"src"` // https
+	Href string `json:"href,omitempty"`
+	Alt  string `json:"alt,omitempty"`
 }
 
 // Send implements Sink.
@@ -113,6 +122,9 @@ func (p *PagerDuty) event(m Message) pdEvent {
 	}
 	for _, l := range m.Links {
 		ev.Links = append(ev.Links, pdLink{Href: l.URL, Text: l.Text})
+	}
+	if p.pictures && m.Pictured != "" {
+		ev.Images = []pdImage{{Src: m.Pictured, Href: m.Link, Alt: pictureAlt}}
 	}
 	return ev
 }

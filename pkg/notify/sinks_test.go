@@ -78,7 +78,9 @@ func TestSlackPayload(t *testing.T) {
 		field("Feature", "amount"), field("Rule", "AmountDrift"), field("Severity", "page"), field("Owner", "risk"),
 	}, ",")+`]},
 		{"type":"section","fields":[`+strings.Join([]string{field("n", "5000"), field("psi_debiased", "0.3126"), field("mean", "73.1")}, ",")+`]},
-		{"type":"context","elements":[{"type":"mrkdwn","verbatim":true,"text":"window 2026-01-01 10:00 to 11:00 UTC · ledger 812 · <https://driftd.example/ledger/812|open in driftd>"}]}]}`)
+		{"type":"context","elements":[{"type":"mrkdwn","verbatim":true,"text":"window 2026-01-01 10:00 to 11:00 UTC · ledger 812 · <https://driftd.example/ledger/812|open in driftd>`+
+		` · <https://driftd.example/models/fraud/feature?at=2026-01-01T10%3A59%3A59Z&amp;name=amount&amp;segment=channel%3Dapp&amp;variant=canary&amp;version=42&amp;window=1h|signal>`+
+		` · <https://driftd.example/models/fraud?at=2026-01-01T10%3A59%3A59Z&amp;segment=channel%3Dapp&amp;variant=canary&amp;version=42&amp;window=1h|model> · <https://driftd.example/incidents/01JDEDUP|incident>"}]}]}`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -124,7 +126,9 @@ func TestPagerDutyEvent(t *testing.T) {
 	got, _ := sendTo(t, "pagerduty", fakes.NewPagerDuty(), delivery(t, ledger.KindAlert, fired()))
 	hash := delivery(t, ledger.KindAlert, fired()).Entry.Hash
 	want := parse(t, `{"routing_key":"`+routingKey+`","event_action":"trigger","dedup_key":"01JDEDUP","client":"driftd","client_url":"https://driftd.example",
-		"links":[{"href":"https://driftd.example/ledger/812","text":"driftd ledger entry"}],
+		"links":[{"href":"https://driftd.example/ledger/812","text":"driftd ledger entry"},`+
+		`{"href":"https://driftd.example/models/fraud/feature?at=2026-01-01T10%3A59%3A59Z&name=amount&segment=channel%3Dapp&variant=canary&version=42&window=1h","text":"signal"},`+
+		`{"href":"https://driftd.example/models/fraud?at=2026-01-01T10%3A59%3A59Z&segment=channel%3Dapp&variant=canary&version=42&window=1h","text":"model"},{"href":"https://driftd.example/incidents/01JDEDUP","text":"incident"}],
 		"payload":{"summary":"Page: AmountDrift on fraud/amount: amount of fraud version 42, canary, segment channel=app moved: psi_debiased 0.31 > 0.1, n 5000 >= 1000 in the window 2026-01-01 10:00 to 11:00 UTC, firing since 2026-01-01 11:00 UTC.",
 		"source":"driftd","severity":"critical","timestamp":"2026-01-01T11:00:00Z","component":"fraud","group":"42","class":"AmountDrift",
 		"custom_details":{"model":"fraud","model_version":"42","variant":"canary","segment":"channel=app","feature":"amount","rule":"AmountDrift",

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"unicode"
@@ -22,6 +23,7 @@ const (
 type SlackOptions struct {
 	WebhookURL  string // a secret: who has it can post
 	ExternalURL string // of driftd, for the link; may be empty
+	Pictures    bool   // show them: Slack gets them from ExternalURL, which must be https
 	Client      *http.Client
 }
 
@@ -31,6 +33,7 @@ type SlackOptions struct {
 type Slack struct {
 	ep       endpoint
 	external string
+	pictures bool
 }
 
 // NewSlack returns a Slack sink, or says what is wrong with the options.
@@ -39,7 +42,7 @@ func NewSlack(o SlackOptions) (*Slack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Slack{ep: ep, external: o.ExternalURL}, nil
+	return &Slack{ep: ep, external: o.ExternalURL, pictures: o.Pictures}, nil
 }
 
 // Send implements Sink.
@@ -48,12 +51,31 @@ func (s *Slack) Send(ctx context.Context, d ledger.Delivery) error {
 	if err != nil {
 		return err
 	}
-	body, err := encode(slackPayload(m))
-	if err != nil {
-		return err
-	}
-	return s.ep.post(ctx, body, nil)
+	return slackPictured(s.pictures, m, func(m Message) error {
+		body, err := encode(slackPayload(m))
+		if err != nil {
+			return err
+		}
+		return s.ep.post(ctx, body, nil)
+	})
 }
+
+// slackPictured posts a message with its picture. Slack gets that from driftd while
+// it takes the message, and refuses the message if it cannot: then it goes without.
+func slackPictured(pictures bool, m Message, post func(Message) error) error {
+	if !pictures {
+		m.Pictured = ""
+	}
+	err := post(m)
+	if refused := (*Error)(nil); m.Pictured != "" && errors.As(err, &refused) && refused.Reason == ReasonRejected && refused.Permanent {
+		m.Pictured = ""
+		return post(m)
+	}
+	return err
+}
+
+// pictureAlt is what a picture shows, for who does not see it.
+const pictureAlt = "the signal that moved most, in its reference and now"
 
 // slackText is a Block Kit text object.
 type slackText struct {
@@ -63,10 +85,12 @@ type slackText struct {
 }
 
 type slackBlock struct {
-	Type     string      `json:"type"` // "header", "section" or "context"
+	Type     string      `json:"type"` // "header", "section", "context" or "image"
 	Text     *slackText  `json:"text,omitempty"`
 	Fields   []slackText `json:"fields,omitempty"`
 	Elements []slackText `json:"elements,omitempty"`
+	ImageURL string      `json:"image_url,omitempty"`
+	AltText  string      `json:"alt_text,omitempty"`
 }
 
 type slackMessage struct {
@@ -85,10 +109,14 @@ func slackPayload(m Message) slackMessage {
 }
 
 func slackHead(m Message) []slackBlock {
-	return []slackBlock{
+	out := []slackBlock{
 		{Type: "header", Text: plain(m.Title, slackHeader)},
 		{Type: "section", Text: plain(m.Sentence, slackSection)},
 	}
+	if m.Pictured != "" {
+		out = append(out, slackBlock{Type: "image", ImageURL: m.Pictured, AltText: pictureAlt})
+	}
+	return out
 }
 
 // slackDetails are what it is about and the numbers; nil if there are none.

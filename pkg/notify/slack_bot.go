@@ -18,6 +18,7 @@ type SlackBotOptions struct {
 	Channel     string                 // id or name; the bot must be in it
 	BaseURL     string                 // "" is https://slack.com/api
 	ExternalURL string                 // of driftd, for the link; may be empty
+	Pictures    bool                   // see SlackOptions
 	Limit       *Limiter               // spaces the calls of one delivery; that of the Receiver
 	Client      *http.Client
 }
@@ -29,6 +30,7 @@ type SlackBot struct {
 	token        func() (string, error)
 	channel      string
 	external     string
+	pictures     bool
 	limit        *Limiter
 }
 
@@ -51,7 +53,7 @@ func NewSlackBot(o SlackBotOptions) (*SlackBot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SlackBot{post: post, update: update, token: o.Token, channel: o.Channel, external: o.ExternalURL, limit: o.Limit}, nil
+	return &SlackBot{post: post, update: update, token: o.Token, channel: o.Channel, external: o.ExternalURL, pictures: o.Pictures, limit: o.Limit}, nil
 }
 
 // slackCall is the body of chat.postMessage and chat.update.
@@ -105,7 +107,11 @@ func (s *SlackBot) SendThread(ctx context.Context, d ledger.Delivery) (string, e
 		return d.Receipt, err
 	}
 	if r.Shown != d.Seq {
-		if r, err = s.show(ctx, &ask, r, m); err != nil {
+		err := slackPictured(s.pictures, m, func(m Message) (err error) {
+			r, err = s.show(ctx, &ask, r, m)
+			return err
+		})
+		if err != nil {
 			return d.Receipt, err
 		}
 		r.Shown = d.Seq

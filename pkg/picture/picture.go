@@ -246,3 +246,13 @@ func (c cells) heights(shares []float64) []float64 {
 	}
 	return out
 }
+
+// OfAlert draws the signal that an alert's explanation is about. The error wraps
+// ErrHistogram if there is none.
+func OfAlert(a *ledger.Alert) ([]byte, error) {
+	e := a.Explanation
+	if e == nil {
+		return nil, fmt.Errorf("draw alert %.60q: it has no explanation: %w", a.Rule, ErrHistogram)
+	}
+	return PNG(a.Model+" / "+e.Signal+" "+a.Window.End.UTC().Format("2006-01-02 15:04"), e.Compared)
+}

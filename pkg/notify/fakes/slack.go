@@ -19,6 +19,7 @@ type SlackMessage struct {
 	Body   string // the sentence
 	Fields []string
 	Foot   string
+	Image  string // its address
 
 	// Of messages that a bot posted.
 	TS     string // names the message in its channel
@@ -97,6 +98,8 @@ type slackBlock struct {
 	Type             string
 	Text             *slackText
 	Fields, Elements []slackText
+	ImageURL         string `json:"image_url"`
+	AltText          string `json:"alt_text"`
 }
 
 // api answers a call of the Web API: always with status 200.
@@ -206,6 +209,8 @@ func (b slackBlock) valid() bool {
 		return (b.Text != nil || len(b.Fields) > 0) && (b.Text == nil || fits(b.Text, 3000)) && all(b.Fields, 10, 2000)
 	case "context":
 		return len(b.Elements) > 0 && all(b.Elements, 10, 3000)
+	case "image":
+		return strings.HasPrefix(b.ImageURL, "https://") && len(b.ImageURL) <= 3000 && b.AltText != "" && len(b.AltText) <= 2000
 	case "divider":
 		return true
 	}
@@ -218,6 +223,9 @@ func (b slackBlock) show(m *SlackMessage) {
 		m.Header = html.UnescapeString(b.Text.Text)
 	case b.Type == "section" && b.Text != nil:
 		m.Body = html.UnescapeString(b.Text.Text)
+	}
+	if b.Type == "image" {
+		m.Image = b.ImageURL
 	}
 	for _, f := range b.Fields {
 		m.Fields = append(m.Fields, html.UnescapeString(f.Text))

@@ -23,7 +23,7 @@ type Mail struct {
 	From   string   // of the envelope
 	To     []string // of the envelope
 	Header mail.Header
-	Parts  map[string]string // text by content type, decoded
+	Parts  map[string]string // by content type, decoded
 	TLS    bool              // came encrypted
 	User   string            // who was logged in
 }
@@ -274,31 +274,8 @@ func (d *dialogue) keep(raw []byte) error {
 		return err
 	}
 	m.Header = msg.Header
-	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	if err != nil {
+	if err := m.read(msg.Body, msg.Header.Get("Content-Type"), ""); err != nil {
 		return err
-	}
-	if kind != "multipart/alternative" {
-		return fmt.Errorf("content type %q", kind)
-	}
-	parts := multipart.NewReader(msg.Body, params["boundary"])
-	for {
-		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		text, err := io.ReadAll(part)
-		if err != nil {
-			return err
-		}
-		kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
-		if err != nil {
-			return err
-		}
-		m.Parts[kind] = strings.ReplaceAll(string(text), "\r\n", "\n")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -307,6 +284,40 @@ func (d *dialogue) keep(raw []byte) error {
 	}
 	d.mails = append(d.mails, m)
 	return nil
+}
+
+// read takes a body, or a part of one, apart.
+func (m *Mail) read(body io.Reader, contentType, encoding string) error {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(kind, "multipart/") {
+		if encoding == "base64" {
+			body = base64.NewDecoder(base64.StdEncoding, body)
+		}
+		text, err := io.ReadAll(body)
+		if strings.HasPrefix(kind, "text/") {
+			text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+		}
+		m.Parts[kind] = string(text)
+		return err
+	}
+	if kind != "multipart/alternative" && kind != "multipart/related" {
+		return fmt.Errorf("content type %q", kind)
+	}
+	for parts := multipart.NewReader(body, params["boundary"]); ; {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := m.read(part, part.Header.Get("Content-Type"), part.Header.Get("Content-Transfer-Encoding")); err != nil {
+			return err
+		}
+	}
 }
 
 // address is what stands in angle brackets.
