@@ -162,7 +162,7 @@ func (am *Alertmanager) halve(ctx context.Context, ep endpoint, alerts []amAlert
 // alert words an entry. Alertmanager refuses an end before the start, and an
 // end in its future is "still firing", so a resolve never ends after now.
 func (am *Alertmanager) alert(d ledger.Delivery, now time.Time) (amAlert, error) {
-	m, err := word(d, am.external)
+	m, err := word(d, am.external, nil)
 	if err != nil {
 		return amAlert{}, err
 	}

@@ -35,6 +35,7 @@ type EmailOptions struct {
 	Username    string                 // "" is no login
 	Password    func() (string, error) // asked for each delivery
 	ExternalURL string                 // of driftd, for the link; may be empty
+	Template    *Template              // of its words; may be nil
 	// AllowPrivate is ClientOptions.AllowPrivate.
 	AllowPrivate []netip.Prefix
 }
@@ -90,7 +91,7 @@ func badHello(r rune) bool { return r <= ' ' || r > '~' }
 
 // Send implements Sink.
 func (e *Email) Send(ctx context.Context, d ledger.Delivery) error {
-	m, err := word(d, e.o.ExternalURL)
+	m, err := word(d, e.o.ExternalURL, e.o.Template)
 	if err != nil {
 		return err
 	}

@@ -86,11 +86,7 @@ func why(e *ledger.Explanation) (out []Field) {
 	if e.Signal != "" {
 		add("Moved most", []string{e.Signal})
 	}
-	var cells, around []string
-	for _, c := range e.Cells {
-		cells = append(cells, fmt.Sprintf("%s: %s -> %s (%s of the PSI)", c.Name, shareText(c.From), shareText(c.To), shareText(c.Share)))
-	}
-	add("Where", cells)
+	add("Where", cellTexts(e.Cells))
 	add("Versions", shareTexts(e.Versions))
 	add("Segments", shareTexts(e.Segments))
 	if e.Origin != "" {
@@ -99,14 +95,25 @@ func why(e *ledger.Explanation) (out []Field) {
 	if f := e.First; f != nil {
 		add("Moved first", []string{f.Name + ", " + timeText(f.Since)})
 	}
-	for _, o := range e.Around {
+	add("About then", aroundTexts(e.Around))
+	return out
+}
+
+func cellTexts(all []ledger.Cell) (out []string) {
+	for _, c := range all {
+		out = append(out, fmt.Sprintf("%s: %s -> %s (%s of the PSI)", c.Name, shareText(c.From), shareText(c.To), shareText(c.Share)))
+	}
+	return out
+}
+
+func aroundTexts(all []ledger.Occurrence) (out []string) {
+	for _, o := range all {
 		text := timeText(o.At) + " " + o.What
 		if o.Seq > 0 {
 			text += fmt.Sprintf(" (ledger %d)", o.Seq)
 		}
-		around = append(around, text)
+		out = append(out, text)
 	}
-	add("About then", around)
 	return out
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/picture"
+	"driftd.dev/driftd/pkg/wording"
 )
 
 // A Message is a ledger entry in words for people. Its texts are plain: a sink
@@ -26,10 +27,14 @@ type Message struct {
 	About    []Field
 	Why      []Field // where the move is, who brings it, what else happened
 	Values   []Field // the statistics of the decision; those it used come first
+	Others   []Field // of an incident: its other alerts, by rule
 	Window   ledger.Window
-	Seq      uint64 // of the entry; 0: a test, of which there is none
-	Link     string // to the entry; empty without an external URL
-	Links    []Link // to what it saw
+	Seq      uint64          // of the entry; 0: a test, of which there is none
+	Link     string          // to the entry; empty without an external URL
+	Links    []Link          // to what it saw
+	Alerts   []wording.Alert // of an incident: all that the message knows of, the worst first
+	Firing   int             // of an incident, how many there are
+	Ended    int
 	// Picture is a PNG of the signal that moved most; nil: none. Pictured is where it
 	// is served; empty without an external URL.
 	Picture  []byte
@@ -47,9 +52,10 @@ func (m Message) place() string {
 	return "ledger " + strconv.FormatUint(m.Seq, 10)
 }
 
-// Tables are the fields that there are: what it is about, why, and the numbers.
+// Tables are the fields that there are: what it is about, why, the numbers, and what
+// else there is.
 func (m Message) Tables() (out [][]Field) {
-	for _, fs := range [][]Field{m.About, m.Why, m.Values} {
+	for _, fs := range [][]Field{m.About, m.Why, m.Values, m.Others} {
 		if len(fs) > 0 {
 			out = append(out, fs)
 		}
@@ -93,15 +99,20 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 	return m, err
 }
 
-// word describes a delivery: its entry and, when that takes the place of entries
+// word describes a delivery in the words of a template, which may be nil: its entry
+// and, when that takes the place of entries
 // that never arrived, that it does.
-func word(d ledger.Delivery, externalURL string) (Message, error) {
+func word(d ledger.Delivery, externalURL string, t *Template) (Message, error) {
 	m, err := Describe(d.Entry, externalURL)
-	if err == nil && m.Status == "resolved" && d.Unheard() {
+	if err != nil {
+		return m, err
+	}
+	if m.Status == "resolved" && d.Unheard() {
 		m.Title = strings.Replace(m.Title, "Resolved:", "Fired and resolved:", 1)
 		m.Sentence += " It fired and was resolved while this receiver could not be reached."
 	}
-	return m, err
+	t.say(&m, d.Entry)
+	return m, nil
 }
 
 func describe[B any](e ledger.Entry, m *Message, words func(B, *Message)) error {

@@ -24,10 +24,11 @@ const (
 
 // PagerDutyOptions configure a PagerDuty sink.
 type PagerDutyOptions struct {
-	RoutingKey  string // the integration key, 32 characters; a secret
-	BaseURL     string // "" is https://events.pagerduty.com
-	ExternalURL string // of driftd, for the link; may be empty
-	Pictures    bool   // show them: PagerDuty gets them from ExternalURL, which must be https
+	RoutingKey  string    // the integration key, 32 characters; a secret
+	BaseURL     string    // "" is https://events.pagerduty.com
+	ExternalURL string    // of driftd, for the link; may be empty
+	Template    *Template // of its words; may be nil
+	Pictures    bool      // show them: PagerDuty gets them from ExternalURL, which must be https
 	Client      *http.Client
 }
 
@@ -37,6 +38,7 @@ type PagerDuty struct {
 	events, changes endpoint
 	key             func() string
 	external        string
+	template        *Template
 	pictures        bool
 }
 
@@ -59,7 +61,7 @@ func NewPagerDuty(o PagerDutyOptions) (*PagerDuty, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL, pictures: o.Pictures}, nil
+	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL, template: o.Template, pictures: o.Pictures}, nil
 }
 
 type pdEvent struct {
@@ -97,7 +99,7 @@ type pdImage struct {
 
 // Send implements Sink.
 func (p *PagerDuty) Send(ctx context.Context, d ledger.Delivery) error {
-	m, err := word(d, p.external)
+	m, err := word(d, p.external, p.template)
 	if err != nil {
 		return err
 	}

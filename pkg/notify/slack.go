@@ -21,9 +21,10 @@ const (
 
 // SlackOptions configure a Slack sink.
 type SlackOptions struct {
-	WebhookURL  string // a secret: who has it can post
-	ExternalURL string // of driftd, for the link; may be empty
-	Pictures    bool   // show them: Slack gets them from ExternalURL, which must be https
+	WebhookURL  string    // a secret: who has it can post
+	ExternalURL string    // of driftd, for the link; may be empty
+	Template    *Template // of its words; may be nil
+	Pictures    bool      // show them: Slack gets them from ExternalURL, which must be https
 	Client      *http.Client
 }
 
@@ -33,6 +34,7 @@ type SlackOptions struct {
 type Slack struct {
 	ep       endpoint
 	external string
+	template *Template
 	pictures bool
 }
 
@@ -42,12 +44,12 @@ func NewSlack(o SlackOptions) (*Slack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Slack{ep: ep, external: o.ExternalURL, pictures: o.Pictures}, nil
+	return &Slack{ep: ep, external: o.ExternalURL, template: o.Template, pictures: o.Pictures}, nil
 }
 
 // Send implements Sink.
 func (s *Slack) Send(ctx context.Context, d ledger.Delivery) error {
-	m, err := word(d, s.external)
+	m, err := word(d, s.external, s.template)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type SlackBotOptions struct {
 	Channel     string                 // id or name; the bot must be in it
 	BaseURL     string                 // "" is https://slack.com/api
 	ExternalURL string                 // of driftd, for the link; may be empty
+	Template    *Template              // of its words; may be nil
 	Pictures    bool                   // see SlackOptions
 	Limit       *Limiter               // spaces the calls of one delivery; that of the Receiver
 	Client      *http.Client
@@ -30,6 +31,7 @@ type SlackBot struct {
 	token        func() (string, error)
 	channel      string
 	external     string
+	template     *Template
 	pictures     bool
 	limit        *Limiter
 }
@@ -53,7 +55,7 @@ func NewSlackBot(o SlackBotOptions) (*SlackBot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SlackBot{post: post, update: update, token: o.Token, channel: o.Channel, external: o.ExternalURL, pictures: o.Pictures, limit: o.Limit}, nil
+	return &SlackBot{post: post, update: update, token: o.Token, channel: o.Channel, external: o.ExternalURL, template: o.Template, pictures: o.Pictures, limit: o.Limit}, nil
 }
 
 // slackCall is the body of chat.postMessage and chat.update.
@@ -88,7 +90,7 @@ func (s *SlackBot) Send(ctx context.Context, d ledger.Delivery) error {
 // SendThread implements Threader. It does only what is missing yet: the message,
 // or its change, and then the details.
 func (s *SlackBot) SendThread(ctx context.Context, d ledger.Delivery) (string, error) {
-	m, err := word(d, s.external)
+	m, err := word(d, s.external, s.template)
 	if err != nil {
 		return d.Receipt, err
 	}

@@ -21,6 +21,7 @@ type WebhookOptions struct {
 	Secrets     []string // Standard Webhooks secrets; the first signs, and every other too while keys rotate
 	Receiver    string   // the receiver's name, for the body
 	ExternalURL string
+	Template    *Template // of its words; may be nil
 	Client      *http.Client
 }
 
@@ -31,6 +32,7 @@ type Webhook struct {
 	keys     func() [][]byte
 	receiver string
 	external string
+	template *Template
 }
 
 // NewWebhook returns a Webhook sink, or says what is wrong with the options.
@@ -47,7 +49,7 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 		}
 		keys = append(keys, key)
 	}
-	return &Webhook{ep: ep, keys: func() [][]byte { return keys }, receiver: o.Receiver, external: o.ExternalURL}, nil
+	return &Webhook{ep: ep, keys: func() [][]byte { return keys }, receiver: o.Receiver, external: o.ExternalURL, template: o.Template}, nil
 }
 
 type webhookBody struct {
@@ -86,7 +88,7 @@ func (w *Webhook) Send(ctx context.Context, d ledger.Delivery) error {
 }
 
 func (w *Webhook) body(d ledger.Delivery) ([]byte, error) {
-	m, err := word(d, w.external)
+	m, err := word(d, w.external, w.template)
 	if err != nil {
 		return nil, err
 	}
