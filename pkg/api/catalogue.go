@@ -309,6 +309,14 @@ func alertFamilies() []Family {
 			},
 		},
 		{
+			Name: "driftd_notify_template_errors_total", Type: "counter", Help: "Messages that a receiver's template could not say, so that driftd's own words were sent, since it was configured.", Labels: []string{"receiver"},
+			series: func(s *scrape, emit emitter) {
+				for _, r := range s.Notifier.Receivers {
+					emit(float64(r.Unsaid), r.Name)
+				}
+			},
+		},
+		{
 			Name: "driftd_notify_pending", Type: "gauge", Help: "Deliveries that are owed to receivers.",
 			series: single(func(s *scrape) float64 { return float64(s.Notifier.Pending) }),
 		},

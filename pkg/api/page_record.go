@@ -99,7 +99,7 @@ func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
 	}
 	if data.Item.Alert != nil {
 		data.Findings = findingRows(data.Item.Alert)
-		if e := data.Item.Alert.Explanation; e != nil && e.Compared != nil {
+		if e := data.Item.Alert.Explanation; e != nil && e.Compared != nil && e.Compared.Fits() {
 			data.Picture = fmt.Sprintf("/api/v1/ledger/%d/picture.png", data.Item.Seq)
 		}
 	}

@@ -138,6 +138,7 @@ type Receiver struct {
 	Kind    string
 	Sent    uint64
 	Failed  map[string]uint64 // by reason
+	Unsaid  uint64            // messages that the receiver's template could not say
 	Pending int
 }
 

@@ -5,8 +5,11 @@ import (
 	"net"
 	"net/mail"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
+
+	"driftd.dev/driftd/pkg/wording"
 )
 
 // Receiver is one destination, of exactly one kind.
@@ -21,6 +24,16 @@ type Receiver struct {
 	Email        *Email        `json:"email,omitempty" jsonschema:"mail by SMTP"`
 	Heartbeat    *Heartbeat    `json:"heartbeat,omitempty" jsonschema:"a dead man's switch, called while driftd is well and told of nothing else"`
 	NATS         *Signal       `json:"nats,omitempty" jsonschema:"publish on driftd.alerts.<model>"`
+
+	Template *MessageTemplate `json:"template,omitempty" jsonschema:"own words for its messages; for slack, pagerduty, webhook and email"`
+	Pictures bool             `json:"pictures,omitempty" jsonschema:"slack and pagerduty show the signal that moved; their servers get it from http.external_url, which must be https"`
+}
+
+// MessageTemplate is what a receiver is told instead of driftd's own words, in Go's
+// text/template.
+type MessageTemplate struct {
+	Title string `json:"title,omitempty" jsonschema:"one line, at most 256 bytes; driftd's own if absent"`
+	Text  string `json:"text,omitempty" jsonschema:"at most 4 KiB; driftd's own if absent"`
 }
 
 // PagerDuty is an Events v2 integration.
@@ -166,6 +179,40 @@ func (v *validator) receivers(c *Config) {
 			}
 		}
 		v.receiverKind(path, r, c)
+		v.receiverWords(path, r, c)
+	}
+}
+
+// receiverWords checks how a receiver is told.
+func (v *validator) receiverWords(path string, r Receiver, c *Config) {
+	if r.Template != nil {
+		if r.NATS != nil || r.Alertmanager != nil || r.Heartbeat != nil {
+			v.fault(path+".template", "%s is told what machines read: only slack, pagerduty, webhook and email have words", r.Kind())
+		}
+		if r.Template.Title == "" && r.Template.Text == "" {
+			v.fault(path+".template", "neither title nor text")
+		}
+		v.template(path+".template.title", r.Template.Title, wording.MostTitle)
+		v.template(path+".template.text", r.Template.Text, wording.MostText)
+	}
+	if !r.Pictures {
+		return
+	}
+	if r.Slack == nil && r.PagerDuty == nil {
+		v.fault(path+".pictures", "only slack and pagerduty show pictures from an address; mail brings them along")
+	}
+	if u, err := url.Parse(c.HTTP.ExternalURL); err != nil || u.Scheme != "https" {
+		v.fault(path+".pictures", "the servers of %s get pictures from http.external_url, which must be https", r.Kind())
+	}
+}
+
+// template checks a text/template; "" is none.
+func (v *validator) template(path, text string, limit int) {
+	if text == "" {
+		return
+	}
+	if _, err := wording.Parse(text, limit); err != nil {
+		v.fault(path, "template: %v", err)
 	}
 }
 

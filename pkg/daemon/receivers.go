@@ -48,20 +48,25 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 			return out, err
 		}
 	}
+	if r.Template != nil {
+		if out.Template, err = notify.NewTemplate(r.Template.Title, r.Template.Text); err != nil {
+			return out, err
+		}
+	}
 	external := c.HTTP.ExternalURL
 	switch {
 	case r.Slack != nil:
 		out.Limit = notify.SlackLimit()
-		out.Sink, err = newSlack(c, r.Slack, out.Limit, client)
+		out.Sink, err = newSlack(c, r, out, client)
 	case r.PagerDuty != nil:
 		out.Limit = notify.PagerDutyLimit()
 		out.Sink, err = newRotating(c.Source(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile), func(key string) (notify.Sink, error) {
-			return notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Client: client})
+			return notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Template: out.Template, Pictures: r.Pictures, Client: client})
 		})
 	case r.Webhook != nil:
 		out.Sink, err = newRotating(webhookSecrets(c, r.Webhook), func(secrets string) (notify.Sink, error) {
 			return notify.NewWebhook(notify.WebhookOptions{
-				URL: r.Webhook.URL.Reveal(), Secrets: strings.Fields(secrets), Receiver: r.Name, ExternalURL: external, Client: client,
+				URL: r.Webhook.URL.Reveal(), Secrets: strings.Fields(secrets), Receiver: r.Name, ExternalURL: external, Template: out.Template, Client: client,
 			})
 		})
 	case r.Alertmanager != nil:
@@ -71,7 +76,7 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 		}
 		out.Sink, err = notify.NewAlertmanager(o)
 	case r.Email != nil:
-		out.Sink, err = newEmail(c, r)
+		out.Sink, err = newEmail(c, r, out.Template)
 	case r.Heartbeat != nil:
 		out.Sink, err = newRotating(c.Source(r.Heartbeat.URL, r.Heartbeat.URLFile), func(url string) (notify.Sink, error) {
 			return notify.NewHeartbeat(notify.HeartbeatOptions{URL: url, Method: string(r.Heartbeat.Method), Client: client})
@@ -82,11 +87,11 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 	return out, err
 }
 
-func newSlack(c *config.Config, s *config.Slack, limit *notify.Limiter, client *http.Client) (notify.Sink, error) {
-	external := c.HTTP.ExternalURL
+func newSlack(c *config.Config, r config.Receiver, to notify.Receiver, client *http.Client) (notify.Sink, error) {
+	external, s := c.HTTP.ExternalURL, r.Slack
 	if !s.Bot() {
 		return newRotating(c.Source(s.WebhookURL, s.WebhookURLFile), func(hook string) (notify.Sink, error) {
-			return notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Client: client})
+			return notify.NewSlack(notify.SlackOptions{WebhookURL: hook, ExternalURL: external, Template: to.Template, Pictures: r.Pictures, Client: client})
 		})
 	}
 	token := c.Source(s.Token, s.TokenFile)
@@ -94,11 +99,11 @@ func newSlack(c *config.Config, s *config.Slack, limit *notify.Limiter, client *
 		return nil, err
 	}
 	return notify.NewSlackBot(notify.SlackBotOptions{
-		Token: token, Channel: s.Channel, BaseURL: s.URL.Reveal(), ExternalURL: external, Limit: limit, Client: client,
+		Token: token, Channel: s.Channel, BaseURL: s.URL.Reveal(), ExternalURL: external, Template: to.Template, Pictures: r.Pictures, Limit: to.Limit, Client: client,
 	})
 }
 
-func newEmail(c *config.Config, r config.Receiver) (notify.Sink, error) {
+func newEmail(c *config.Config, r config.Receiver, t *notify.Template) (notify.Sink, error) {
 	e := r.Email
 	password := c.Source(e.Password, e.PasswordFile)
 	if e.Username != "" {
@@ -108,7 +113,7 @@ func newEmail(c *config.Config, r config.Receiver) (notify.Sink, error) {
 	}
 	return notify.NewEmail(notify.EmailOptions{
 		Server: e.Server, TLS: string(e.TLS), From: e.From, To: e.To, Username: e.Username, Password: password,
-		ExternalURL: c.HTTP.ExternalURL, AllowPrivate: allowPrivate(r),
+		ExternalURL: c.HTTP.ExternalURL, Template: t, AllowPrivate: allowPrivate(r),
 	})
 }
 

@@ -135,7 +135,7 @@ func (d *Daemon) notifier() api.Notifier {
 		d.Log.Error().Err(err).Msg("what is owed cannot be counted")
 	}
 	for _, r := range stats {
-		out := api.Receiver{Name: r.Receiver, Kind: d.kind(r.Receiver), Sent: r.Sent, Pending: r.Pending, Failed: map[string]uint64{}}
+		out := api.Receiver{Name: r.Receiver, Kind: d.kind(r.Receiver), Sent: r.Sent, Pending: r.Pending, Unsaid: r.Unsaid, Failed: map[string]uint64{}}
 		for reason, count := range r.Failed {
 			out.Failed[string(reason)] = count
 		}

@@ -21,6 +21,8 @@ type Receiver struct {
 	// Latest: the receiver wants to know how things are, not all that was. What
 	// it could not be told gives way to what is newer in its Order.
 	Latest bool
+	// Template says its messages; the Sink has it too. nil: driftd's own words.
+	Template *Template
 }
 
 // Try makes one attempt at a delivery that no Outbox owes, and returns its receipt.
@@ -87,6 +89,7 @@ type Stats struct {
 	Sent        uint64
 	Dead        uint64
 	Failed      map[Reason]uint64 // attempts, by reason
+	Unsaid      uint64            // messages that its Template could not say, since it was configured
 	Pending     int               // owed now, due or not
 	Oldest      time.Time         // IssuedAt of the oldest owed; zero when nothing is
 	PausedUntil time.Time         // the receiver asked for quiet until then
@@ -260,7 +263,7 @@ func (d *Dispatcher) Stats() ([]Stats, error) {
 	for i, w := range workers {
 		w.mu.Lock()
 		all[i] = w.stats
-		all[i].Failed = maps.Clone(w.stats.Failed)
+		all[i].Failed, all[i].Unsaid = maps.Clone(w.stats.Failed), w.to.Load().Template.Failed()
 		w.mu.Unlock()
 		n, oldest, err := d.outbox.Owed(w.name)
 		if err != nil {

@@ -100,10 +100,16 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 }
 
 // word describes a delivery in the words of a template, which may be nil: its entry
-// and, when that takes the place of entries
-// that never arrived, that it does.
+// or its incident and, when that takes the place of entries that never arrived, that
+// it does.
 func word(d ledger.Delivery, externalURL string, t *Template) (Message, error) {
-	m, err := Describe(d.Entry, externalURL)
+	var m Message
+	var err error
+	if d.Group != nil {
+		m, err = DescribeGroup(d.Group, externalURL)
+	} else {
+		m, err = Describe(d.Entry, externalURL)
+	}
 	if err != nil {
 		return m, err
 	}

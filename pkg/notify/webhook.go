@@ -112,7 +112,7 @@ func (w *Webhook) body(d ledger.Delivery) ([]byte, error) {
 	body.GroupLabels, body.Alerts, body.TruncatedAlerts = promLabels(nil, d.Group.Labels), nil, max(0, d.Group.Firing+d.Group.Ended-len(d.Group.Alerts))
 	for _, e := range d.Group.Alerts {
 		one := ledger.Delivery{Entry: e, Seq: e.Seq, Order: d.Order, Grouped: true}
-		m, err := word(one, w.external)
+		m, err := word(one, w.external, nil)
 		if err != nil {
 			return nil, err
 		}
