@@ -441,3 +441,14 @@ func BenchmarkStep(b *testing.B) {
 		})
 	}
 }
+
+// A run began with its first window, whatever the phase it has reached.
+func TestBegan(t *testing.T) {
+	r := mustCompile(t, alert.Spec{Expr: "psi > 0.2", For: alert.Hold{Windows: 3}})
+	var s alert.State
+	for i, want := range []time.Time{{}, epoch.Add(time.Hour), epoch.Add(time.Hour), epoch.Add(time.Hour), epoch.Add(time.Hour), {}} {
+		if s, _ = r.Step(s, input(i, []rune("qHHHHq")[i])); !r.Began(s).Equal(want) {
+			t.Errorf("window %d: %v began at %v, want %v", i, s.Phase, r.Began(s), want)
+		}
+	}
+}

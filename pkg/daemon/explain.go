@@ -41,9 +41,13 @@ type explainer struct {
 	*loop
 	c    *drift.Closing
 	left int // explanations that it may still make
+
+	last traffic // that was read: alerts of one closing mostly began together
 }
 
-func (l *loop) explainer(c *drift.Closing) *explainer { return &explainer{l, c, mostExplained} }
+func (l *loop) explainer(c *drift.Closing) *explainer {
+	return &explainer{loop: l, c: c, left: mostExplained}
+}
 
 // rule explains an alert that has begun to fire; nil of another change, and of
 // alerts beyond mostExplained.
@@ -352,8 +356,12 @@ type traffic struct {
 // trafficAround reads what the closing's model served from the lookback before a
 // change to the end of the closing.
 func (x *explainer) trafficAround(since time.Time) (traffic, error) {
+	if x.last.since.Equal(since) && !since.IsZero() {
+		return x.last, nil
+	}
 	windows, err := x.gather(x.c, store.Query{From: since.Add(-x.lookback()), NoSignals: true})
-	return traffic{since: since, windows: windows, near: nearWindows * x.c.Size}, err
+	x.last = traffic{since: since, windows: windows, near: nearWindows * x.c.Size}
+	return x.last, err
 }
 
 // began returns the start of the first window of a group, zero if the model has none
