@@ -58,7 +58,8 @@ func TestDescribeGroup(t *testing.T) {
 			[]notify.Field{
 				{Name: worst, Value: "fraud/country version 42: psi_debiased 0.31 > 0.1, n 5000 >= 1000"},
 				{Name: "Errors", Value: "fraud version 42: psi_debiased 0.31 > 0.1, n 5000 >= 1000"},
-				{Name: "AgeDrift", Value: "fraud/age version 42: ended"}, {Name: "more", Value: "9"},
+				{Name: "AgeDrift", Value: "fraud/age version 42: ended"},
+				{Name: "more", Value: "9"},
 			},
 		},
 		"several models": {
@@ -72,7 +73,8 @@ func TestDescribeGroup(t *testing.T) {
 		"all ended": {
 			grouped(t, 0, 2, resolved(), ended), "Resolved: 2 alerts on fraud",
 			"Nothing fires on fraud any more: 2 alerts ended. The last: amount of fraud version 42, canary, segment channel=app is back to normal since 2026-01-01 13:00 UTC, after 2h: psi_debiased 0.01 < 0.05 in the window 2026-01-01 10:00 to 11:00 UTC; at its worst psi_debiased 0.4 > 0.1.",
-			"incident on fraud, 2026-01-01 10:00 UTC", []notify.Field{{Name: "AgeDrift", Value: "fraud/age version 42: ended"}},
+			"incident on fraud, 2026-01-01 10:00 UTC",
+			[]notify.Field{{Name: "AgeDrift", Value: "fraud/age version 42: ended"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
