@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/picture"
 )
 
 const mailSubject = 200 // characters
@@ -22,8 +23,9 @@ const mailSubject = 200 // characters
 func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	parts := multipart.NewWriter(&b)
+	page := mailPage{Message: m, Place: m.place(), picture: pictureOf(d.Entry)}
 	kind := "multipart/alternative"
-	if m.Picture != nil {
+	if page.picture != nil {
 		kind = `multipart/related; type="multipart/alternative"`
 	}
 	// The boundary is the entry's, so that every attempt sends the same mail.
@@ -57,8 +59,7 @@ func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, er
 		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
 	}
 	b.WriteString("\r\n")
-	page := mailPage{Message: m, Place: m.place()}
-	if m.Picture != nil {
+	if page.picture != nil {
 		page.Inline = template.URL("cid:" + strings.Trim(e.messageID("picture-"+d.Key()), "<>"))
 	}
 	if err := page.write(parts); err != nil {
@@ -70,7 +71,7 @@ func (e *Email) compose(d ledger.Delivery, m Message, now time.Time) ([]byte, er
 // write writes the parts of a mail: text and HTML as alternatives, and the picture
 // that the HTML shows beside both.
 func (p *mailPage) write(parts *multipart.Writer) error {
-	if p.Picture == nil {
+	if p.picture == nil {
 		return p.alternatives(parts)
 	}
 	var inner bytes.Buffer
@@ -96,7 +97,7 @@ func (p *mailPage) write(parts *multipart.Writer) error {
 		return err
 	}
 	const line = 57 // bytes that make 76 characters (RFC 2045)
-	for rest := p.Picture; len(rest) > 0; rest = rest[min(line, len(rest)):] {
+	for rest := p.picture; len(rest) > 0; rest = rest[min(line, len(rest)):] {
 		if _, err := fmt.Fprintf(w, "%s\r\n", base64.StdEncoding.EncodeToString(rest[:min(line, len(rest))])); err != nil {
 			return err
 		}
@@ -156,6 +157,22 @@ type mailPage struct {
 	Message
 	Place  string
 	Inline template.URL // of the picture in the mail, "" without one
+
+	picture []byte // PNG; nil: none
+}
+
+// pictureOf draws the signal that an alert is about, nil if there is nothing to draw:
+// then words must do.
+func pictureOf(e ledger.Entry) []byte {
+	a, err := decode[ledger.Alert](e)
+	if err != nil || e.Kind != ledger.KindAlert {
+		return nil
+	}
+	drawn, err := picture.OfAlert(&a)
+	if err != nil {
+		return nil
+	}
+	return drawn
 }
 
 var mailHTML = template.Must(template.New("mail").Parse(`<!doctype html>

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
-	"driftd.dev/driftd/pkg/picture"
 	"driftd.dev/driftd/pkg/wording"
 )
 
@@ -35,9 +34,8 @@ type Message struct {
 	Alerts   []wording.Alert // of an incident: all that the message knows of, the worst first
 	Firing   int             // of an incident, how many there are
 	Ended    int
-	// Picture is a PNG of the signal that moved most; nil: none. Pictured is where it
-	// is served; empty without an external URL.
-	Picture  []byte
+	// Pictured is where a picture of the signal that moved most is served; empty if
+	// there is none, or no external URL.
 	Pictured string
 }
 
@@ -144,8 +142,7 @@ func describeAlert(a ledger.Alert, m *Message, externalURL string) {
 		describeRule(a, m)
 	}
 	m.explain(&a, externalURL)
-	// An explanation that cannot be drawn is told in words.
-	if m.Picture, _ = picture.OfAlert(&a); m.Picture != nil && m.Link != "" {
+	if e := a.Explanation; e != nil && e.Compared != nil && e.Compared.Fits() && m.Link != "" {
 		m.Pictured = strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(m.Seq, 10) + "/picture.png"
 	}
 }

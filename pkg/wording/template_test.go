@@ -46,7 +46,7 @@ func TestSay(t *testing.T) {
 // What could run away, print anything or call anything is refused, with its line.
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"a\n{{.Modle}}":                              "line 2:2: executing",
+		"a\n{{.Nothing}}":                            "line 2:2: executing",
 		"a\nb {{if}}":                                "line 2: missing value for if",
 		"{{printf \"%9d\" 1}}":                       "function printf is not allowed: there are and, cut, date,",
 		"{{print .Title}}":                           "line 1:2: function print is not allowed",
