@@ -59,7 +59,7 @@ func roughText(v float64) string { return fmt.Sprintf("%.1g", v) }
 // sentence.
 func clause(e *ledger.Explanation) string {
 	text := ""
-	if !e.Since.IsZero() {
+	if !e.Since.IsZero() && e.Origin != ledger.OriginRelease { // which says it itself
 		text = "; the change began at " + timeText(e.Since)
 	}
 	switch e.Origin {
@@ -89,9 +89,6 @@ func why(e *ledger.Explanation) (out []Field) {
 	add("Where", cellTexts(e.Cells))
 	add("Versions", shareTexts(e.Versions))
 	add("Segments", shareTexts(e.Segments))
-	if e.Origin != "" {
-		add("Origin", []string{e.Origin + ": " + e.Because})
-	}
 	if f := e.First; f != nil {
 		add("Moved first", []string{f.Name + ", " + timeText(f.Since)})
 	}

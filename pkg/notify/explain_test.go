@@ -40,7 +40,7 @@ func TestExplainedSentence(t *testing.T) {
 		a    ledger.Alert
 		want string
 	}{
-		"this release": {explained(), base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; it comes from this release: version 42 brings 92 % of the move with 20 % of the values, and the change began with its first traffic at 2026-01-01 09:00 UTC; segment channel=app brings 95 % of it."},
+		"this release": {explained(), base + "; p 3e-12; it comes from this release: version 42 brings 92 % of the move with 20 % of the values, and the change began with its first traffic at 2026-01-01 09:00 UTC; segment channel=app brings 95 % of it."},
 		"upstream":     {upstream, base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; it comes from upstream data: all 2 versions moved alike."},
 		"undecided":    {undecided, base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; whether from upstream data or a release is undecided: too few values by version."},
 		"no signal":    {bare, base + "; p 3e-12; the change began at 2026-01-01 10:00 UTC."},
@@ -59,7 +59,6 @@ func TestWhy(t *testing.T) {
 		{Name: "Where", Value: "> 90: 10 % -> 31 % (69 % of the PSI); <= 10: 10 % -> 2 % (21 % of the PSI)"},
 		{Name: "Versions", Value: "42 canary brings 92 % with 20 % of the values; 41 brings 8 % with 80 % of the values"},
 		{Name: "Segments", Value: "channel=app brings 95 % with 50 % of the values; channel=web brings 5 % with 50 % of the values"},
-		{Name: "Origin", Value: "this release: " + explained().Explanation.Because},
 		{Name: "Moved first", Value: "amount, 2026-01-01 09:00 UTC"},
 		{Name: "About then", Value: "2026-01-01 09:00 UTC first traffic of version 42, canary, 20 % since the change; 2026-01-01 08:00 UTC configuration loaded by SIGHUP: rules[AmountDrift].expr (ledger 790)"},
 	}
