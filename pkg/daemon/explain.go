@@ -119,23 +119,35 @@ func describeMove(e *ledger.Explanation, p *drift.Part, w *drift.Window) {
 	if !ok {
 		return
 	}
-	e.PSI, e.Missing = rounded(a.PSI.Value), a.Missing
+	e.PSI, e.Missing, e.Compared = rounded(a.PSI.Value), a.Missing, compared(a, p.Reference(e.Signal), w.Signal(e.Signal))
 	slices.SortStableFunc(a.Cells, func(x, y stats.BinShare) int { return cmp.Compare(y.PSI, x.PSI) })
 	for _, c := range a.Cells[:min(len(a.Cells), ledger.MostShares)] {
 		if share := rounded(c.PSI / a.PSI.Value); share > 0 {
 			e.Cells = append(e.Cells, ledger.Cell{Name: ledger.Label(c.Name), From: rounded(c.Ref), To: rounded(c.Cur), Share: share})
 		}
 	}
-	if g, ok := drift.Glance(p.Reference(e.Signal), w.Signal(e.Signal), drawnCells); ok && !a.Missing {
-		h := &ledger.Histogram{Edges: g.Edges}
-		for i := range g.From {
-			h.From, h.To = append(h.From, rounded(g.From[i])), append(h.To, rounded(g.To[i]))
+}
+
+// compared is what there is to draw of a move, nil for nothing.
+func compared(a drift.Attribution, ref *drift.Reference, cur *drift.Signal) *ledger.Histogram {
+	g, ok := drift.Glance(ref, cur, drawnCells)
+	if a.Missing {
+		g, ok = drift.Drawn{}, true
+		for _, c := range a.Cells {
+			g.Names, g.From, g.To = append(g.Names, c.Name), append(g.From, c.Ref), append(g.To, c.Cur)
 		}
-		for _, name := range g.Names {
-			h.Names = append(h.Names, ledger.Label(name))
-		}
-		e.Compared = h
 	}
+	if !ok {
+		return nil
+	}
+	h := &ledger.Histogram{Edges: g.Edges}
+	for i := range g.From {
+		h.From, h.To = append(h.From, rounded(g.From[i])), append(h.To, rounded(g.To[i]))
+	}
+	for _, name := range g.Names {
+		h.Names = append(h.Names, ledger.Label(name))
+	}
+	return h
 }
 
 // rounded keeps four digits behind the point: an explanation is for people. What is

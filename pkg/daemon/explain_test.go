@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/ledger"
@@ -105,6 +106,27 @@ func TestAlertsSayThatAReleaseMovedThem(t *testing.T) {
 func TestAlertsSayThatTheDataMovedThem(t *testing.T) {
 	e := explained(t, released(""), asItIs).Explanation
 	if e.Origin != ledger.OriginUpstream || e.Because != "all 2 versions moved alike" {
+		t.Errorf("from %s because %s", e.Origin, e.Because)
+	}
+}
+
+// Where values are missing it is said, and not what is left of them.
+func TestMissingValuesAreExplained(t *testing.T) {
+	s := released("")
+	s.Injections[1].Effect, s.Injections[1].Amount = sim.Nulls, .6
+	a := explained(t, s, func(o daemon.Options) daemon.Options {
+		rule, err := alert.Compile(alert.Spec{Name: "Lost", Window: 5 * time.Minute, Feature: "amount", Expr: "missing_ratio > 0.3", Severity: "page"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Rules = []*alert.Rule{rule}
+		return o
+	})
+	e := a.Explanation
+	if !e.Missing || e.Cells[0].Name != "missing" || e.Cells[0].To < .4 || e.Compared == nil || !e.Compared.Fits() || e.Compared.Names[0] != "missing" {
+		t.Errorf("explanation %+v, drawn %+v", e, e.Compared)
+	}
+	if e.Origin != ledger.OriginUpstream {
 		t.Errorf("from %s because %s", e.Origin, e.Because)
 	}
 }
