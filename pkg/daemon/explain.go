@@ -58,7 +58,7 @@ func (x *explainer) rule(ch *alert.Change, f alert.Finding) (*ledger.Explanation
 		since = f.Rule.Began(before)
 	}
 	e := &ledger.Explanation{Since: since.UTC()}
-	if own := f.View.Report(ch.Series.Group); own != nil {
+	if own := f.View.Report(ch.Series.Group); own != nil && !aside(ch.Series) {
 		e.Signal = leading(own, ch.Series.Signal)
 		describeMove(e, own.Against, own.Window)
 	}
@@ -95,6 +95,9 @@ func (x *explainer) drift(change *detect.Change, base *drift.Baseline) (*ledger.
 	}
 	return e, x.surround(e, part, groups)
 }
+
+// aside reports whether a series says something of a rule, not of a signal.
+func aside(s alert.Series) bool { return s.Signal != s.Feature() }
 
 // leading returns the signal that an alert is about: that of its series, or the one
 // of the report that moved most, "" if none did.
@@ -183,7 +186,7 @@ func (x *explainer) firstRule(ch *alert.Change, f alert.Finding, since time.Time
 				s = next
 			}
 			began := r.Began(s)
-			if began.IsZero() || began.Before(since.Add(-x.lookback())) || series.Signal == alert.OverflowSignal {
+			if began.IsZero() || began.Before(since.Add(-x.lookback())) || aside(series) {
 				continue
 			}
 			if c := began.Compare(at); c < 0 || c == 0 && series.Compare(first) < 0 {
