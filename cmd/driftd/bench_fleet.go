@@ -178,11 +178,11 @@ func (b *fleetBench) restart(ctx context.Context, r *fleetResult) error {
 		return err
 	}
 	start := time.Now()
-	verified, err := tryStore(ctx, b.config.Store.Dir)
+	child, err := tryStore(ctx, b.config.Store.Dir)
 	if err != nil {
 		return err
 	}
-	i, err := daemon.Start(ctx, b.config, daemon.Extras{Version: "bench", Log: b.logger(), Verify: !verified})
+	i, err := daemon.Start(ctx, b.config, daemon.Extras{Version: "bench", Log: b.logger(), Verify: !child.complete, Store: store.Options{TablesChecked: child.opened}})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
+	"driftd.dev/driftd/pkg/store"
 )
 
 func newServeCmd(e *env) *cobra.Command {
@@ -103,7 +104,7 @@ func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) err
 }
 
 func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logger, load func() (*config.Config, error)) error {
-	verified, err := tryStore(ctx, c.Store.Dir)
+	child, err := tryStore(ctx, c.Store.Dir)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,9 @@ func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logge
 	if err != nil {
 		return err
 	}
-	i, err := daemon.Start(ctx, c, daemon.Extras{Version: readBuildInfo().Version, Log: log, Verify: !verified, Load: load})
+	i, err := daemon.Start(ctx, c, daemon.Extras{
+		Version: readBuildInfo().Version, Log: log, Verify: !child.complete, Store: store.Options{TablesChecked: child.opened}, Load: load,
+	})
 	if err != nil {
 		return errors.Join(err, m.close())
 	}

@@ -73,23 +73,25 @@ daemon has verified its store when it started.`,
 // goroutines on some damage, so a process of its own looks first whether the store
 // can be opened at all.
 func (e *env) verifyStore(ctx context.Context, dir string) error {
-	if _, err := tryStore(ctx, dir); err != nil {
+	child, err := tryStore(ctx, dir)
+	if err != nil {
 		if !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
 		problem := strings.TrimPrefix(err.Error(), store.ErrDamaged.Error()+": ")
 		return e.verdict(verdict{Damaged: []store.Damage{{File: dir, Problem: problem, Remedy: store.Remedy}}}, err)
 	}
-	v, err := e.scanStore(ctx, dir)
+	v, err := e.scanStore(ctx, dir, child.opened)
 	if err != nil {
 		return err
 	}
 	return e.verdict(verdict{OK: v.OK(), Complete: true, Records: v.Records, Damaged: v.Damaged}, v.Err())
 }
 
-// scanStore opens and verifies a store in this process.
-func (e *env) scanStore(ctx context.Context, dir string) (v store.Verification, err error) {
-	s, err := store.Open(dir, store.Options{Compactors: -1, ReserveBytes: daemon.ReserveBytes}) // a full disk would look like damage
+// scanStore opens and verifies a store in this process; checked is
+// store.Options.TablesChecked.
+func (e *env) scanStore(ctx context.Context, dir string, checked bool) (v store.Verification, err error) {
+	s, err := store.Open(dir, store.Options{Compactors: -1, ReserveBytes: daemon.ReserveBytes, TablesChecked: checked}) // a full disk would look like damage
 	if err != nil {
 		return v, err
 	}
@@ -127,7 +129,7 @@ func (e *env) verifyForStart(ctx context.Context, dir string) error {
 	bounded, cancel := context.WithTimeout(ctx, scanWithin)
 	defer cancel()
 	e.progress = "none"
-	v, err := e.scanStore(bounded, dir)
+	v, err := e.scanStore(bounded, dir, false)
 	complete := !errors.Is(err, context.DeadlineExceeded)
 	if err == nil || !complete {
 		err = v.Err()
@@ -138,17 +140,22 @@ func (e *env) verifyForStart(ctx context.Context, dir string) error {
 	return writeJSON(e.out, verdict{OK: true, Complete: complete, Records: v.Records, Damaged: []store.Damage{}}, "")
 }
 
-// tryStore opens and verifies a store in a child process and reports whether all of
-// it was read. Damage, also damage on which the child dies, is ErrDamaged in one
-// line. What else keeps the child from opening the store, this process will be told
-// better when it opens it itself.
-func tryStore(ctx context.Context, dir string) (complete bool, err error) {
+// An attempt is what a child could do with a store.
+type attempt struct {
+	opened   bool // and so compared every table with its checksums
+	complete bool // and read every record
+}
+
+// tryStore opens and verifies a store in a child process. Damage, also damage on
+// which the child dies, is ErrDamaged in one line. What else keeps the child from
+// opening the store, this process will be told better when it opens it itself.
+func tryStore(ctx context.Context, dir string) (a attempt, err error) {
 	if _, err := os.Stat(filepath.Join(dir, "badger")); errors.Is(err, fs.ErrNotExist) {
-		return true, nil // a new store
+		return attempt{complete: true}, nil // a new store
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return false, fmt.Errorf("verify store %s: %w", dir, err)
+		return a, fmt.Errorf("verify store %s: %w", dir, err)
 	}
 	var out, problem bytes.Buffer
 	child := exec.CommandContext(ctx, self, "store", "verify", "--for-start", "--store", dir)
@@ -157,19 +164,21 @@ func tryStore(ctx context.Context, dir string) (complete bool, err error) {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return false, ctx.Err()
+		return a, ctx.Err()
 	case err == nil:
 		var v verdict
-		err := json.Unmarshal(out.Bytes(), &v)
-		return err == nil && v.Complete, err
+		if err := json.Unmarshal(out.Bytes(), &v); err != nil {
+			return a, fmt.Errorf("verify store %s: %w", dir, err)
+		}
+		return attempt{opened: true, complete: v.Complete}, nil
 	case !errors.As(err, &exit):
-		return false, fmt.Errorf("verify store %s: %w", dir, err)
+		return a, fmt.Errorf("verify store %s: %w", dir, err)
 	case code(exit.ExitCode()) == codeRefused:
-		return false, childFault{strings.TrimPrefix(lastLine(problem.String()), "driftd: ")}
+		return a, childFault{strings.TrimPrefix(lastLine(problem.String()), "driftd: ")}
 	case died(exit, problem.String()):
-		return false, fmt.Errorf("%w: store %s cannot be opened: %s: %s", store.ErrDamaged, dir, cmp.Or(panicLine(problem.String()), exit.Error()), store.Remedy)
+		return a, fmt.Errorf("%w: store %s cannot be opened: %s: %s", store.ErrDamaged, dir, cmp.Or(panicLine(problem.String()), exit.Error()), store.Remedy)
 	}
-	return false, nil
+	return a, nil
 }
 
 // A childFault is the complaint of a child, already in one line.

@@ -124,20 +124,23 @@ func (e *env) openBackup(ctx context.Context, b backend) (io.ReadCloser, error) 
 		}
 		return nil, err
 	}
-	if _, err := tryStore(ctx, dir); err != nil {
+	child, err := tryStore(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
-	s, err := store.Open(dir, storeOptions())
+	o := storeOptions()
+	o.TablesChecked = child.opened
+	s, err := store.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
 	in, out := io.Pipe()
-	o := &ownBackup{PipeReader: in, ended: make(chan error, 1)}
+	own := &ownBackup{PipeReader: in, ended: make(chan error, 1)}
 	go func() {
 		_, err := s.Backup(ctx, out, func(_, _ uint64) {})
-		o.ended <- errors.Join(out.CloseWithError(err), s.Close())
+		own.ended <- errors.Join(out.CloseWithError(err), s.Close())
 	}()
-	return o, nil
+	return own, nil
 }
 
 // An ownBackup is one that this process makes while it is read.

@@ -145,9 +145,9 @@ func put[C Count](r *reader, counts []C, at int, c uint64) {
 
 // AppendEdges appends the encoding of e.
 func AppendEdges(dst []byte, e *Edges) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(e.values)))
-	for _, v := range e.values {
-		dst = appendFloat(dst, v)
+	dst = binary.AppendUvarint(dst, uint64(e.n))
+	for i := range e.n {
+		dst = appendFloat(dst, e.at(i))
 	}
 	return dst
 }

@@ -51,6 +51,14 @@ func sortKey(x float64) uint64 {
 	return b ^ (uint64(int64(b)>>63) | 1<<63)
 }
 
+// zeroKey is sortKey(0).
+const zeroKey = 1 << 63
+
+// keyValue returns the float64 that has a sortKey.
+func keyValue(key uint64) float64 {
+	return math.Float64frombits(key ^ (^uint64(int64(key)>>63) | 1<<63))
+}
+
 // buildGrid returns the padded keys of the edges and the better of both grids.
 func buildGrid(values []float64) ([]uint64, grid) {
 	n := len(values)
@@ -169,7 +177,7 @@ func (e *Edges) AddColumn(counts []uint32, xs []float64) { addColumn(e, counts, 
 type Count interface{ uint32 | uint64 }
 
 func addColumn[C Count](e *Edges, counts []C, xs []float64) {
-	counts = counts[:len(e.values)+1]
+	counts = counts[:e.n+1]
 	g, keys, half := &e.grid, e.keys, e.grid.half
 	first := g.first
 	for len(xs) >= 4 {

@@ -32,7 +32,7 @@ func QuantileEdges(sorted []float64, parts int) *Edges {
 // the cells of PSI.
 func BaselineEdges(sorted []float64, k int, extra ...float64) (fine, deciles *Edges) {
 	deciles = QuantileEdges(sorted, 10)
-	declared := append(QuantileEdges(sorted, 20).Values(), deciles.values...)
+	declared := append(QuantileEdges(sorted, 20).Values(), deciles.Values()...)
 	return BuildEdges(sorted, k, append(declared, extra...)...), deciles
 }
 

@@ -100,7 +100,7 @@ func Wasserstein(ref, cur *Numeric, from, to float64) float64 {
 		return math.NaN()
 	}
 	from, to = max(from, min(ref.Min, cur.Min)), min(to, max(ref.Max, cur.Max))
-	edges := ref.Edges.values
+	edges := ref.Edges
 	m, n := 1/float64(ref.N), 1/float64(cur.N)
 	var cf, cg uint64
 	sum, before, lo := 0.0, 0.0, math.Min(ref.Min, cur.Min)
@@ -108,12 +108,12 @@ func Wasserstein(ref, cur *Numeric, from, to float64) float64 {
 		cf, cg = cf+a, cg+cur.Counts[i]
 		after := float64(cf)*m - float64(cg)*n
 		hi := max(ref.Max, cur.Max)
-		if i < len(edges) {
-			hi = min(hi, edges[i])
+		if i < edges.n {
+			hi = min(hi, edges.at(i))
 		}
 		if hi > lo {
 			end := after
-			if ref.Edges.point[i] { // nothing below the point itself
+			if edges.Point(i) { // nothing below the point itself
 				end = before
 			}
 			if hi > from && lo < to {

@@ -25,12 +25,14 @@ var ErrEdges = errors.New("edges do not match")
 // Values()[i-1] < x <= Values()[i], the first bin reaches to -Inf and the last
 // to +Inf. A point bin {a} is no special case: it is the two consecutive edges
 // nextafter(a, -Inf) and a. Zero is always +0; see [Edges.Bin].
+//
+// A fleet has a set for each signal of each model, so the cut points are kept
+// once, in the form in which they are searched.
 type Edges struct {
-	values []float64
-	keys   []uint64 // order-preserving bits of values, padded with sentinels
-	point  []bool   // len Bins
-	grid   grid
-	id     uint64
+	keys []uint64 // sortKey of each edge, then sentinels
+	n    int      // edges, without the sentinels
+	grid grid
+	id   uint64
 }
 
 // NewEdges returns the edges of the given values, which must be finite and
@@ -52,13 +54,12 @@ func NewEdges(values []float64) (*Edges, error) {
 	return newEdges(clean), nil
 }
 
-// newEdges takes ownership of values, which are finite, strictly increasing
-// and free of -0.
+// newEdges makes edges of values that are finite, strictly increasing and free
+// of -0.
 func newEdges(values []float64) *Edges {
-	e := &Edges{values: values, point: make([]bool, len(values)+1)}
+	e := &Edges{n: len(values)}
 	raw := make([]byte, 0, 8*len(values))
-	for i, v := range values {
-		e.point[i] = i > 0 && below(v) == values[i-1]
+	for _, v := range values {
 		raw = appendFloat(raw, v)
 	}
 	e.id = xxhash.Sum64(raw)
@@ -111,30 +112,45 @@ func BuildEdges(sorted []float64, k int, extra ...float64) *Edges {
 	return newEdges(sortedUnique(append(values, extra...)))
 }
 
-// Values returns a copy of the edges.
-func (e *Edges) Values() []float64 { return slices.Clone(e.values) }
+// Values returns the edges, in a slice of their own.
+func (e *Edges) Values() []float64 {
+	values := make([]float64, e.n)
+	for i := range values {
+		values[i] = e.at(i)
+	}
+	return values
+}
+
+// at returns edge i.
+func (e *Edges) at(i int) float64 { return keyValue(e.keys[i]) }
 
 // Len returns the number of edges.
-func (e *Edges) Len() int { return len(e.values) }
+func (e *Edges) Len() int { return e.n }
 
 // Bins returns the number of bins: one more than edges.
-func (e *Edges) Bins() int { return len(e.values) + 1 }
+func (e *Edges) Bins() int { return e.n + 1 }
 
 // ID names the edges: the xxHash64 of their float bits in order. Two sets with
 // one ID have the same bins.
 func (e *Edges) ID() uint64 { return e.id }
 
 // Point reports whether bin i holds exactly one float64.
-func (e *Edges) Point(i int) bool { return e.point[i] }
+func (e *Edges) Point(i int) bool {
+	if i == 0 || i == e.n {
+		return false
+	}
+	gap := e.keys[i] - e.keys[i-1]
+	return gap == 1 || gap == 2 && e.keys[i] == zeroKey // -0, which is no edge, has the key between
+}
 
 // Bounds returns the limits of bin i, which holds lo < x <= hi.
 func (e *Edges) Bounds(i int) (lo, hi float64) {
 	lo, hi = math.Inf(-1), math.Inf(1)
 	if i > 0 {
-		lo = e.values[i-1]
+		lo = e.at(i - 1)
 	}
-	if i < len(e.values) {
-		hi = e.values[i]
+	if i < e.n {
+		hi = e.at(i)
 	}
 	return lo, hi
 }
@@ -149,11 +165,11 @@ func (e *Edges) Bin(x float64) int { return e.search(x) }
 // lets counts on e be coarsened to sub exactly.
 func (e *Edges) Contains(sub *Edges) bool {
 	i := 0
-	for _, v := range sub.values {
-		for i < len(e.values) && e.values[i] < v {
+	for _, key := range sub.keys[:sub.n] {
+		for i < e.n && e.keys[i] < key {
 			i++
 		}
-		if i == len(e.values) || e.values[i] != v {
+		if i == e.n || e.keys[i] != key {
 			return false
 		}
 	}
@@ -162,7 +178,7 @@ func (e *Edges) Contains(sub *Edges) bool {
 
 // Same reports whether both have the same bins.
 func (e *Edges) Same(o *Edges) bool {
-	return e == o || (e != nil && o != nil && e.id == o.id && len(e.values) == len(o.values))
+	return e == o || (e != nil && o != nil && e.id == o.id && e.n == o.n)
 }
 
 // below returns the float64 just under v, with +0 for a zero.
@@ -188,5 +204,5 @@ func sortedUnique(values []float64) []float64 {
 		}
 	}
 	slices.Sort(kept)
-	return slices.Clone(slices.Compact(kept)) // of values there is room for thrice as many
+	return slices.Compact(kept)
 }

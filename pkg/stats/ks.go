@@ -20,7 +20,7 @@ func NewKS(ref, cur *Numeric) KS {
 		return KS{math.NaN(), math.NaN()}
 	}
 	m, n := float64(ref.N), float64(cur.N)
-	counts, point := cur.Counts[:len(ref.Counts)], ref.Edges.point[:len(ref.Counts)]
+	counts := cur.Counts[:len(ref.Counts)]
 	var cf, cg uint64
 	var f, g, lo, hi float64
 	for i, a := range ref.Counts {
@@ -35,7 +35,7 @@ func NewKS(ref, cur *Numeric) KS {
 		if d > lo {
 			lo = d
 		}
-		if !point[i] && a != 0 && c != 0 { // inside, F may be at its right end and G at its left
+		if a != 0 && c != 0 && !ref.Edges.Point(i) { // inside, F may be at its right end and G at its left
 			d = max(f-g0, g-f0)
 		}
 		if d > hi {

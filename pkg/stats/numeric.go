@@ -99,8 +99,8 @@ func (h *Numeric) Coarsen(to *Edges) (*Numeric, error) {
 // coarsen sums the bins of h into counts (len to.Bins(), zeroed) and reports
 // whether to is a subset of h's edges.
 func coarsen(h *Numeric, to *Edges, counts []uint64) bool {
-	fine, bin := h.Edges.values, 0
-	for i, edge := range to.values {
+	fine, bin := h.Edges.keys[:h.Edges.n], 0
+	for i, edge := range to.keys[:to.n] {
 		for bin < len(fine) && fine[bin] < edge {
 			counts[i] += h.Counts[bin]
 			bin++
@@ -152,7 +152,7 @@ func (h *Numeric) Quantile(p float64) float64 {
 	for bin, c := range h.Counts {
 		if c > 0 && float64(sum+c) >= want {
 			lo, hi := h.span(bin)
-			if h.Edges.point[bin] || lo >= hi {
+			if h.Edges.Point(bin) || lo >= hi {
 				return hi
 			}
 			part := (want - float64(sum)) / float64(c)
@@ -177,7 +177,7 @@ func (h *Numeric) AtomMass() float64 {
 	}
 	sum := uint64(0)
 	for i, c := range h.Counts {
-		if c > 1 && h.Edges.point[i] {
+		if c > 1 && h.Edges.Point(i) {
 			sum += c
 		}
 	}

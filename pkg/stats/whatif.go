@@ -16,10 +16,10 @@ func (h *Numeric) Transform(scale, shift float64) *Numeric {
 	out.Min, out.Max = h.Min*scale+shift, h.Max*scale+shift
 	if h.Edges != nil {
 		out.Counts = differences(len(h.Counts), func(bin int) float64 {
-			if bin == len(h.Edges.values) {
+			if bin == h.Edges.n {
 				return float64(h.N)
 			}
-			return h.CDF((h.Edges.values[bin]-shift)/scale) * float64(h.N)
+			return h.CDF((h.Edges.at(bin)-shift)/scale) * float64(h.N)
 		})
 	}
 	return out

@@ -28,6 +28,11 @@ type Options struct {
 	MemTableBytes int64
 	// Compactors is the number of compaction workers: 0 means 2, negative none.
 	Compactors int
+	// TablesChecked says that another process has opened the store just now, and so
+	// has read every table and compared it with its checksums: Open does not do it
+	// again, which takes a second for each gigabyte or so. Every record that is read
+	// is compared with its own checksum all the same.
+	TablesChecked bool
 	// ReserveBytes is the free disk space below which Commit and Open refuse
 	// with ErrNoSpace, because Badger writes through memory maps and a full
 	// disk kills the process. Settling and sweeping may use seven eighths of
@@ -168,7 +173,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(logger{o.Log}).
 		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
-		WithChecksumVerificationMode(badgeroptions.OnTableRead).
+		WithChecksumVerificationMode(o.checksums()).
 		WithMemTableSize(o.MemTableBytes).
 		WithNumMemtables(1).        // one is filled while another is flushed
 		WithBaseTableSize(1 << 20). // a compaction builds up to ten tables at a time, in memory
@@ -181,6 +186,17 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithCompactL0OnClose(o.Compactors > 0).
 		WithDetectConflicts(false). // one writer decides; the others own their keys
 		WithMetricsEnabled(false)
+}
+
+// checksums says whether Badger compares tables with their checksums when it opens
+// them. It could also compare each block when it is read, but its iterators take a
+// block that does not fit for the end of the table: what is missing would go unnoticed
+// where our own checksums, of each record, tell.
+func (o Options) checksums() badgeroptions.ChecksumVerificationMode {
+	if o.TablesChecked {
+		return badgeroptions.NoVerification
+	}
+	return badgeroptions.OnTableRead
 }
 
 // valueLimit is the size from which Badger would put a value in its value log,
