@@ -398,6 +398,7 @@ func featureFamilies() []Family {
 // featureSeries yields a value of every signal whose value is defined. Windows
 // of segments are left out: they would multiply the series.
 func featureSeries(s *scrape, value func(*drift.SignalReport) float64, emit emitter) {
+	labels := make([]string, 5) // one for all: they are most of a page
 	for i := range s.Models {
 		m := &s.Models[i]
 		for _, r := range m.Reports {
@@ -405,13 +406,14 @@ func featureSeries(s *scrape, value func(*drift.SignalReport) float64, emit emit
 			if g.Segment != "" {
 				continue
 			}
-			size := formatDuration(r.Size)
+			labels[0], labels[1], labels[2], labels[4] = g.Model, g.Version, g.Variant.String(), formatDuration(r.Size)
 			for k := range r.Signals {
 				if s.shown != nil && !s.shown[m.Model][r.Signals[k].Name] {
 					continue
 				}
 				if x := value(&r.Signals[k]); finite(x) {
-					emit(x, g.Model, g.Version, g.Variant.String(), r.Signals[k].Name, size)
+					labels[3] = r.Signals[k].Name
+					emit(x, labels...)
 				}
 			}
 		}

@@ -3,16 +3,14 @@ package api
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
-
-	"github.com/VictoriaMetrics/metrics"
 )
 
 // metricsType is the content type of Prometheus' text format: Prometheus 3
@@ -22,16 +20,15 @@ const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 func (s *Server) getMetrics(w http.ResponseWriter, _ *request) error {
 	var out bytes.Buffer
 	out.Grow(int(s.pageBytes.Load()) * 9 / 8) // about as long as the last one
-	s.metrics.WritePrometheus(&out)
+	s.writeMetrics(&out, s.Reader.Snapshot())
 	s.pageBytes.Store(int64(out.Len()))
 	return sendText(w, metricsType, out.Bytes())
 }
 
-// writeMetrics writes the catalogue's families as they are in a snapshot. It is
-// the one writer of the server's metrics.Set: gauges of models come and go with
-// the snapshot, so nothing is ever registered or forgotten.
-func (s *Server) writeMetrics(w io.Writer, snapshot *Snapshot) {
-	p := page{limit: s.SeriesLimit, out: w}
+// writeMetrics writes the catalogue's families as they are in a snapshot. Gauges of
+// models come and go with the snapshot, so nothing is ever registered or forgotten.
+func (s *Server) writeMetrics(out *bytes.Buffer, snapshot *Snapshot) {
+	p := page{limit: s.SeriesLimit, out: out}
 	data := &scrape{Snapshot: snapshot, server: s, runtime: readRuntime(&s.process), shown: s.top.choose(snapshot)}
 	families := Catalogue()
 	bounded := 0
@@ -54,11 +51,12 @@ func (s *Server) writeMetrics(w io.Writer, snapshot *Snapshot) {
 	}
 }
 
-// A page is a page of Prometheus' text format in the making. The samples are the
-// library's; HELP and TYPE are ours, since it tells no help text.
+// A page is a page of Prometheus' text format in the making. Histograms are the
+// library's; of the rest a fleet has ten thousands of lines, and a page leaves no
+// garbage but itself.
 type page struct {
-	out      io.Writer
-	name     []byte // of the series being written
+	out      *bytes.Buffer
+	buf      []byte // the line being written
 	limit    int    // most series in all
 	share    int    // most series of each bounded family
 	series   int
@@ -123,32 +121,34 @@ func (w *withheld) add(page map[string]uint64) map[string]uint64 {
 // line writes one series. It reports false for a series that is already there:
 // names that differ only in bytes that are not UTF-8 read the same.
 func (p *page) line(name string, names, values []string, x float64) bool {
-	p.name = append(p.name[:0], name...)
+	p.buf = append(p.buf[:0], name...)
 	lossy := false
 	for i, label := range names {
-		p.name = append(p.name, "{,"[min(i, 1)])
-		p.name = append(p.name, label+`="`...)
+		p.buf = append(p.buf, "{,"[min(i, 1)])
+		p.buf = append(append(p.buf, label...), `="`...)
 		lossy = lossy || strings.ContainsRune(values[i], utf8.RuneError)
-		p.name = appendLabel(p.name, values[i])
-		p.name = append(p.name, '"')
+		p.buf = appendLabel(p.buf, values[i])
+		p.buf = append(p.buf, '"')
 	}
 	if len(names) > 0 {
-		p.name = append(p.name, '}')
+		p.buf = append(p.buf, '}')
 	}
 	if lossy {
-		if p.lossy[string(p.name)] {
+		if p.lossy[string(p.buf)] {
 			return false
 		}
 		if p.lossy == nil {
 			p.lossy = map[string]bool{}
 		}
-		p.lossy[string(p.name)] = true
+		p.lossy[string(p.buf)] = true
 	}
+	p.buf = append(p.buf, ' ')
 	if x >= 0 && x < 1<<53 && x == math.Trunc(x) {
-		metrics.WriteGaugeUint64(p.out, string(p.name), uint64(x)) // all digits
+		p.buf = strconv.AppendUint(p.buf, uint64(x), 10) // all digits
 	} else {
-		metrics.WriteGaugeFloat64(p.out, string(p.name), x)
+		p.buf = strconv.AppendFloat(p.buf, x, 'g', -1, 64)
 	}
+	p.out.Write(append(p.buf, '\n'))
 	return true
 }
 

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 )
 
@@ -59,7 +58,6 @@ type Server struct {
 	replies   *replies
 	withheld  withheld      // series left out of all pages so far
 	top       topSet        // features that have series
-	metrics   *metrics.Set  // with one writer: writeMetrics
 	pageBytes atomic.Int64  // of the last metrics page
 	heavy     chan struct{} // slots of requests that read many windows
 	streams   chan struct{} // slots of event streams
@@ -88,7 +86,7 @@ func defaultLimits() serverLimits {
 
 // New returns a Server. The error joins every fault of the options.
 func New(o Options) (*Server, error) {
-	s := &Server{Options: o, metrics: metrics.NewSet(), limits: defaultLimits(), hosts: map[string]bool{"localhost": true}, replies: newReplies()}
+	s := &Server{Options: o, limits: defaultLimits(), hosts: map[string]bool{"localhost": true}, replies: newReplies()}
 	var faults []error
 	if o.Reader == nil {
 		faults = append(faults, errors.New("api needs a reader"))
@@ -133,7 +131,6 @@ func New(o Options) (*Server, error) {
 	s.inlet = newInlet(o.Ingest, defaultIngestLimits())
 	s.started = fmt.Sprintf("%x", time.Now().UnixNano())
 	s.process = newProcess()
-	s.metrics.RegisterMetricsWriter(func(w io.Writer) { s.writeMetrics(w, s.Reader.Snapshot()) })
 	s.routes = s.table()
 	if o.Degraded {
 		s.routes = slices.DeleteFunc(s.routes, func(rt route) bool { return !rt.scrape && !rt.degraded })
