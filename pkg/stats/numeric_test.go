@@ -75,6 +75,35 @@ func TestQuantileEdges(t *testing.T) {
 	}
 }
 
+// Edges are kept as integers in their order, in which -0 stands between +0 and what
+// is below it.
+func TestPointsAroundZero(t *testing.T) {
+	const tiny = math.SmallestNonzeroFloat64
+	for _, c := range []struct {
+		name   string
+		edges  []float64
+		points []bool
+	}{
+		{"zero", []float64{-tiny, 0}, []bool{false, true, false}},
+		{"below and above zero", []float64{-2 * tiny, -tiny, 0, tiny}, []bool{false, true, true, true, false}},
+		{"no zero", []float64{-tiny, tiny}, []bool{false, false, false}},
+		{"two steps", []float64{-3 * tiny, -tiny, tiny, 3 * tiny}, []bool{false, false, false, false, false}},
+		{"the largest", []float64{-math.MaxFloat64, math.Nextafter(math.MaxFloat64, 0), math.MaxFloat64}, []bool{false, false, true, false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := mustEdges(t, c.edges...)
+			if diff := cmp.Diff(c.edges, e.Values()); diff != "" {
+				t.Error(diff)
+			}
+			for i, want := range c.points {
+				if got := e.Point(i); got != want {
+					t.Errorf("bin %d: point %v", i, got)
+				}
+			}
+		})
+	}
+}
+
 func TestBounds(t *testing.T) {
 	e := mustEdges(t, 1, 2, math.Nextafter(2, 3))
 	for i, want := range [][2]float64{{math.Inf(-1), 1}, {1, 2}, {2, math.Nextafter(2, 3)}, {math.Nextafter(2, 3), math.Inf(1)}} {

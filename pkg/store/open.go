@@ -23,8 +23,9 @@ const badgerVersion = "v4.9.6"
 // for ReserveBytes.
 type Options struct {
 	// MemTableBytes sizes Badger's memory tables, of which two exist at a time; while
-	// one is flushed it takes twice its size. A commit may hold 15 % of it. 0: 32 MiB,
-	// for commits of 4.8 MiB.
+	// one is flushed it takes twice its size, and so do up to eight buffers that Badger
+	// keeps while it writes a lot. A commit may hold 15 % of it. 0: 24 MiB, for commits
+	// of 3.6 MiB.
 	MemTableBytes int64
 	// Compactors is the number of compaction workers: 0 means 2, negative none.
 	Compactors int
@@ -61,7 +62,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 32 << 20
+		o.MemTableBytes = 24 << 20
 	}
 	if o.Compactors == 0 {
 		o.Compactors = 2
@@ -170,13 +171,14 @@ func open(dir string, o Options) (s *Store, err error) {
 }
 
 func badgerOptions(dir string, o Options) badger.Options {
-	return badger.DefaultOptions(dir).
+	b := badger.DefaultOptions(dir).
 		WithLogger(logger{o.Log}).
 		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
 		WithChecksumVerificationMode(o.checksums()).
 		WithMemTableSize(o.MemTableBytes).
-		WithNumMemtables(1).        // one is filled while another is flushed
-		WithBaseTableSize(1 << 20). // a compaction builds up to ten tables at a time, in memory
+		WithNumMemtables(1). // one is filled while another is flushed
+		WithBaseTableSize(o.tableBytes()).
+		WithBlockSize(blockBytes).
 		WithNumCompactors(max(o.Compactors, 0)).
 		WithCompression(badgeroptions.None). // closed windows are packed
 		WithBlockCacheSize(0).               // tables are mapped, and nothing has to be decompressed
@@ -186,7 +188,21 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithCompactL0OnClose(o.Compactors > 0).
 		WithDetectConflicts(false). // one writer decides; the others own their keys
 		WithMetricsEnabled(false)
+	b.TableSizeMultiplier = 1 // deeper levels would have larger tables, and buffers
+	return b
 }
+
+// blockBytes is the size of a table's blocks. A record that is longer than its block is
+// copied into ever larger ones, and Badger keeps the room of all of them until the
+// table is written: with its 4 KiB that is up to three times what the table takes.
+const blockBytes = 64 << 10
+
+// tableBytes is the size of the tables that compactions write. Badger keeps up to eight
+// buffers for tables in the making, and takes any of them to flush a memory table too.
+// At first they have room for two tables; one that is too small grows to twice as much
+// and more. So two tables must have room for a memory table and the commit that filled
+// it. Large ones also mean that few are in the making at a time.
+func (o Options) tableBytes() int64 { return o.MemTableBytes * 2 / 3 }
 
 // checksums says whether Badger compares tables with their checksums when it opens
 // them. It could also compare each block when it is read, but its iterators take a

@@ -27,7 +27,7 @@ func TestNewStore(t *testing.T) {
 	if len(id.UUID) != 36 || id.Schema != store.Schema || id.Created.IsZero() {
 		t.Errorf("identity %+v", id)
 	}
-	if got, want := s.CommitLimit(), int64(5_033_164-64-3428); got != want { // 15 % of 32 MiB: ingest.md 5a; 3428 for the directory
+	if got, want := s.CommitLimit(), int64(3_774_873-64-3428); got != want { // 15 % of 24 MiB; 3428 for the directory
 		t.Errorf("a commit may have %d bytes, want %d", got, want)
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "badger")} {
