@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -63,16 +62,6 @@ func loadConfig(file string) (*config.Config, error) {
 		return config.Default(), nil
 	}
 	return config.Load(file, config.Options{})
-}
-
-// serveGC is the garbage collector's GOGC while serving, unless the environment says
-// otherwise. Most of the heap is counts that stay, so half of it as garbage is plenty.
-const serveGC = 50
-
-func (e *env) collectMore() {
-	if _, set := e.lookup("GOGC"); !set {
-		debug.SetGCPercent(serveGC)
-	}
 }
 
 // serve runs the daemon, or what is left of it when it has failed too often, on what

@@ -176,7 +176,8 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithSyncWrites(true). // power loss must not take an older commit and leave a newer
 		WithChecksumVerificationMode(o.checksums()).
 		WithMemTableSize(o.MemTableBytes).
-		WithNumMemtables(1). // one is filled while another is flushed
+		WithNumMemtables(1).       // one is filled while another is flushed
+		WithNumLevelZeroTables(3). // each is as large as a memory table, and resident
 		WithBaseTableSize(o.tableBytes()).
 		WithBlockSize(blockBytes).
 		WithNumCompactors(max(o.Compactors, 0)).

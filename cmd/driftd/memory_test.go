@@ -1,0 +1,67 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"testing"
+)
+
+func TestGroupLimit(t *testing.T) {
+	const none = int64(math.MaxInt64)
+	for _, c := range []struct {
+		name   string
+		groups string            // what /proc/self/cgroup says
+		files  map[string]string // memory.max by group
+		want   int64
+	}{
+		{"a container sees its own group as the root", "0::/\n", map[string]string{"": "1073741824\n"}, 1 << 30},
+		{"a unit", "0::/system.slice/driftd.service\n", map[string]string{"system.slice/driftd.service": "536870912\n", "system.slice": "max\n"}, 512 << 20},
+		{"a slice allows less than its unit", "0::/system.slice/driftd.service\n", map[string]string{"system.slice/driftd.service": "536870912\n", "system.slice": "268435456\n"}, 256 << 20},
+		{"no limit", "0::/user.slice\n", map[string]string{"user.slice": "max\n"}, none},
+		{"both versions", "4:memory:/docker/1\n0::/docker/1\n", map[string]string{"docker/1": "4096\n"}, 4096},
+		{"version 1 alone", "4:memory:/docker/1\n", map[string]string{"docker/1": "4096\n"}, none},
+		{"out of the namespace", "0::/../other\n", map[string]string{"": "8192\n"}, 8192},
+		{"what is no number", "0::/a\n", map[string]string{"a": "lots\n"}, none},
+		{"nothing at all", "", nil, none},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			groups := filepath.Join(root, "groups")
+			write(t, groups, c.groups)
+			for group, text := range c.files {
+				if err := os.MkdirAll(filepath.Join(root, group), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(root, group, "memory.max"), text)
+			}
+			if got := groupLimit(groups, root); got != c.want {
+				t.Errorf("limit %d, want %d", got, c.want)
+			}
+		})
+	}
+	if got := groupLimit(filepath.Join(t.TempDir(), "none"), "/"); got != none {
+		t.Errorf("without control groups the limit is %d", got)
+	}
+}
+
+// What an operator has set by the environment is the runtime's business, not ours.
+func TestTheEnvironmentTunesTheCollector(t *testing.T) {
+	percent, limit := debug.SetGCPercent(77), debug.SetMemoryLimit(math.MaxInt64-1)
+	t.Cleanup(func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
+	environment := map[string]string{"GOGC": "77", "GOMEMLIMIT": "off"}
+	e := &env{lookup: func(name string) (string, bool) { text, set := environment[name]; return text, set }}
+	e.collectMore()
+	if got := debug.SetGCPercent(77); got != 77 {
+		t.Errorf("GOGC is %d, want that of the environment", got)
+	}
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64-1 {
+		t.Errorf("the memory limit is %d, want that of the environment", got)
+	}
+	clear(environment)
+	e.collectMore()
+	if got := debug.SetGCPercent(77); got != serveGC {
+		t.Errorf("GOGC is %d, want %d", got, serveGC)
+	}
+}
