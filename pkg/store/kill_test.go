@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -191,5 +192,37 @@ func verifyCheckpoint(t *testing.T, s *store.Store, acked uint64) {
 	owed, _, oweErr := s.Owed("oncall")
 	if err != nil || oweErr != nil || tip != r.Progress.Chain || tip.Seq != n || panes != n || uint64(owed) != n {
 		t.Errorf("ledger up to %d (%v), %d panes, %d deliveries (%v), want %d of each", tip.Seq, err, panes, owed, oweErr, n)
+	}
+}
+
+// A killed process leaves a log of the size of its memory table; Badger panics when it
+// reads that into a smaller one.
+func TestKilledWithLargerMemoryTables(t *testing.T) {
+	dir, left := t.TempDir(), t.TempDir()
+	s := open(t, dir, store.Options{MemTableBytes: 8 << 20, Compactors: -1})
+	random := rand.New(rand.NewPCG(2026, 3))
+	const chunks = 7
+	for n := range chunks {
+		commit(t, s, func(b *store.Batch) {
+			chunk := make([]byte, 1<<20-64<<10)
+			for i := range chunk {
+				chunk[i] = byte(random.Uint32())
+			}
+			b.PutLearning("fraud", n, chunk)
+			b.PutProgress(store.Progress{Seq: uint64(n + 1)})
+		})
+	}
+	must(t, os.CopyFS(left, os.DirFS(dir))) // all that a kill would leave
+	for range 2 {
+		s, err := store.Open(left, store.Options{MemTableBytes: 1 << 20, Compactors: -1})
+		must(t, err)
+		v, err := s.Verify(t.Context(), func(_, _ uint64) {})
+		must(t, errors.Join(err, v.Err()))
+		r, err := s.Resume()
+		must(t, err)
+		if r.Progress.Seq != chunks {
+			t.Errorf("at %d, want %d", r.Progress.Seq, chunks)
+		}
+		must(t, s.Close())
 	}
 }

@@ -159,6 +159,9 @@ func open(dir string, o Options) (s *Store, err error) {
 	if err := checkFiles(data, sidecar); err != nil {
 		return nil, err
 	}
+	if o.MemTableBytes, err = takeLogs(data, o.MemTableBytes); err != nil {
+		return nil, err
+	}
 	db, err := openBadger(badgerOptions(data, o))
 	if err != nil {
 		return nil, err
@@ -204,6 +207,30 @@ const blockBytes = 64 << 10
 // and more. So two tables must have room for a memory table and the commit that filled
 // it. Large ones also mean that few are in the making at a time.
 func (o Options) tableBytes() int64 { return o.MemTableBytes * 2 / 3 }
+
+// takeLogs returns the size of memory tables that takes in what a killed process left:
+// Badger reads each log into one memory table and panics over a log that is longer. A
+// log that is written is twice the size of its memory table, one that was read before is
+// cut to what it holds.
+func takeLogs(data string, size int64) (int64, error) {
+	logs, err := filepath.Glob(filepath.Join(data, "*.mem"))
+	if err != nil {
+		return 0, err
+	}
+	need := size
+	for _, name := range logs {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, err
+		}
+		if length := info.Size(); length < 2*size {
+			need = max(need, length)
+		} else {
+			need = max(need, length/2)
+		}
+	}
+	return need, nil
+}
 
 // checksums says whether Badger compares tables with their checksums when it opens
 // them. It could also compare each block when it is read, but its iterators take a
