@@ -72,13 +72,14 @@ const (
 	planName       = 12            // bytes of a signal's name
 	planSignal     = 55            // of a signal in a window: form, id of the edges, counters, moments
 	planWindow     = 90            // of a window: key, header, envelope
-	planEdges      = 13e3          // of a baseline's signal in memory: edges, their look-up grid, counts, tie tables
+	planEdges      = 10e3          // of a baseline's signal in memory: edges, their look-up grid, counts, tie tables
 	planCheckpoint = 1.0           // seconds
 	planID         = 24            // of a remembered event id in memory
 	planProcess    = 60e6          // of a process that does nothing: code, stacks, NATS client, Badger's caches
-	planArenas     = 2*42e6 + 64e6 // Badger's tables in memory, and one that is being written
+	planArenas     = 2*31e6 + 32e6 // Badger's tables in memory, and one that is being written
+	planMapped     = 100e6         // of its files, those written last
 	planLogs       = 2*64e6 + 64e6 // Badger's logs beside its tables
-	planGarbage    = 1.5           // resident bytes for one that is used
+	planGarbage    = 1.3           // resident bytes for one that is used
 	planFields     = 0.75          // of a packed window's names and moments
 	planCounts     = 0.48          // of its counts
 	planOverhead   = 1.1           // of Badger's tables: keys, indices, filters
@@ -141,7 +142,7 @@ func (f *fleet) need() need {
 	out.WriteBytes = (dirty*f.window(perPane/2) + 8*f.events*planCheckpoint + 2e3) / planCheckpoint
 	out.DiskFixed = planLogs + groups*open*f.window(perPane) + 8*float64(f.dedup) + lowDisk
 	out.Disk = out.DiskPanes + out.DiskHours + out.DiskDays + out.DiskBaselines + out.DiskFixed
-	out.Memory = planProcess + planArenas + planGarbage*(f.live(perPane)+planID*float64(f.dedup))
+	out.Memory = planProcess + planArenas + planMapped + planGarbage*(f.live(perPane)+planID*float64(f.dedup))
 	out.MemoryLearning = out.Memory + float64(f.learning)
 	for _, x := range []*float64{
 		&out.DiskPanes, &out.DiskHours, &out.DiskDays, &out.DiskBaselines, &out.DiskFixed, &out.Disk,
