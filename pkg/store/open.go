@@ -208,10 +208,14 @@ const blockBytes = 64 << 10
 // it. Large ones also mean that few are in the making at a time.
 func (o Options) tableBytes() int64 { return o.MemTableBytes * 2 / 3 }
 
+// maxMemTable bounds what the length of a file can make of a memory table: four times
+// the largest that was ever the default.
+const maxMemTable = 256 << 20
+
 // takeLogs returns the size of memory tables that takes in what a killed process left:
-// Badger reads each log into one memory table and panics over a log that is longer. A
-// log that is written is twice the size of its memory table, one that was read before is
-// cut to what it holds.
+// Badger reads each log into one memory table, and ends the process over a log that is
+// longer. A log that is written is twice the size of its memory table, one that was read
+// before is cut to what it holds.
 func takeLogs(data string, size int64) (int64, error) {
 	logs, err := filepath.Glob(filepath.Join(data, "*.mem"))
 	if err != nil {
@@ -223,11 +227,11 @@ func takeLogs(data string, size int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if length := info.Size(); length < 2*size {
-			need = max(need, length)
-		} else {
-			need = max(need, length/2)
+		holds := info.Size()
+		if holds >= 2*size {
+			holds /= 2
 		}
+		need = max(need, min(holds, maxMemTable))
 	}
 	return need, nil
 }
