@@ -45,9 +45,8 @@ type Run struct {
 	open      map[alert.Series]int // index into intervals
 	intervals []Interval
 	judged    map[*alert.Rule]*Judged
-	memory    []remembered // of moving references, without a Past of the Judge's
-	keep      time.Duration
-	within    *within // nil: drift is not judged within a budget
+	memory    *alert.Memory // of moving references, without a Past of the Judge's
+	within    *within       // nil: drift is not judged within a budget
 }
 
 // Judged is what one rule was tried on, or a budget.
@@ -68,11 +67,6 @@ func (j *Judged) add(c *drift.Closing) {
 	j.Windows++
 }
 
-type remembered struct {
-	*drift.Window
-	whole bool
-}
-
 // NewRun returns a Run. If the Judge has no Past, the Run remembers the windows
 // that its rules may ask for: a week of them if one compares with last week.
 func NewRun(j alert.Judge) *Run {
@@ -82,21 +76,13 @@ func NewRun(j alert.Judge) *Run {
 	for _, rule := range j.Rules {
 		r.states[rule] = map[alert.Series]alert.State{}
 		r.judged[rule] = &Judged{}
-		if j.Past != nil {
-			continue
-		}
-		r.judge.Past = r.past
-		switch spec := rule.Spec(); spec.Reference {
-		case alert.ReferencePreviousWindow:
-			r.keep = max(r.keep, 2*spec.Window)
-		case alert.ReferenceSameHourLastWeek:
-			r.keep = max(r.keep, week+spec.Window)
-		}
+	}
+	if j.Past == nil {
+		r.memory = alert.NewMemory(j.Rules)
+		r.judge.Past = r.memory.Past
 	}
 	return r
 }
-
-const week = 7 * 24 * time.Hour
 
 // Add judges one closing. Those that nothing looks at cost nothing.
 func (r *Run) Add(c *drift.Closing) error {
@@ -120,7 +106,9 @@ func (r *Run) Add(c *drift.Closing) error {
 		}
 		alert.Apply(r.states[f.Rule], f.Next)
 	}
-	r.remember(c, base.Total.Window)
+	if r.memory != nil {
+		r.memory.Add(c, base.Total.Window)
+	}
 	return nil
 }
 
@@ -148,29 +136,6 @@ func (r *Run) change(ch *alert.Change) {
 		i.EndsAt, i.Peak = &end, ch.Peak.Reason
 		delete(r.open, ch.Series)
 	}
-}
-
-// remember keeps the windows of a closing for as long as a rule may ask for them.
-func (r *Run) remember(c *drift.Closing, total *drift.Window) {
-	if r.keep == 0 {
-		return
-	}
-	r.memory = slices.DeleteFunc(r.memory, func(w remembered) bool { return w.End.Add(r.keep).Before(c.End) })
-	for _, w := range c.Windows {
-		r.memory = append(r.memory, remembered{w, false})
-	}
-	if total.Events > 0 {
-		r.memory = append(r.memory, remembered{total, true})
-	}
-}
-
-func (r *Run) past(w *drift.Window, whole bool, start time.Time) (*drift.Window, error) {
-	for _, m := range r.memory {
-		if m.whole == whole && m.Group == w.Group && m.Start.Equal(start) && m.End.Sub(m.Start) == w.End.Sub(w.Start) {
-			return m.Window, nil
-		}
-	}
-	return nil, nil
 }
 
 // from returns the start of the first window that was judged.

@@ -80,6 +80,10 @@ func (f *featureStream) draw(e *event.Event, elapsed time.Duration) event.Value 
 			}
 		case Nulls:
 			missing = max(missing, j.Amount)
+		case Infinities:
+			if odd < j.Amount {
+				x = math.Inf(1)
+			}
 		}
 	}
 	switch {

@@ -93,13 +93,14 @@ const (
 	DropCategory                   // Category disappears; the others take its share
 	NewCategory                    // Category appears in a share of Amount
 	Nulls                          // a share of Amount is null
+	Infinities                     // a share of Amount is infinite, as an overflowing literal is read
 	Errors                         // a share of Amount fails
 	Latency                        // latency times Amount
 	ScoreShift                     // Amount is added to the score's z
 	Silence                        // no events
 )
 
-var effectNames = [...]string{"", "factor", "shift", "drop_category", "new_category", "nulls", "errors", "latency", "score_shift", "silence"}
+var effectNames = [...]string{"", "factor", "shift", "drop_category", "new_category", "nulls", "infinities", "errors", "latency", "score_shift", "silence"}
 
 // String returns the effect's name.
 func (e Effect) String() string {
@@ -109,7 +110,7 @@ func (e Effect) String() string {
 	return "unknown"
 }
 
-func (e Effect) onFeature() bool { return e >= Factor && e <= Nulls }
+func (e Effect) onFeature() bool { return e >= Factor && e <= Infinities }
 
 // Injection is a fault with a beginning and an end.
 type Injection struct {
@@ -235,7 +236,7 @@ func (s *Scenario) checkInjection(j *Injection) error {
 		return fmt.Errorf("no version %q", j.Version)
 	case j.Effect < Factor || j.Effect > Silence:
 		return fmt.Errorf("unknown effect %d", j.Effect)
-	case j.Effect == Nulls || j.Effect == NewCategory || j.Effect == Errors:
+	case j.Effect == Nulls || j.Effect == Infinities || j.Effect == NewCategory || j.Effect == Errors:
 		if err := share("amount", j.Amount); err != nil {
 			return err
 		}
@@ -252,7 +253,7 @@ func (s *Scenario) checkInjection(j *Injection) error {
 
 func (f *Feature) checkEffect(j *Injection) error {
 	switch j.Effect {
-	case Factor, Shift:
+	case Factor, Shift, Infinities:
 		if f.Dist == nil {
 			return fmt.Errorf("feature %q is not numeric", f.Name)
 		}
