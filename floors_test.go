@@ -22,7 +22,7 @@ import (
 const module = "driftd.dev/driftd/"
 
 var (
-	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "lifecycle", "label", "ledger", "picture", "sim", "wording"}
+	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "ruletest", "lifecycle", "label", "ledger", "picture", "sim", "wording"}
 	edges = []string{"store", "stream", "notify", "api", "dataset"}
 )
 
@@ -43,6 +43,7 @@ var floors = map[string][]string{
 	"wording":      {},
 	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "label", "stats"},
+	"ruletest":     {"event", "stats", "drift", "alert", "backtest", "lifecycle", "sim"},
 	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench
 	// edges: one technology each, and none knows another
 	"store":          core,

@@ -1,0 +1,299 @@
+package ruletest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/sim"
+)
+
+// A Result is what a test found.
+type Result struct {
+	Name   string
+	Checks []Check
+}
+
+// Failed returns how many checks do not hold.
+func (r Result) Failed() (n int) {
+	for _, c := range r.Checks {
+		if !c.OK() {
+			n++
+		}
+	}
+	return n
+}
+
+// A Check is one expectation beside what came of it.
+type Check struct {
+	What     string   // "alerts of AmountDrift at 3h"
+	Line     int      // of the file
+	Diff     []string // "- " what was wanted and is not so, "+ " what is; empty if it holds
+	Timeline []string // how those series stood around that time; empty if it holds
+}
+
+// OK reports whether the check holds.
+func (c Check) OK() bool { return len(c.Diff) == 0 }
+
+// Run plays a test. The error says why it cannot be played.
+func (w *World) Run(t Test) (Result, error) {
+	t.complete()
+	s, err := w.tell(&t)
+	if err != nil {
+		return Result{}, fmt.Errorf("test %q: %w", t.Name, err)
+	}
+	out := Result{Name: t.Name}
+	for i := range t.Alerts {
+		out.Checks = append(out.Checks, s.alerts(&t.Alerts[i]))
+	}
+	for i := range t.Messages {
+		out.Checks = append(out.Checks, s.heard(&t.Messages[i]))
+	}
+	for i := range t.Actions {
+		out.Checks = append(out.Checks, s.action(&t.Actions[i]))
+	}
+	return out, nil
+}
+
+// complete fills in what a test leaves open.
+func (t *Test) complete() {
+	if t.Start.IsZero() {
+		t.Start = sim.Epoch
+	}
+	t.Start = t.Start.Truncate(t.Window)
+	if t.N == 0 {
+		t.N = DefaultN
+	}
+	t.Traffic, t.Faults = slices.Clone(t.Traffic), slices.Clone(t.Faults)
+	for i := range t.Traffic {
+		if t.Traffic[i].Rows == 0 {
+			t.Traffic[i].Rows = DefaultRows
+		}
+	}
+	for i := range t.Faults {
+		if t.Faults[i].Share == 0 {
+			t.Faults[i].Share = 1
+		}
+	}
+}
+
+// windows returns how many windows are played: to the last of what is given or
+// looked at.
+func (t *Test) windows() int {
+	last := t.Window
+	for _, s := range t.Series {
+		last = max(last, time.Duration(len(s.Values))*t.Window)
+	}
+	for _, a := range t.Alerts {
+		last = max(last, a.At)
+	}
+	for _, m := range t.Messages {
+		last = max(last, m.At)
+	}
+	for _, a := range t.Actions {
+		last = max(last, a.At)
+	}
+	return int((last + t.Window - 1) / t.Window)
+}
+
+// contains reports whether all labels has those that are wanted.
+func contains(all, wanted map[string]string) bool {
+	for name, value := range wanted {
+		if all[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// labelText writes labels as Prometheus does.
+func labelText(labels map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if name != "alertname" {
+			parts = append(parts, fmt.Sprintf("%s=%q", name, labels[name]))
+		}
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// alerts compares how the alerts of a rule stand with what is wanted.
+func (s *story) alerts(a *Alerts) Check {
+	c := Check{What: fmt.Sprintf("alerts of %s at %s", a.Rule, since(a.At)), Line: a.Line}
+	var shown []alert.Series
+	taken := map[alert.Series]bool{}
+	for i := range a.Wants {
+		w := &a.Wants[i]
+		series, m, found := s.candidate(a, w, taken)
+		if found {
+			taken[series] = true
+		}
+		if !found && w.Phase == alert.Inactive || found && s.satisfies(a.Rule, m, w) {
+			continue
+		}
+		c.Diff = append(c.Diff, "- "+w.text())
+		if found {
+			c.Diff = append(c.Diff, "+ "+s.text(a.Rule, m, w))
+			shown = append(shown, series)
+		}
+	}
+	for _, series := range s.series(a.Rule) {
+		if m, ok := s.at(series, a.At); ok && m.state.Active() && !taken[series] {
+			c.Diff = append(c.Diff, "+ "+s.text(a.Rule, m, &Want{}))
+			shown = append(shown, series)
+		}
+	}
+	if !c.OK() {
+		if len(shown) == 0 {
+			shown = s.series(a.Rule)
+		}
+		c.Timeline = s.timeline(a.Rule, shown, a.At)
+	}
+	return c
+}
+
+// candidate returns the series that a want is about: the one that satisfies it, or
+// else the first with its labels, firing ones before others.
+func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best alert.Series, at moment, found bool) {
+	weight := func(m moment) int {
+		switch {
+		case s.satisfies(a.Rule, m, w):
+			return 3
+		case m.state.Active():
+			return 2
+		case m.state.Phase == alert.Pending:
+			return 1
+		}
+		return 0
+	}
+	for _, series := range s.series(a.Rule) {
+		m, ok := s.at(series, a.At)
+		if !ok || taken[series] || !contains(m.labels, w.Labels) || found && weight(m) <= weight(at) {
+			continue
+		}
+		best, at, found = series, m, true
+	}
+	return best, at, found
+}
+
+// satisfies reports whether a series stands as is wanted.
+func (s *story) satisfies(rule string, m moment, w *Want) bool {
+	flag := w.Flag == "" || w.Flag == NoFlag && m.state.Flag == "" || w.Flag == string(m.state.Flag)
+	return m.state.Phase == w.Phase && flag && strings.Contains(m.reason, w.Reason) && contains(s.rule(rule).Spec().Annotations, w.Annotations)
+}
+
+func (s *story) rule(name string) *alert.Rule {
+	i := slices.IndexFunc(s.world.Rules, func(r *alert.Rule) bool { return r.Name() == name })
+	return s.world.Rules[i]
+}
+
+func (w *Want) text() string {
+	out := w.Phase.String() + " " + labelText(w.Labels)
+	if w.Flag != "" {
+		out += " flag " + w.Flag
+	}
+	if w.Reason != "" {
+		out += fmt.Sprintf(": %q", w.Reason)
+	}
+	if len(w.Annotations) > 0 {
+		out += " annotations " + labelText(w.Annotations)
+	}
+	return out
+}
+
+// text says how a series stands, its annotations only if they are asked for.
+func (s *story) text(rule string, m moment, w *Want) string {
+	out := m.state.Phase.String() + " " + labelText(m.labels)
+	if flag := m.state.Flag; flag != "" {
+		out += " flag " + string(flag)
+	} else if w.Flag != "" {
+		out += " flag " + NoFlag
+	}
+	if m.reason != "" {
+		out += ": " + m.reason
+	}
+	if len(w.Annotations) > 0 {
+		out += " annotations " + labelText(s.rule(rule).Spec().Annotations)
+	}
+	return out
+}
+
+// heard compares what a receiver was told with what it should have been.
+func (s *story) heard(want *Messages) Check {
+	at := want.At
+	c := Check{What: fmt.Sprintf("messages to %s until %s", want.Receiver, since(at)), Line: want.Line}
+	if at == 0 {
+		at = time.Duration(s.test.windows()) * s.test.Window
+		c.What = fmt.Sprintf("messages to %s in all", want.Receiver)
+	}
+	var got []Message
+	for _, m := range s.messages {
+		if m.receiver == want.Receiver && m.At <= at {
+			got = append(got, m.Message)
+		}
+	}
+	for _, w := range want.Wants {
+		i := slices.IndexFunc(got, func(m Message) bool {
+			return m.Status == w.Status && contains(m.Labels, w.Labels) && (w.At == 0 || w.At == m.At)
+		})
+		if i < 0 {
+			c.Diff = append(c.Diff, "- "+w.text())
+			continue
+		}
+		got = slices.Delete(got, i, i+1)
+	}
+	for _, m := range got {
+		c.Diff = append(c.Diff, "+ "+m.text())
+	}
+	return c
+}
+
+func (m Message) text() string {
+	out := m.Status + " "
+	if name := m.Labels["alertname"]; name != "" {
+		out += name
+	}
+	out += labelText(m.Labels)
+	if m.At != 0 {
+		out += " at " + since(m.At)
+	}
+	return out
+}
+
+// action compares what was decided with what should have been.
+func (s *story) action(want *Action) Check {
+	c := Check{What: fmt.Sprintf("%s of %s at %s", want.Kind, want.Model, since(want.At)), Line: want.Line}
+	outcome, reason := Absent, ""
+	for _, d := range s.decisions {
+		if d.at != want.At || d.model != want.Model || (d.Retrain != nil) != (want.Kind == alert.ActionRetrain) {
+			continue
+		}
+		if reason = d.Suppressed(); reason != "" {
+			outcome = Suppressed
+			continue
+		}
+		outcome, reason = Issued, d.reason()
+		break
+	}
+	if outcome != want.Want || !strings.Contains(reason, want.Reason) {
+		c.Diff = []string{"- " + actionText(want.Want, want.Reason), "+ " + actionText(outcome, reason)}
+	}
+	return c
+}
+
+func actionText(outcome, reason string) string {
+	if reason == "" {
+		return outcome
+	}
+	return outcome + ": " + reason
+}
+
+func (d *decision) reason() string {
+	if d.Retrain != nil {
+		return d.Retrain.Reason
+	}
+	return d.Rollback.Reason
+}

@@ -1,0 +1,296 @@
+package ruletest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/lifecycle"
+)
+
+// A story is what came of a test.
+type story struct {
+	world  *World
+	test   *Test
+	states map[*alert.Rule]map[string]map[alert.Series]alert.State // by model
+	traces map[alert.Series][]moment                               // ascending by time
+
+	acts      map[string]lifecycle.State
+	decisions []decision
+	messages  []told
+	fires     int                 // numbers the alerts
+	receivers map[string][]string // of an alert that fires, by its key
+}
+
+// A moment is one series after one window.
+type moment struct {
+	at     time.Duration // end of the window
+	state  alert.State
+	labels map[string]string
+	reason string // for which the phase was entered
+	window drift.WindowState
+	n      uint64
+	vars   alert.Vars
+	absent bool // the window had nothing of the series
+}
+
+type decision struct {
+	at    time.Duration
+	model string
+	lifecycle.Decision
+}
+
+// told is a Message and who got it.
+type told struct {
+	receiver string
+	Message
+}
+
+// A step is the windows of one model and size that close at one time.
+type step struct {
+	closing  *drift.Closing
+	findings func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error
+}
+
+// tell plays a test.
+func (w *World) tell(t *Test) (*story, error) {
+	s := &story{
+		world: w, test: t, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, traces: map[alert.Series][]moment{},
+		acts: map[string]lifecycle.State{}, receivers: map[string][]string{},
+	}
+	for _, r := range w.Rules {
+		s.states[r] = map[string]map[alert.Series]alert.State{}
+	}
+	steps := s.givenSteps()
+	counted, err := s.countedSteps()
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, counted...)
+	slices.SortStableFunc(steps, func(a, b step) int {
+		return cmp.Or(a.closing.End.Compare(b.closing.End), cmp.Compare(a.closing.Size, b.closing.Size), cmp.Compare(a.closing.Model, b.closing.Model))
+	})
+	for _, st := range steps {
+		if err := s.play(st); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// givenSteps are the windows of Series.
+func (s *story) givenSteps() (out []step) {
+	for _, g := range s.test.given() {
+		for k := range s.test.windows() {
+			c, view := g.closing(k)
+			out = append(out, step{c, func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error {
+				for _, r := range s.world.Rules {
+					if r.Spec().Window == c.Size && r.Watches(c.Model) {
+						take(s.given(g, r, view, k, states(r)))
+					}
+				}
+				return nil
+			}})
+		}
+	}
+	return out
+}
+
+// given judges a window of Series by one rule.
+func (s *story) given(g *given, r *alert.Rule, view alert.View, k int, states map[alert.Series]alert.State) alert.Finding {
+	w := view.Total.Window
+	f := alert.Finding{Rule: r, View: view, Inputs: g.inputs(r, view, k)}
+	f.Next, f.Changes = r.StepAll(states, alert.Pass{
+		Model: g.model, Window: alert.Window{Start: w.Start, End: w.End, State: w.State}, Inputs: f.Inputs, Shadow: s.world.onTrial(g.model),
+	})
+	return f
+}
+
+// countedSteps are the windows of Traffic.
+func (s *story) countedSteps() (out []step, err error) {
+	for i := range s.test.Traffic {
+		tr := &s.test.Traffic[i]
+		if n := s.test.windows() * tr.Events; n > maxPlayed {
+			return nil, fmt.Errorf("events of %s: %d windows of %d are more than %d", tr.Model.Name, s.test.windows(), tr.Events, maxPlayed)
+		}
+		closings, baseline, err := tr.play(s.test, s.world.Count, s.sizes(tr.Model.Name), s.test.windows())
+		if err != nil {
+			return nil, fmt.Errorf("events of %s: %w", tr.Model.Name, err)
+		}
+		memory := alert.NewMemory(s.world.Rules)
+		for k := range closings {
+			c := &closings[k]
+			judge := alert.Judge{Rules: s.world.Rules, Baseline: s.approved(c, baseline), Past: memory.Past, Shadow: s.world.onTrial(c.Model)}
+			out = append(out, step{c, func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error {
+				base, err := judge.See(c, alert.ReferenceBaseline)
+				if err != nil {
+					return err
+				}
+				for f, err := range judge.Findings(c, base, states) {
+					if err != nil {
+						return err
+					}
+					take(f)
+				}
+				memory.Add(c, base.Total.Window)
+				return nil
+			}})
+		}
+	}
+	return out, nil
+}
+
+// sizes returns the lengths of the windows that rules judge a model by.
+func (s *story) sizes(model string) []time.Duration {
+	out := []time.Duration{s.test.Window}
+	for _, r := range s.world.Rules {
+		if size := r.Spec().Window; r.Watches(model) && !slices.Contains(out, size) {
+			out = append(out, size)
+		}
+	}
+	return out
+}
+
+// approved returns the baseline as it is worth in a window.
+func (s *story) approved(c *drift.Closing, b *drift.Baseline) *drift.Baseline {
+	if b == nil || s.test.suffers(Unapproved, c.Model, c.Start.Sub(s.test.Start)) == nil {
+		return b
+	}
+	out := *b
+	out.State = drift.Frozen
+	return &out
+}
+
+func (w *World) onTrial(model string) bool { return w.OnTrial != nil && w.OnTrial(model) }
+
+// play judges one step by every rule.
+func (s *story) play(st step) error {
+	c := st.closing
+	var fired []lifecycle.Trigger
+	states := func(r *alert.Rule) map[alert.Series]alert.State { return s.states[r][c.Model] }
+	err := st.findings(states, func(f alert.Finding) {
+		for i := range f.Changes {
+			if id := s.change(&f.Changes[i], f.Next); id != "" && f.Changes[i].Fired() && !f.Changes[i].Shadow {
+				fired = append(fired, lifecycle.Trigger{Change: f.Changes[i], EntryID: id})
+			}
+		}
+		if s.states[f.Rule][c.Model] == nil {
+			s.states[f.Rule][c.Model] = map[alert.Series]alert.State{}
+		}
+		alert.Apply(s.states[f.Rule][c.Model], f.Next)
+		s.trace(c, f)
+	})
+	if err != nil || len(fired) == 0 {
+		return err
+	}
+	next, decisions := lifecycle.Decide(s.acts[c.Model], lifecycle.Request{
+		Model: c.Model, At: c.End, Triggers: fired, Traffic: lifecycle.TrafficOf(c.Windows), Policy: lifecycle.DefaultPolicy(),
+	})
+	s.acts[c.Model] = next
+	for _, d := range decisions {
+		s.decisions = append(s.decisions, decision{s.since(c.End), c.Model, d})
+	}
+	return nil
+}
+
+func (s *story) since(t time.Time) time.Duration { return t.Sub(s.test.Start) }
+
+// change takes the start or the end of an alert, and returns the id of what would
+// be its entry in the ledger.
+func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) string {
+	if !ch.Fired() && !ch.Resolved() {
+		return ""
+	}
+	status := "resolved"
+	if ch.Fired() {
+		s.fires++
+		ch.DedupKey, status = fmt.Sprintf("alert-%d", s.fires), "firing"
+		state := next[ch.Series]
+		state.DedupKey = ch.DedupKey
+		next[ch.Series] = state
+	}
+	if s.world.Routes == nil || ch.Shadow {
+		return ch.DedupKey
+	}
+	labels := ch.LabelSet()
+	receivers := s.world.Routes.Match(labels)
+	if ch.Resolved() {
+		receivers = s.receivers[ch.DedupKey]
+		delete(s.receivers, ch.DedupKey)
+	} else {
+		s.receivers[ch.DedupKey] = receivers
+	}
+	for _, r := range receivers {
+		s.messages = append(s.messages, told{r, Message{Labels: labels, Status: status, At: s.since(ch.At)}})
+	}
+	return ch.DedupKey
+}
+
+// trace remembers how every series of a rule stands after a window.
+func (s *story) trace(c *drift.Closing, f alert.Finding) {
+	states := s.states[f.Rule][c.Model]
+	inputs := make(map[alert.Series]alert.Input, len(f.Inputs))
+	for _, in := range f.Inputs {
+		inputs[alert.Series{Rule: f.Rule.Name(), Key: in.Key}] = in
+	}
+	all := make(map[alert.Series]bool, len(inputs))
+	for series := range inputs {
+		all[series] = true
+	}
+	for series := range states {
+		all[series] = true
+	}
+	for series := range f.Next {
+		all[series] = true
+	}
+	for series := range all {
+		in, seen := inputs[series]
+		m := moment{at: s.since(c.End), state: states[series], window: f.View.Total.Window.State, absent: !seen}
+		m.n, m.vars = in.N, in.Vars
+		if seen {
+			m.window = in.Window.State
+		}
+		earlier := s.traces[series]
+		if len(earlier) > 0 && earlier[len(earlier)-1].state.Phase == m.state.Phase {
+			m.reason = earlier[len(earlier)-1].reason
+		}
+		for _, ch := range f.Changes {
+			if ch.Series == series {
+				m.reason = ch.Reason
+			}
+		}
+		m.labels = labels(f.Rule, series, m.state)
+		s.traces[series] = append(earlier, m)
+	}
+}
+
+// labels returns the labels of a series' alert, as far as there is one.
+func labels(r *alert.Rule, series alert.Series, state alert.State) map[string]string {
+	spec := r.Spec()
+	return alert.Change{Series: series, Severity: cmp.Or(state.Severity, spec.Severity), Labels: spec.Labels}.LabelSet()
+}
+
+// series returns the series of a rule that were seen, in their order.
+func (s *story) series(rule string) (out []alert.Series) {
+	for series := range s.traces {
+		if series.Rule == rule {
+			out = append(out, series)
+		}
+	}
+	slices.SortFunc(out, alert.Series.Compare)
+	return out
+}
+
+// at returns how a series stood at a time, and whether it had been seen by then.
+func (s *story) at(series alert.Series, at time.Duration) (moment, bool) {
+	trace := s.traces[series]
+	for i := len(trace) - 1; i >= 0; i-- {
+		if trace[i].at <= at {
+			return trace[i], true
+		}
+	}
+	return moment{}, false
+}
