@@ -333,14 +333,17 @@ func (b *testBuilder) events(path string, e *testEvents, t *ruletest.Test) rulet
 	if e.Baseline.State == "none" {
 		out.Baseline = drift.Learning
 	}
+	before := len(b.faults)
 	for i, c := range e.Changes {
 		out.Changes = append(out.Changes, b.change(fmt.Sprintf("%s.changes[%d]", path, i), c, e.Model))
 	}
 	if slices.ContainsFunc(t.Series, func(s ruletest.Series) bool { return s.Key.Model == e.Model }) {
 		b.fault(path+".model", "%s has input_series too: give a model one of the two", e.Model)
 	}
-	if err := out.Validate(b.window); err != nil {
-		b.fault(path, "%v", err)
+	if len(b.faults) == before {
+		if err := out.Validate(b.window); err != nil {
+			b.fault(path, "%v", err)
+		}
 	}
 	return out
 }
