@@ -72,8 +72,8 @@ func junitSuiteOf(f testedFile) junitSuite {
 	}
 	seconds := 0.0
 	for _, t := range f.Tests {
-		c := junitCase{Name: t.Name, Class: f.File, Line: t.Line, Time: fmt.Sprintf("%.3f", t.Seconds)}
-		seconds += t.Seconds
+		c := junitCase{Name: t.Name, Class: f.File, Line: t.Line, Time: fmt.Sprintf("%.3f", t.Took)}
+		seconds += t.Took
 		switch {
 		case t.Error != "":
 			c.Error = &junitMessage{Message: t.Error}

@@ -75,12 +75,12 @@ type testedFile struct {
 }
 
 type testedTest struct {
-	Name    string        `json:"name"`
-	Line    int           `json:"line"`
-	OK      bool          `json:"ok"`
-	Error   string        `json:"error,omitempty"` // why it could not be played
-	Seconds float64       `json:"seconds"`
-	Checks  []testedCheck `json:"checks"`
+	Name   string        `json:"name"`
+	Line   int           `json:"line"`
+	OK     bool          `json:"ok"`
+	Error  string        `json:"error,omitempty"` // why it could not be played
+	Took   float64       `json:"took_s"`
+	Checks []testedCheck `json:"checks"`
 }
 
 type testedCheck struct {
@@ -203,7 +203,7 @@ func testFile(file string, only *regexp.Regexp, o config.Options) (testedFile, e
 func playTest(w *ruletest.World, t ruletest.Test, line int) testedTest {
 	began := time.Now()
 	got, err := w.Run(t)
-	out := testedTest{Name: t.Name, Line: line, OK: err == nil && got.Failed() == 0, Seconds: time.Since(began).Seconds(), Checks: []testedCheck{}}
+	out := testedTest{Name: t.Name, Line: line, OK: err == nil && got.Failed() == 0, Took: time.Since(began).Seconds(), Checks: []testedCheck{}}
 	if err != nil {
 		out.Error = err.Error()
 	}

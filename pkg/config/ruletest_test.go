@@ -54,7 +54,7 @@ func TestLoadRuleTests(t *testing.T) {
 			{Kind: ruletest.MissingFeature, Feature: "amount", Share: 1, From: 20 * time.Minute, To: 25 * time.Minute},
 			{Kind: ruletest.NewVersion, Version: "43", Share: 1, From: 30 * time.Minute},
 		},
-		Alerts: []ruletest.Alerts{{Line: 33, At: 5 * time.Minute, Rule: "Slow", Wants: []ruletest.Want{
+		Alerts: []ruletest.Alerts{{Line: 34, At: 5 * time.Minute, Rule: "Slow", Wants: []ruletest.Want{
 			{Labels: map[string]string{"model": "fraud"}, Annotations: map[string]string{}, Phase: alert.Firing, Flag: ruletest.NoFlag, Reason: "latency_p95"},
 			{Labels: map[string]string{"model": "trial-1"}, Phase: alert.Inactive},
 		}}},
