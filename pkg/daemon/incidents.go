@@ -108,27 +108,11 @@ func (l *loop) grouped(receiver string) bool { return l.Grouped != nil && l.Grou
 func (l *loop) flushIncidents() {
 	for _, t := range l.book.Touched(l.now) {
 		l.pending.PutIncident(t.Incident)
-		for _, o := range t.Owed {
-			if !l.grouped(o.Target.Receiver) {
-				continue
-			}
-			d := ledger.Delivery{
-				Receiver: o.Target.Receiver, Seq: o.Seq, Order: t.ID, IssuedAt: l.now.UTC(), Grouped: true, Timing: ledger.Timing(o.Target.Timing),
-				MuteTimeIntervals: o.Target.MuteTimeIntervals, ActiveTimeIntervals: o.Target.ActiveTimeIntervals,
-				Severity: t.Of(o.Target.Receiver, incident.Heard{}, nobody).Severity,
-			}
+		for _, d := range t.Deliveries(l.now, l.grouped) {
 			l.pending.Owe(d)
-			if up := o.Target.Escalate; up != nil && !t.Hears(up.Receiver) {
-				d.For, d.Receiver, d.NotBefore = d.Receiver, up.Receiver, t.Issued.Add(up.After)
-				d.MuteTimeIntervals, d.ActiveTimeIntervals = nil, nil
-				l.pending.Owe(d)
-			}
 		}
 	}
 }
-
-// nobody mutes nothing.
-func nobody(*incident.Member) bool { return false }
 
 // told returns what the last entry about an alert that fires said: the labels that it
 // was routed by are not known any more otherwise. Zero if retention has taken it.

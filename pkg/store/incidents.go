@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -104,25 +103,9 @@ func group(t *badger.Txn, d *ledger.Delivery, mute Mute) (due bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
 	}
-	heard := heardOf(d)
-	v := i.Of(cmp.Or(d.For, d.Receiver), heard, func(m *incident.Member) bool { return mute != nil && mute(d, m) })
-	switch {
-	case !v.Open() && len(v.Held) > 0: // what was told stands
-		return false, nil
-	case heard.Seq == 0 && (len(v.Ended) == 0 || d.For != "") && !v.Open(), // nobody has heard of it, and nobody need
-		heard.Seq == 0 && d.For != "" && i.Acknowledged != nil:
-		d.Moot = true
-		return true, nil
-	case !v.Fresh && !d.Repeat && d.Entry.Kind == ledger.KindAlert:
-		d.Moot = !d.Told && len(v.Held) == 0
-		return d.Moot, nil
-	}
-	d.Closing, d.Severity, d.Held = !v.Open(), v.Severity, v.Held
-	d.Group = &ledger.Group{
-		Incident: i.ID, Labels: i.Group, Status: v.Status(), Severity: v.Severity, Opened: i.Opened, Firing: len(v.Firing), Ended: len(v.Ended),
-	}
-	if i.Acknowledged != nil {
-		d.Group.Acknowledged = i.Acknowledged.By
+	v, due := i.Tell(d, func(m *incident.Member) bool { return mute != nil && mute(d, m) })
+	if d.Group == nil {
+		return due, nil
 	}
 	for _, m := range v.Listed() {
 		e, err := entry(t, m.Seq)
@@ -134,19 +117,6 @@ func group(t *badger.Txn, d *ledger.Delivery, mute Mute) (due bool, err error) {
 		}
 	}
 	return true, nil
-}
-
-// heardOf returns what a receiver was told before d.
-func heardOf(d *ledger.Delivery) (h incident.Heard) {
-	if d.Told {
-		return incident.Heard{Seq: d.Seq, Held: d.Held}
-	}
-	for _, e := range d.Earlier {
-		if e.Told && e.Seq > h.Seq {
-			h = incident.Heard{Seq: e.Seq, Held: e.Held}
-		}
-	}
-	return h
 }
 
 // sweepIncidents removes the incidents that ended so long before the latest
