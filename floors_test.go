@@ -43,7 +43,7 @@ var floors = map[string][]string{
 	"wording":      {},
 	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "label", "stats"},
-	"ruletest":     {"event", "stats", "drift", "alert", "backtest", "lifecycle", "sim"},
+	"ruletest":     {"event", "stats", "drift", "alert", "incident", "ledger", "backtest", "lifecycle", "sim"},
 	"detect/trial": {"detect", "drift", "stats"}, // null worlds, for tests and the bench
 	// edges: one technology each, and none knows another
 	"store":          core,

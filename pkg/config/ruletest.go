@@ -124,9 +124,13 @@ type testTold struct {
 }
 
 type testMessage struct {
-	Labels map[string]string `json:"exp_labels"`
-	Status status            `json:"status" config:"required"`
-	At     Hold              `json:"at"`
+	Labels   map[string]string   `json:"exp_labels"`
+	Status   status              `json:"status" config:"required"`
+	Severity Severity            `json:"severity"`
+	At       Hold                `json:"at"`
+	Alerts   []map[string]string `json:"alerts"`
+	Firing   int                 `json:"firing"`
+	Ended    int                 `json:"ended"`
 }
 
 type testActions struct {
@@ -206,7 +210,7 @@ func (f *ruleTests) world(folder string, o Options) (*Config, ruletest.World, er
 		}
 		c.Rules = append(c.Rules, more.Rules...)
 	}
-	world := ruletest.World{Count: c.DriftSpec(), OnTrial: c.OnTrial}
+	world := ruletest.World{Count: c.DriftSpec(), OnTrial: c.OnTrial, Grouped: c.Grouped, Owner: func(model string) string { return c.Model(model).Owner }}
 	if world.Rules, err = c.AlertRules(); err != nil {
 		return nil, world, err
 	}
@@ -279,7 +283,9 @@ func (b *testBuilder) expectations(path string, t *ruleTest, out *ruletest.Test)
 		}
 		m := ruletest.Messages{Line: b.places.at(at).line, Receiver: told.Receiver, At: b.after(told.At)}
 		for _, e := range told.Messages {
-			m.Wants = append(m.Wants, ruletest.Message{Labels: e.Labels, Status: string(e.Status), At: b.after(e.At)})
+			m.Wants = append(m.Wants, ruletest.Message{
+				Labels: e.Labels, Status: string(e.Status), Severity: string(e.Severity), At: b.after(e.At), Alerts: e.Alerts, Firing: e.Firing, Ended: e.Ended,
+			})
 		}
 		out.Messages = append(out.Messages, m)
 	}

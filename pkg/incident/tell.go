@@ -17,7 +17,9 @@ func (t Touch) Deliveries(now time.Time, grouped func(receiver string) bool) (ou
 		d := ledger.Delivery{
 			Receiver: o.Target.Receiver, Seq: o.Seq, Order: t.ID, IssuedAt: now.UTC(), Grouped: true, Timing: ledger.Timing(o.Target.Timing),
 			MuteTimeIntervals: o.Target.MuteTimeIntervals, ActiveTimeIntervals: o.Target.ActiveTimeIntervals,
-			Severity: t.Of(o.Target.Receiver, Heard{}, func(*Member) bool { return false }).Severity,
+		}
+		if v := t.Of(o.Target.Receiver, Heard{}, func(*Member) bool { return false }); v.Open() {
+			d.Severity = v.Severity // an end is not worse than what was told, whatever has ended
 		}
 		out = append(out, d)
 		if up := o.Target.Escalate; up != nil && !t.Hears(up.Receiver) {

@@ -34,6 +34,13 @@ func TestDeliveries(t *testing.T) {
 	if got := b.Touched(minute(1))[0].Deliveries(minute(1), everybody); len(got) != 2 || got[0].Receiver != "boss" || got[0].For != "" || got[1].Receiver != "pager" {
 		t.Errorf("owed %+v", got)
 	}
+	// Its end is no worse than what fired last, so that it does not come before its time.
+	for n, key := range []string{"b", "c", "a"} {
+		put(b, ends(fires(key, 1, alert.SeverityTicket, 0), uint64(n+4), 5), 5, people)
+	}
+	if got := b.Touched(minute(5))[0].Deliveries(minute(5), everybody); len(got) != 1 || got[0].Severity != "" {
+		t.Errorf("owed at the end %+v", got)
+	}
 }
 
 // What a delivery tells is decided when it is to be sent: by what the receiver knows,

@@ -80,9 +80,12 @@ func (t *Test) complete() {
 	}
 }
 
-// windows returns how many windows are played: to the last of what is given or
-// looked at.
-func (t *Test) windows() int {
+// windows returns how many windows are played.
+func (t *Test) windows() int { return int(t.until() / t.Window) }
+
+// until returns when a test is over: with the window of the last thing that is given
+// or looked at.
+func (t *Test) until() time.Duration {
 	last := t.Window
 	for _, s := range t.Series {
 		last = max(last, time.Duration(len(s.Values))*t.Window)
@@ -96,8 +99,11 @@ func (t *Test) windows() int {
 	for _, a := range t.Actions {
 		last = max(last, a.At)
 	}
-	return int((last + t.Window - 1) / t.Window)
+	return (last + t.Window - 1) / t.Window * t.Window
 }
+
+// end is the last time at which somebody may be told: a window after the last.
+func (t *Test) end() time.Duration { return t.until() + t.Window }
 
 // contains reports whether all labels has those that are wanted.
 func contains(all, wanted map[string]string) bool {
@@ -221,44 +227,67 @@ func (s *story) text(rule string, m moment, w *Want) string {
 	return out
 }
 
-// heard compares what a receiver was told with what it should have been.
+// heard compares what a receiver was told with what it should have been, in order.
 func (s *story) heard(want *Messages) Check {
 	at := want.At
 	c := Check{What: fmt.Sprintf("messages to %s until %s", want.Receiver, since(at)), Line: want.Line}
 	if at == 0 {
-		at = time.Duration(s.test.windows()) * s.test.Window
+		at = s.test.end()
 		c.What = fmt.Sprintf("messages to %s in all", want.Receiver)
 	}
 	var got []Message
-	for _, m := range s.messages {
+	for _, m := range s.outbox.sent {
 		if m.receiver == want.Receiver && m.At <= at {
 			got = append(got, m.Message)
 		}
 	}
-	for _, w := range want.Wants {
-		i := slices.IndexFunc(got, func(m Message) bool {
-			return m.Status == w.Status && contains(m.Labels, w.Labels) && (w.At == 0 || w.At == m.At)
-		})
-		if i < 0 {
-			c.Diff = append(c.Diff, "- "+w.text())
+	for i := range max(len(got), len(want.Wants)) {
+		if i < len(got) && i < len(want.Wants) && want.Wants[i].wants(got[i]) {
 			continue
 		}
-		got = slices.Delete(got, i, i+1)
-	}
-	for _, m := range got {
-		c.Diff = append(c.Diff, "+ "+m.text())
+		if i < len(want.Wants) {
+			c.Diff = append(c.Diff, "- "+want.Wants[i].text())
+		}
+		if i < len(got) {
+			c.Diff = append(c.Diff, "+ "+got[i].text())
+		}
 	}
 	return c
 }
 
-func (m Message) text() string {
-	out := m.Status + " "
-	if name := m.Labels["alertname"]; name != "" {
-		out += name
+// wants reports whether a message is as is wanted: every alert that is wanted is one
+// that it lists.
+func (m *Message) wants(got Message) bool {
+	left := slices.Clone(got.Alerts)
+	for _, labels := range m.Alerts {
+		i := slices.IndexFunc(left, func(all map[string]string) bool { return contains(all, labels) })
+		if i < 0 {
+			return false
+		}
+		left = slices.Delete(left, i, i+1)
 	}
-	out += labelText(m.Labels)
+	return contains(got.Labels, m.Labels) && m.Status == got.Status && (m.Severity == "" || m.Severity == got.Severity) && (m.At == 0 || m.At == got.At) &&
+		(m.Firing == 0 || m.Firing == got.Firing) && (m.Ended == 0 || m.Ended == got.Ended)
+}
+
+// text says what was told: of an incident its alerts too.
+func (m *Message) text() string {
+	var about []string
+	for _, labels := range slices.Concat([]map[string]string{m.Labels}, m.Alerts) {
+		about = append(about, strings.TrimSpace(labels["alertname"]+" "+labelText(labels)))
+	}
+	if len(about) == 2 && about[0] == about[1] {
+		about = about[:1]
+	}
+	out := strings.Join(strings.Fields(m.Status+" "+m.Severity), " ") + " " + about[0]
 	if m.At != 0 {
 		out += " at " + since(m.At)
+	}
+	if m.Firing+m.Ended > 0 {
+		out += fmt.Sprintf(", %d firing, %d ended", m.Firing, m.Ended)
+	}
+	if len(about) > 1 {
+		out += ": " + strings.Join(about[1:], ", ")
 	}
 	return out
 }

@@ -95,11 +95,11 @@ func TestMessages(t *testing.T) {
 
 	test.Messages = []ruletest.Messages{{Receiver: "risk", Wants: []ruletest.Message{start, {Status: "resolved", At: 5 * time.Hour}, start}}, {Receiver: "chat", At: time.Hour, Wants: []ruletest.Message{start}}}
 	got := run(t, w, test)
-	want := []string{"- resolved {} at 5h", `+ resolved Drift{feature="amount", model="fraud", severity="page", team="risk"} at 4h`}
+	want := []string{"- resolved {} at 5h", `+ resolved page Drift {feature="amount", model="fraud", severity="page", team="risk"} at 4h`}
 	if diff := cmp.Diff(want, got.Checks[0].Diff); diff != "" || got.Checks[0].What != "messages to risk in all" {
 		t.Errorf("%s\n%s", got.Checks[0].What, diff)
 	}
-	if diff := cmp.Diff([]string{`- firing Drift{feature="amount"}`}, got.Checks[1].Diff); diff != "" || got.Checks[1].What != "messages to chat until 1h" {
+	if diff := cmp.Diff([]string{`- firing Drift {feature="amount"}`}, got.Checks[1].Diff); diff != "" || got.Checks[1].What != "messages to chat until 1h" {
 		t.Errorf("%s\n%s", got.Checks[1].What, diff)
 	}
 }

@@ -20,9 +20,8 @@ type story struct {
 
 	acts      map[string]lifecycle.State
 	decisions []decision
-	messages  []told
-	fires     int                 // numbers the alerts
-	receivers map[string][]string // of an alert that fires, by its key
+	fires     int // numbers the alerts
+	outbox    *outbox
 }
 
 // A moment is one series after one window.
@@ -43,12 +42,6 @@ type decision struct {
 	lifecycle.Decision
 }
 
-// told is a Message and who got it.
-type told struct {
-	receiver string
-	Message
-}
-
 // A step is the windows of one model and size that close at one time.
 type step struct {
 	closing  *drift.Closing
@@ -59,7 +52,7 @@ type step struct {
 func (w *World) tell(t *Test) (*story, error) {
 	s := &story{
 		world: w, test: t, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, traces: map[alert.Series][]moment{},
-		acts: map[string]lifecycle.State{}, receivers: map[string][]string{},
+		acts: map[string]lifecycle.State{}, outbox: newOutbox(w, t.Start),
 	}
 	for _, r := range w.Rules {
 		s.states[r] = map[string]map[alert.Series]alert.State{}
@@ -74,10 +67,16 @@ func (w *World) tell(t *Test) (*story, error) {
 		return cmp.Or(a.closing.End.Compare(b.closing.End), cmp.Compare(a.closing.Size, b.closing.Size), cmp.Compare(a.closing.Model, b.closing.Model))
 	})
 	for _, st := range steps {
+		if st.closing.End.After(s.outbox.now) {
+			s.outbox.flush() // of all windows that ended together
+			s.outbox.advance(st.closing.End)
+		}
 		if err := s.play(st); err != nil {
 			return nil, err
 		}
 	}
+	s.outbox.flush()
+	s.outbox.advance(t.Start.Add(t.end()))
 	return s, nil
 }
 
@@ -204,29 +203,25 @@ func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) stri
 	if !ch.Fired() && !ch.Resolved() {
 		return ""
 	}
-	status := "resolved"
 	if ch.Fired() {
 		s.fires++
-		ch.DedupKey, status = fmt.Sprintf("alert-%d", s.fires), "firing"
+		ch.DedupKey = fmt.Sprintf("alert-%06d", s.fires)
 		state := next[ch.Series]
 		state.DedupKey = ch.DedupKey
 		next[ch.Series] = state
 	}
-	if s.world.Routes == nil || ch.Shadow {
-		return ch.DedupKey
-	}
-	labels := ch.LabelSet()
-	receivers := s.world.Routes.Match(labels)
-	if ch.Resolved() {
-		receivers = s.receivers[ch.DedupKey]
-		delete(s.receivers, ch.DedupKey)
-	} else {
-		s.receivers[ch.DedupKey] = receivers
-	}
-	for _, r := range receivers {
-		s.messages = append(s.messages, told{r, Message{Labels: labels, Status: status, At: s.since(ch.At)}})
+	if s.world.Routes != nil && !ch.Shadow {
+		s.outbox.put(ch, s.world.owned(ch.LabelSet()))
 	}
 	return ch.DedupKey
+}
+
+// owned adds the owner of the model to the labels of an alert, unless its rule does.
+func (w *World) owned(labels map[string]string) map[string]string {
+	if w.Owner != nil && labels["owner"] == "" && w.Owner(labels["model"]) != "" {
+		labels["owner"] = w.Owner(labels["model"])
+	}
+	return labels
 }
 
 // trace remembers how every series of a rule stands after a window.
@@ -262,15 +257,15 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 				m.reason = ch.Reason
 			}
 		}
-		m.labels = labels(f.Rule, series, m.state)
+		m.labels = s.world.labels(f.Rule, series, m.state)
 		s.traces[series] = append(earlier, m)
 	}
 }
 
 // labels returns the labels of a series' alert, as far as there is one.
-func labels(r *alert.Rule, series alert.Series, state alert.State) map[string]string {
+func (w *World) labels(r *alert.Rule, series alert.Series, state alert.State) map[string]string {
 	spec := r.Spec()
-	return alert.Change{Series: series, Severity: cmp.Or(state.Severity, spec.Severity), Labels: spec.Labels}.LabelSet()
+	return w.owned(alert.Change{Series: series, Severity: cmp.Or(state.Severity, spec.Severity), Labels: spec.Labels}.LabelSet())
 }
 
 // series returns the series of a rule that were seen, in their order.

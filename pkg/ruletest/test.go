@@ -11,9 +11,11 @@ import (
 // A World is what is tested: rules, and what else decides who is told.
 type World struct {
 	Rules   []*alert.Rule
-	Routes  *alert.Routes           // nil: nobody is told
-	Count   drift.Spec              // how events of Traffic are counted; windows close without waiting for late events
-	OnTrial func(model string) bool // the model is in shadow; nil: none is
+	Routes  *alert.Routes // nil: nobody is told
+	Count   drift.Spec    // how events of Traffic are counted; windows close without waiting for late events
+	Owner   func(model string) string
+	OnTrial func(model string) bool    // the model is in shadow; nil: none is
+	Grouped func(receiver string) bool // it hears of incidents, not of alerts; nil: none does
 }
 
 // A Test is one story and what is expected of it. Times are since Start.
@@ -119,11 +121,16 @@ type Messages struct {
 	Wants    []Message
 }
 
-// A Message is the start or the end of an alert, as it was told.
+// A Message is what a receiver was told of an incident or, if it hears of alerts, of
+// the start or the end of one. In a Want what has its zero value may be anything.
 type Message struct {
-	Labels map[string]string // a Want: that it has, beside others
-	Status string            // "firing" or "resolved"
-	At     time.Duration     // 0 in a Want: any
+	Labels   map[string]string // that the incident is grouped by, or of the alert
+	Status   string            // "firing" or "resolved"
+	Severity string
+	At       time.Duration
+	Alerts   []map[string]string // labels of those that it lists
+	Firing   int                 // how many fire, of an incident
+	Ended    int                 // how many have ended since the last message
 }
 
 // An Action says what was decided when the windows that end at one time closed.

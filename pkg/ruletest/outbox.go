@@ -1,0 +1,152 @@
+package ruletest
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/incident"
+	"driftd.dev/driftd/pkg/ledger"
+)
+
+// An outbox tells receivers what they are owed, as package store keeps it and package
+// notify sends it: every receiver takes everything at once. Its clock is the test's:
+// windows are known when they end.
+type outbox struct {
+	world     *World
+	start     time.Time
+	now       time.Time
+	seq       uint64 // of what would be the ledger
+	book      *incident.Book
+	incidents map[string]*incident.Incident // also those that have ended
+	owed      map[string][]ledger.Delivery  // by receiver, ascending by Seq
+	sent      []told
+}
+
+// told is a Message and who got it.
+type told struct {
+	receiver string
+	Message
+}
+
+func newOutbox(w *World, start time.Time) *outbox {
+	return &outbox{
+		world: w, start: start, now: start, book: incident.NewBook(nil), incidents: map[string]*incident.Incident{}, owed: map[string][]ledger.Delivery{},
+	}
+}
+
+// put takes the start or the end of an alert that is not in shadow.
+func (o *outbox) put(ch *alert.Change, labels map[string]string) {
+	o.seq++
+	targets := o.world.Routes.Targets(labels)
+	group := incident.GroupOf(targets[0].GroupBy, labels)
+	m := incident.Member{Key: ch.DedupKey, Seq: o.seq, Model: ch.Series.Model, Labels: labels, Severity: ch.Severity, StartsAt: ch.StartsAt}
+	status := "firing"
+	if ch.Resolved() {
+		m.EndsAt, status = ch.EndsAt, "resolved"
+	}
+	id := cmp.Or(o.book.Of(m.Key), o.book.Place(group, false, m.Severity), m.Key)
+	i := o.book.Put(id, group, false, m, ch.At, targets)
+	o.incidents[i.ID] = i
+	for _, t := range targets {
+		if !o.world.grouped(t.Receiver) {
+			o.sent = append(o.sent, told{t.Receiver, Message{Labels: labels, Status: status, Severity: m.Severity, At: ch.At.Sub(o.start), Alerts: []map[string]string{labels}}})
+		}
+	}
+}
+
+func (w *World) grouped(receiver string) bool { return w.Grouped != nil && w.Grouped(receiver) }
+
+// flush owes what the windows that end now have changed.
+func (o *outbox) flush() {
+	for _, t := range o.book.Touched(o.now) {
+		for _, d := range t.Deliveries(o.now, o.world.grouped) {
+			d.Entry.Kind = ledger.KindAlert
+			o.owe(d)
+		}
+	}
+}
+
+// owe keeps a delivery, over one of the same entry.
+func (o *outbox) owe(d ledger.Delivery) {
+	all := o.owed[d.Receiver]
+	i, found := slices.BinarySearchFunc(all, d.Seq, func(d ledger.Delivery, seq uint64) int { return cmp.Compare(d.Seq, seq) })
+	if found {
+		all[i] = d
+	} else {
+		o.owed[d.Receiver] = slices.Insert(all, i, d)
+	}
+}
+
+// advance lets time pass, and tells what becomes due until then.
+func (o *outbox) advance(until time.Time) {
+	for {
+		o.deliver()
+		next := o.next()
+		if next.IsZero() || next.After(until) {
+			break
+		}
+		o.now = next
+	}
+	o.now = until
+}
+
+// next returns the earliest time from now on at which something may be due, zero for
+// none: ledger.Due says whether it is.
+func (o *outbox) next() (next time.Time) {
+	consider := func(at time.Time) {
+		if at.After(o.now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	for _, all := range o.owed {
+		for _, d := range all {
+			consider(d.NotBefore)
+			consider(d.IssuedAt.Add(d.Timing.Wait))
+			if d.Told {
+				consider(d.ToldAt.Add(d.Timing.Interval))
+				consider(d.ToldAt.Add(d.Timing.Repeat))
+			}
+		}
+	}
+	return next
+}
+
+// deliver tells every receiver what is due now.
+func (o *outbox) deliver() {
+	for _, receiver := range slices.Sorted(maps.Keys(o.owed)) {
+		for _, d := range ledger.Due(slices.Values(o.owed[receiver]), o.now, math.MaxInt, true) {
+			if view, due := o.incidents[d.Order].Tell(&d, o.muted); due {
+				o.settle(d, view)
+			}
+		}
+	}
+}
+
+// muted mutes nothing.
+func (o *outbox) muted(*incident.Member) bool { return false }
+
+// settle tells a delivery and forgets those whose place it took.
+func (o *outbox) settle(d ledger.Delivery, v incident.View) {
+	o.owed[d.Receiver] = slices.DeleteFunc(o.owed[d.Receiver], func(e ledger.Delivery) bool {
+		taken := slices.ContainsFunc(d.Earlier, func(earlier ledger.Delivery) bool { return earlier.Seq == e.Seq })
+		return e.Seq == d.Seq || taken && !(d.Moot && e.Told)
+	})
+	if d.Moot {
+		return
+	}
+	m := Message{
+		Labels: d.Group.Labels, Status: d.Group.Status, Severity: d.Group.Severity, At: o.now.Sub(o.start), Firing: d.Group.Firing, Ended: d.Group.Ended,
+	}
+	for _, member := range v.Listed() {
+		m.Alerts = append(m.Alerts, member.Labels)
+	}
+	o.sent = append(o.sent, told{d.Receiver, m})
+	if d.Group.Open() {
+		d.Told, d.ToldAt, d.Attempt = true, o.now, 0
+		o.owe(d)
+	}
+}
