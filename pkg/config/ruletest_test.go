@@ -142,3 +142,60 @@ func TestRuleTestFaults(t *testing.T) {
 		t.Error("a file that is not there was read")
 	}
 }
+
+// The examples of docs/rule-tests.md are tests: the first holds, and fails as it is
+// shown there with another threshold; the others are parts of one.
+func TestDocumentedRuleTests(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rule-tests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for i, part := range strings.Split(string(page), "\n```") {
+		if text, ok := strings.CutPrefix(part, "yaml\n"); ok && i%2 == 1 {
+			blocks = append(blocks, text)
+		}
+	}
+	if len(blocks) != 4 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	folder := t.TempDir()
+	play := func(rule, text string) (got []ruletest.Check) {
+		for name, content := range map[string]string{
+			"drift.yaml":      "- {alert: FeatureDrift, window: 1h, expr: " + rule + ", for: 2, keep_firing_for: 1}\n",
+			"receivers.yaml":  "receivers: [{name: chat, webhook: {url: \"http://127.0.0.1:1\"}}]\nroutes: {receiver: chat}\n",
+			"drift_test.yaml": text,
+		} {
+			if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tests, err := config.LoadRuleTests(filepath.Join(folder, "drift_test.yaml"), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests.Tests {
+			result, err := tests.World.Run(test)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, result.Checks...)
+		}
+		return got
+	}
+	for _, c := range play("psi_debiased > 0.1 and n >= 500", blocks[0]) {
+		if !c.OK() {
+			t.Errorf("%s: %v", c.What, c.Diff)
+		}
+	}
+	failed := play("psi_debiased > 0.35 and n >= 500", blocks[0])[0]
+	for _, line := range slices.Concat(failed.Diff, failed.Timeline) {
+		if !strings.Contains(string(page), line+"\n") {
+			t.Errorf("docs/rule-tests.md does not show the line %q", line)
+		}
+	}
+	whole := "config: receivers.yaml\nrule_files: [drift.yaml]\nwindow: 1h\ntests:\n  - name: x\n" + strings.Join(blocks[1:], "\n")
+	if got := play("psi_debiased > 0.1 and n >= 500", whole); len(got) != 2 {
+		t.Errorf("%+v", got)
+	}
+}
