@@ -459,6 +459,7 @@ type (
 func (phase) words() []string {
 	return []string{"inactive", "pending", "firing", "recovering", "resolved"}
 }
+
 func (flag) words() []string {
 	return []string{ruletest.NoFlag, string(alert.NoData), string(alert.Insufficient), string(alert.Incomplete)}
 }
@@ -466,6 +467,7 @@ func (status) words() []string { return []string{"firing", "resolved"} }
 func (outcome) words() []string {
 	return []string{ruletest.Issued, ruletest.Suppressed, ruletest.Absent}
 }
+
 func (baselineState) words() []string {
 	return []string{string(drift.Approved), string(drift.Frozen), "none"}
 }

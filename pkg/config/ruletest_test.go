@@ -62,7 +62,8 @@ func TestLoadRuleTests(t *testing.T) {
 			{Line: 38, Receiver: "chat", Wants: []ruletest.Message{{
 				Labels: map[string]string{"model": "fraud"}, Status: "firing", Severity: "ticket", At: 330 * time.Second, Firing: 1, Alerts: []map[string]string{{"alertname": "Slow"}},
 			}}},
-			{Line: 39, Receiver: "pager", At: 10 * time.Minute}, {Line: 40, Receiver: "chat", At: 5 * time.Minute},
+			{Line: 39, Receiver: "pager", At: 10 * time.Minute},
+			{Line: 40, Receiver: "chat", At: 5 * time.Minute},
 		},
 		Actions: []ruletest.Action{{Line: 41, At: 5 * time.Minute, Model: "fraud", Kind: "retrain", Want: ruletest.Absent}},
 	}}

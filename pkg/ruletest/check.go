@@ -99,7 +99,7 @@ func (t *Test) until() time.Duration {
 	for _, a := range t.Actions {
 		last = max(last, a.At)
 	}
-	return (last + t.Window - 1) / t.Window * t.Window
+	return (last + t.Window - 1).Truncate(t.Window)
 }
 
 // end is the last time at which somebody may be told: a window after the last.

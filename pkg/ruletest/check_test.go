@@ -88,8 +88,10 @@ func TestMessages(t *testing.T) {
 	test := given(t, amount, "0.3x1 0.01x1 0.3x1")
 	start, end := ruletest.Message{Labels: set("alertname", "Drift", "feature", "amount"), Status: "firing"}, ruletest.Message{Status: "resolved", At: 4 * time.Hour}
 	test.Messages = []ruletest.Messages{
-		{Receiver: "pager", At: time.Hour}, {Receiver: "pager", At: 3 * time.Hour, Wants: []ruletest.Message{start}},
-		{Receiver: "risk", Wants: []ruletest.Message{start, end, start}}, {Receiver: "chat"},
+		{Receiver: "pager", At: time.Hour},
+		{Receiver: "pager", At: 3 * time.Hour, Wants: []ruletest.Message{start}},
+		{Receiver: "risk", Wants: []ruletest.Message{start, end, start}},
+		{Receiver: "chat"},
 	}
 	passes(t, w, test)
 

@@ -111,8 +111,11 @@ func TestFaultsOfSeries(t *testing.T) {
 // A share of a fault belongs to events; a test of nothing has one window.
 func TestFaultValidate(t *testing.T) {
 	good := []ruletest.Fault{
-		{Kind: ruletest.Incomplete, Share: 1}, {Kind: ruletest.NoEvents, Share: .5}, {Kind: ruletest.Late, Share: .5, From: 1, To: 2},
-		{Kind: ruletest.MissingFeature, Share: 1, Feature: "a"}, {Kind: ruletest.NewVersion, Share: 1, Version: "2"},
+		{Kind: ruletest.Incomplete, Share: 1},
+		{Kind: ruletest.NoEvents, Share: .5},
+		{Kind: ruletest.Late, Share: .5, From: 1, To: 2},
+		{Kind: ruletest.MissingFeature, Share: 1, Feature: "a"},
+		{Kind: ruletest.NewVersion, Share: 1, Version: "2"},
 	}
 	for _, f := range good {
 		if err := f.Validate(); err != nil {
@@ -120,8 +123,14 @@ func TestFaultValidate(t *testing.T) {
 		}
 	}
 	bad := []ruletest.Fault{
-		{Kind: ruletest.Incomplete}, {Kind: ruletest.Incomplete, Share: .5}, {Kind: ruletest.Incomplete, Share: 1, From: 2, To: 1}, {Kind: ruletest.Incomplete, Share: 1, Feature: "a"},
-		{Kind: ruletest.MissingFeature, Share: 1}, {Kind: ruletest.NewVersion, Share: 1}, {Kind: ruletest.NoEvents, Share: 2}, {Kind: ruletest.NoEvents, Share: 1, Version: "2"},
+		{Kind: ruletest.Incomplete},
+		{Kind: ruletest.Incomplete, Share: .5},
+		{Kind: ruletest.Incomplete, Share: 1, From: 2, To: 1},
+		{Kind: ruletest.Incomplete, Share: 1, Feature: "a"},
+		{Kind: ruletest.MissingFeature, Share: 1},
+		{Kind: ruletest.NewVersion, Share: 1},
+		{Kind: ruletest.NoEvents, Share: 2},
+		{Kind: ruletest.NoEvents, Share: 1, Version: "2"},
 	}
 	for _, f := range bad {
 		if f.Validate() == nil {

@@ -3,6 +3,7 @@ package ruletest
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -45,8 +46,11 @@ type decision struct {
 // A step is the windows of one model and size that close at one time.
 type step struct {
 	closing  *drift.Closing
-	findings func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error
+	findings func(statesOf) iter.Seq2[alert.Finding, error] // of every rule that judges them, in order
 }
+
+// statesOf gives what a rule remembers of the model of a step.
+type statesOf func(*alert.Rule) map[alert.Series]alert.State
 
 // tell plays a test.
 func (w *World) tell(t *Test) (*story, error) {
@@ -85,13 +89,14 @@ func (s *story) givenSteps() (out []step) {
 	for _, g := range s.test.given() {
 		for k := range s.test.windows() {
 			c, view := g.closing(k)
-			out = append(out, step{c, func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error {
-				for _, r := range s.world.Rules {
-					if r.Spec().Window == c.Size && r.Watches(c.Model) {
-						take(s.given(g, r, view, k, states(r)))
+			out = append(out, step{c, func(states statesOf) iter.Seq2[alert.Finding, error] {
+				return func(yield func(alert.Finding, error) bool) {
+					for _, r := range s.world.Rules {
+						if r.Spec().Window == c.Size && r.Watches(c.Model) && !yield(s.given(g, r, view, k, states(r)), nil) {
+							return
+						}
 					}
 				}
-				return nil
 			}})
 		}
 	}
@@ -123,23 +128,28 @@ func (s *story) countedSteps() (out []step, err error) {
 		for k := range closings {
 			c := &closings[k]
 			judge := alert.Judge{Rules: s.world.Rules, Baseline: s.approved(c, baseline), Past: memory.Past, Shadow: s.world.onTrial(c.Model)}
-			out = append(out, step{c, func(states func(*alert.Rule) map[alert.Series]alert.State, take func(alert.Finding)) error {
-				base, err := judge.See(c, alert.ReferenceBaseline)
-				if err != nil {
-					return err
-				}
-				for f, err := range judge.Findings(c, base, states) {
-					if err != nil {
-						return err
-					}
-					take(f)
-				}
-				memory.Add(c, base.Total.Window)
-				return nil
-			}})
+			out = append(out, step{c, func(states statesOf) iter.Seq2[alert.Finding, error] { return counted(judge, memory, c, states) }})
 		}
 	}
 	return out, nil
+}
+
+// counted judges a window of Traffic by every rule, and remembers it for those that
+// compare with the past.
+func counted(judge alert.Judge, memory *alert.Memory, c *drift.Closing, states statesOf) iter.Seq2[alert.Finding, error] {
+	return func(yield func(alert.Finding, error) bool) {
+		base, err := judge.See(c, alert.ReferenceBaseline)
+		if err != nil {
+			yield(alert.Finding{}, err)
+			return
+		}
+		for f, err := range judge.Findings(c, base, states) {
+			if !yield(f, err) {
+				return
+			}
+		}
+		memory.Add(c, base.Total.Window)
+	}
 }
 
 // sizes returns the lengths of the windows that rules judge a model by.
@@ -169,11 +179,14 @@ func (w *World) onTrial(model string) bool { return w.OnTrial != nil && w.OnTria
 func (s *story) play(st step) error {
 	c := st.closing
 	var fired []lifecycle.Trigger
-	states := func(r *alert.Rule) map[alert.Series]alert.State { return s.states[r][c.Model] }
-	err := st.findings(states, func(f alert.Finding) {
+	for f, err := range st.findings(func(r *alert.Rule) map[alert.Series]alert.State { return s.states[r][c.Model] }) {
+		if err != nil {
+			return err
+		}
 		for i := range f.Changes {
-			if id := s.change(&f.Changes[i], f.Next); id != "" && f.Changes[i].Fired() && !f.Changes[i].Shadow {
-				fired = append(fired, lifecycle.Trigger{Change: f.Changes[i], EntryID: id})
+			ch := &f.Changes[i]
+			if s.change(ch, f.Next); ch.Fired() && !ch.Shadow {
+				fired = append(fired, lifecycle.Trigger{Change: *ch, EntryID: ch.DedupKey})
 			}
 		}
 		if s.states[f.Rule][c.Model] == nil {
@@ -181,9 +194,15 @@ func (s *story) play(st step) error {
 		}
 		alert.Apply(s.states[f.Rule][c.Model], f.Next)
 		s.trace(c, f)
-	})
-	if err != nil || len(fired) == 0 {
-		return err
+	}
+	s.decide(c, fired)
+	return nil
+}
+
+// decide answers the alerts that have fired together.
+func (s *story) decide(c *drift.Closing, fired []lifecycle.Trigger) {
+	if len(fired) == 0 {
+		return
 	}
 	next, decisions := lifecycle.Decide(s.acts[c.Model], lifecycle.Request{
 		Model: c.Model, At: c.End, Triggers: fired, Traffic: lifecycle.TrafficOf(c.Windows), Policy: lifecycle.DefaultPolicy(),
@@ -192,16 +211,14 @@ func (s *story) play(st step) error {
 	for _, d := range decisions {
 		s.decisions = append(s.decisions, decision{s.since(c.End), c.Model, d})
 	}
-	return nil
 }
 
 func (s *story) since(t time.Time) time.Duration { return t.Sub(s.test.Start) }
 
-// change takes the start or the end of an alert, and returns the id of what would
-// be its entry in the ledger.
-func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) string {
+// change takes the start or the end of an alert. One that starts gets its key.
+func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) {
 	if !ch.Fired() && !ch.Resolved() {
-		return ""
+		return
 	}
 	if ch.Fired() {
 		s.fires++
@@ -213,7 +230,6 @@ func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) stri
 	if s.world.Routes != nil && !ch.Shadow {
 		s.outbox.put(ch, s.world.owned(ch.LabelSet()))
 	}
-	return ch.DedupKey
 }
 
 // owned adds the owner of the model to the labels of an alert, unless its rule does.

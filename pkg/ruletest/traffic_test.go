@@ -86,7 +86,8 @@ func TestOtherWindows(t *testing.T) {
 	tr := traffic(1200, sim.Injection{Feature: "amount", Effect: sim.Shift, Amount: 1, From: 10 * time.Hour})
 	test := ruletest.Test{Name: "windows", Window: time.Hour, Traffic: []ruletest.Traffic{tr}, Alerts: []ruletest.Alerts{
 		at(10, "Jump"), at(11, "Jump", want(alert.Firing)), at(12, "Jump", want(alert.Resolved)),
-		{At: 10 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Pending)}}, {At: 15 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Firing)}},
+		{At: 10 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Pending)}},
+		{At: 15 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Firing)}},
 		at(23, "Day"), at(24, "Day", want(alert.Firing)),
 	}}
 	passes(t, w, test)
