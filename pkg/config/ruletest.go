@@ -41,6 +41,7 @@ type ruleTest struct {
 	Events []testEvents  `json:"input_events"`
 	Faults []testFault   `json:"faults"`
 	Alerts []testAlerts  `json:"alert_rule_test"`
+	Acks   []testAck     `json:"acknowledgements"`
 	Told   []testTold    `json:"notifications"`
 	Acts   []testActions `json:"actions"`
 }
@@ -103,6 +104,12 @@ type testFault struct {
 	To      Hold      `json:"to"`
 }
 
+type testAck struct {
+	At     Hold              `json:"at" config:"required"`
+	Labels map[string]string `json:"labels"`
+	By     string            `json:"by" config:"required"`
+}
+
 type testAlerts struct {
 	At    Hold       `json:"eval_time" config:"required"`
 	Rule  string     `json:"alertname" config:"required"`
@@ -131,6 +138,8 @@ type testMessage struct {
 	Alerts   []map[string]string `json:"alerts"`
 	Firing   int                 `json:"firing"`
 	Ended    int                 `json:"ended"`
+
+	Acknowledged string `json:"acknowledged"`
 }
 
 type testActions struct {
@@ -253,6 +262,9 @@ func (b *testBuilder) test(path string, f *ruleTests, t *ruleTest) ruletest.Test
 	for i, fault := range t.Faults {
 		out.Faults = append(out.Faults, b.suffered(fmt.Sprintf("%s.faults[%d]", path, i), fault))
 	}
+	for i, a := range t.Acks {
+		out.Acks = append(out.Acks, ruletest.Ack{At: b.time(fmt.Sprintf("%s.acknowledgements[%d].at", path, i), a.At), Labels: a.Labels, By: a.By})
+	}
 	if len(t.Series)+len(t.Events) == 0 {
 		b.fault(path, "neither input_series nor input_events: nothing happens in this test")
 	}
@@ -284,7 +296,7 @@ func (b *testBuilder) expectations(path string, t *ruleTest, out *ruletest.Test)
 		m := ruletest.Messages{Line: b.places.at(at).line, Receiver: told.Receiver, At: b.after(told.At)}
 		for _, e := range told.Messages {
 			m.Wants = append(m.Wants, ruletest.Message{
-				Labels: e.Labels, Status: string(e.Status), Severity: string(e.Severity), At: b.after(e.At), Alerts: e.Alerts, Firing: e.Firing, Ended: e.Ended,
+				Labels: e.Labels, Status: string(e.Status), Severity: string(e.Severity), At: b.after(e.At), Alerts: e.Alerts, Firing: e.Firing, Ended: e.Ended, Acknowledged: e.Acknowledged,
 			})
 		}
 		out.Messages = append(out.Messages, m)

@@ -64,8 +64,10 @@ func TestLoadRuleTests(t *testing.T) {
 			}}},
 			{Line: 39, Receiver: "pager", At: 10 * time.Minute},
 			{Line: 40, Receiver: "chat", At: 5 * time.Minute},
+			{Line: 41, Receiver: "chat", Wants: []ruletest.Message{{Status: "firing"}}},
 		},
-		Actions: []ruletest.Action{{Line: 41, At: 5 * time.Minute, Model: "fraud", Kind: "retrain", Want: ruletest.Absent}},
+		Acks:    []ruletest.Ack{{At: 5 * time.Minute, Labels: map[string]string{"model": "other"}, By: "ada"}},
+		Actions: []ruletest.Action{{Line: 43, At: 5 * time.Minute, Model: "fraud", Kind: "retrain", Want: ruletest.Absent}},
 	}}
 	if diff := cmp.Diff(want, got.Tests); diff != "" {
 		t.Error(diff)

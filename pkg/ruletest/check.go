@@ -99,6 +99,9 @@ func (t *Test) until() time.Duration {
 	for _, a := range t.Actions {
 		last = max(last, a.At)
 	}
+	for _, a := range t.Acks {
+		last = max(last, a.At)
+	}
 	return (last + t.Window - 1).Truncate(t.Window)
 }
 
@@ -267,7 +270,7 @@ func (m *Message) wants(got Message) bool {
 		left = slices.Delete(left, i, i+1)
 	}
 	return contains(got.Labels, m.Labels) && m.Status == got.Status && (m.Severity == "" || m.Severity == got.Severity) && (m.At == 0 || m.At == got.At) &&
-		(m.Firing == 0 || m.Firing == got.Firing) && (m.Ended == 0 || m.Ended == got.Ended)
+		(m.Firing == 0 || m.Firing == got.Firing) && (m.Ended == 0 || m.Ended == got.Ended) && (m.Acknowledged == "" || m.Acknowledged == got.Acknowledged)
 }
 
 // text says what was told: of an incident its alerts too.
@@ -285,6 +288,9 @@ func (m *Message) text() string {
 	}
 	if m.Firing+m.Ended > 0 {
 		out += fmt.Sprintf(", %d firing, %d ended", m.Firing, m.Ended)
+	}
+	if m.Acknowledged != "" {
+		out += ", acknowledged by " + m.Acknowledged
 	}
 	if len(about) > 1 {
 		out += ": " + strings.Join(about[1:], ", ")

@@ -23,6 +23,7 @@ type outbox struct {
 	book      *incident.Book
 	incidents map[string]*incident.Incident // also those that have ended
 	owed      map[string][]ledger.Delivery  // by receiver, ascending by Seq
+	acks      []Ack                         // those still to come, ascending
 	sent      []told
 }
 
@@ -32,9 +33,10 @@ type told struct {
 	Message
 }
 
-func newOutbox(w *World, start time.Time) *outbox {
+func newOutbox(w *World, t *Test) *outbox {
 	return &outbox{
-		world: w, start: start, now: start, book: incident.NewBook(nil), incidents: map[string]*incident.Incident{}, owed: map[string][]ledger.Delivery{},
+		world: w, start: t.Start, now: t.Start, book: incident.NewBook(nil), incidents: map[string]*incident.Incident{}, owed: map[string][]ledger.Delivery{},
+		acks: slices.SortedStableFunc(slices.Values(t.Acks), func(a, b Ack) int { return cmp.Compare(a.At, b.At) }),
 	}
 }
 
@@ -61,13 +63,27 @@ func (o *outbox) put(ch *alert.Change, labels map[string]string) {
 func (w *World) grouped(receiver string) bool { return w.Grouped != nil && w.Grouped(receiver) }
 
 // flush owes what the windows that end now have changed.
-func (o *outbox) flush() {
+func (o *outbox) flush() { o.touched(ledger.KindAlert) }
+
+// touched owes what has changed, by entries of a kind.
+func (o *outbox) touched(kind ledger.Kind) {
 	for _, t := range o.book.Touched(o.now) {
 		for _, d := range t.Deliveries(o.now, o.world.grouped) {
-			d.Entry.Kind = ledger.KindAlert
+			d.Entry.Kind = kind
 			o.owe(d)
 		}
 	}
+}
+
+// acknowledge lets somebody look after incidents: all who were told hear of it.
+func (o *outbox) acknowledge(a Ack) {
+	for _, i := range o.book.Open() {
+		if contains(i.Group, a.Labels) {
+			o.seq++
+			o.book.Acknowledge(i.ID, incident.Acknowledgement{By: a.By, At: o.now}, o.seq)
+		}
+	}
+	o.touched(ledger.KindNote)
 }
 
 // owe keeps a delivery, over one of the same entry.
@@ -90,6 +106,10 @@ func (o *outbox) advance(until time.Time) {
 			break
 		}
 		o.now = next
+		for len(o.acks) > 0 && !o.start.Add(o.acks[0].At).After(o.now) {
+			o.acknowledge(o.acks[0])
+			o.acks = o.acks[1:]
+		}
 	}
 	o.now = until
 }
@@ -101,6 +121,9 @@ func (o *outbox) next() (next time.Time) {
 		if at.After(o.now) && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
+	}
+	for _, a := range o.acks {
+		consider(o.start.Add(a.At))
 	}
 	for _, all := range o.owed {
 		for _, d := range all {
@@ -140,6 +163,7 @@ func (o *outbox) settle(d ledger.Delivery, v incident.View) {
 	}
 	m := Message{
 		Labels: d.Group.Labels, Status: d.Group.Status, Severity: d.Group.Severity, At: o.now.Sub(o.start), Firing: d.Group.Firing, Ended: d.Group.Ended,
+		Acknowledged: d.Group.Acknowledged,
 	}
 	for _, member := range v.Listed() {
 		m.Alerts = append(m.Alerts, member.Labels)

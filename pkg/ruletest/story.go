@@ -56,7 +56,7 @@ type statesOf func(*alert.Rule) map[alert.Series]alert.State
 func (w *World) tell(t *Test) (*story, error) {
 	s := &story{
 		world: w, test: t, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, traces: map[alert.Series][]moment{},
-		acts: map[string]lifecycle.State{}, outbox: newOutbox(w, t.Start),
+		acts: map[string]lifecycle.State{}, outbox: newOutbox(w, t),
 	}
 	for _, r := range w.Rules {
 		s.states[r] = map[string]map[alert.Series]alert.State{}

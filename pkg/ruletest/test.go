@@ -28,6 +28,7 @@ type Test struct {
 	Series  []Series
 	Traffic []Traffic
 	Faults  []Fault
+	Acks    []Ack
 
 	Alerts   []Alerts
 	Messages []Messages
@@ -92,6 +93,14 @@ func (f *Fault) at(model string, since time.Duration) bool {
 	return (f.Model == "" || f.Model == model) && since >= f.From && (f.To == 0 || since < f.To)
 }
 
+// An Ack is somebody who begins to look after the incidents of some groups that are
+// open then.
+type Ack struct {
+	At     time.Duration
+	Labels map[string]string // that a group has, beside others
+	By     string
+}
+
 // Alerts says how the alerts of one rule stand at one time.
 type Alerts struct {
 	Line  int // of the file, for reports
@@ -131,6 +140,8 @@ type Message struct {
 	Alerts   []map[string]string // labels of those that it lists
 	Firing   int                 // how many fire, of an incident
 	Ended    int                 // how many have ended since the last message
+
+	Acknowledged string // by whom
 }
 
 // An Action says what was decided when the windows that end at one time closed.
