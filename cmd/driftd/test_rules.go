@@ -28,6 +28,7 @@ func newTestCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "test",
 		Short:   "Test rules before they decide anything",
+		Long:    "Play tests of what decides. They need no daemon, no store and no network.",
 		Example: "  driftd test rules rules/...",
 	}
 	cmd.AddCommand(newTestRulesCmd(e))

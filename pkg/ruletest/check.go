@@ -63,7 +63,7 @@ func (t *Test) complete() {
 	if t.Start.IsZero() {
 		t.Start = sim.Epoch
 	}
-	t.Start = t.Start.Truncate(t.Window)
+	t.Start = Align(t.Start, t.Window)
 	if t.N == 0 {
 		t.N = DefaultN
 	}
@@ -78,6 +78,12 @@ func (t *Test) complete() {
 			t.Faults[i].Share = 1
 		}
 	}
+}
+
+// Align returns the start of the window of a length that a time is in: windows begin
+// at multiples of their length since the Unix epoch.
+func Align(t time.Time, window time.Duration) time.Time {
+	return time.Unix(0, t.UnixNano()-t.UnixNano()%int64(window)).UTC()
 }
 
 // windows returns how many windows are played.

@@ -65,9 +65,12 @@ func TestAcknowledgements(t *testing.T) {
 	fraud, churn := set("model", "fraud"), set("model", "churn")
 	test.Messages = []ruletest.Messages{
 		{Receiver: "chat", At: 8 * time.Hour, Wants: []ruletest.Message{
-			{Status: "firing", At: time.Hour, Labels: fraud}, {Status: "firing", At: 90 * time.Minute, Labels: fraud, Acknowledged: "ada"},
-			{Status: "firing", At: 3 * time.Hour, Labels: churn}, {Status: "firing", At: 5 * time.Hour, Labels: churn},
-			{Status: "firing", At: 7 * time.Hour, Labels: churn}, {Status: "firing", At: 7 * time.Hour, Labels: fraud, Firing: 1},
+			{Status: "firing", At: time.Hour, Labels: fraud},
+			{Status: "firing", At: 90 * time.Minute, Labels: fraud, Acknowledged: "ada"},
+			{Status: "firing", At: 3 * time.Hour, Labels: churn},
+			{Status: "firing", At: 5 * time.Hour, Labels: churn},
+			{Status: "firing", At: 7 * time.Hour, Labels: churn},
+			{Status: "firing", At: 7 * time.Hour, Labels: fraud, Firing: 1},
 		}},
 		{Receiver: "boss", At: 7 * time.Hour, Wants: []ruletest.Message{{Status: "firing", At: 6 * time.Hour, Labels: churn}}},
 	}

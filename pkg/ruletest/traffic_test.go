@@ -93,6 +93,21 @@ func TestOtherWindows(t *testing.T) {
 	passes(t, w, test)
 }
 
+// Windows longer than a day begin where those of the engine do: at multiples since the
+// Unix epoch, a Thursday.
+func TestWeeks(t *testing.T) {
+	week := 7 * 24 * time.Hour
+	w := world(t, alert.Spec{Name: "Week", Window: week, Expr: "events == 500"})
+	test := ruletest.Test{
+		Name: "weeks", Start: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), Window: week, Traffic: []ruletest.Traffic{traffic(500)},
+		Alerts: []ruletest.Alerts{{At: week, Rule: "Week", Wants: []ruletest.Want{want(alert.Firing)}}, {At: 2 * week, Rule: "Week", Wants: []ruletest.Want{want(alert.Firing)}}},
+	}
+	passes(t, w, test)
+	if got := ruletest.Align(test.Start, week); got.Weekday() != time.Thursday || test.Start.Sub(got) >= week {
+		t.Errorf("the week of %s begins at %s", test.Start, got)
+	}
+}
+
 // Segments are those of the configuration, or each by itself.
 func TestSegments(t *testing.T) {
 	spec := alert.Spec{Name: "Cut", Segment: "*", Expr: "events > 0"}
