@@ -58,15 +58,16 @@ func (j Judge) Findings(c *drift.Closing, base View, states func(*Rule) map[Seri
 				}
 				views[r.spec.Reference] = view
 			}
-			if !yield(j.finding(r, c, view, states(r)), nil) {
+			if !yield(j.Find(r, c, view, r.Inputs(view.Groups, view.Total), states(r)), nil) {
 				return
 			}
 		}
 	}
 }
 
-func (j Judge) finding(r *Rule, c *drift.Closing, view View, states map[Series]State) Finding {
-	total, inputs := view.Total.Window, r.Inputs(view.Groups, view.Total)
+// Find judges what one rule sees of a closing: of a view, what Rule.Inputs selects.
+func (j Judge) Find(r *Rule, c *drift.Closing, view View, inputs []Input, states map[Series]State) Finding {
+	total := view.Total.Window
 	next, changes := r.StepAll(states, Pass{
 		Model: c.Model, Window: Window{Start: c.Start, End: c.End, State: total.State, Learning: total.Learning || j.Baseline == nil},
 		Inputs: inputs, Shadow: j.Shadow || j.ShadowLimits && r.HardLimit(),

@@ -7,8 +7,6 @@ import (
 	"driftd.dev/driftd/pkg/drift"
 )
 
-const week = 7 * 24 * time.Hour
-
 // A Memory holds closed windows of one model for as long as moving references ask
 // for them: the Past of a Judge that has no store behind it.
 type Memory struct {

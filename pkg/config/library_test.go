@@ -63,8 +63,8 @@ func TestRuleLibraryIsTested(t *testing.T) {
 			for _, test := range tests.Tests {
 				for _, a := range test.Alerts {
 					firing := slices.ContainsFunc(a.Wants, func(w ruletest.Want) bool { return w.Phase == alert.Firing })
-					fires = fires || a.Rule == r.Name() && firing
-					quiet = quiet || a.Rule == r.Name() && !firing && len(test.Traffic) > 0
+					fires = fires || a.Name == r.Name() && firing
+					quiet = quiet || a.Name == r.Name() && !firing && len(test.Traffic) > 0
 				}
 			}
 			if !fires || !quiet || names[r.Name()] {

@@ -93,7 +93,10 @@ func (f *ruleTests) world(folder string, o Options) (*Config, ruletest.World, er
 		}
 		c.Rules, c.Models = append(c.Rules, more.Rules...), append(c.Models, more.Models...)
 	}
-	world := ruletest.World{Count: c.DriftSpec(), OnTrial: c.OnTrial, Grouped: c.Grouped, Owner: func(model string) string { return c.Model(model).Owner }}
+	world := ruletest.World{
+		Count: c.DriftSpec(), OnTrial: c.OnTrial, Grouped: c.Grouped, Owner: func(model string) string { return c.Model(model).Owner },
+		ExpectedGap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() },
+	}
 	if world.Rules, err = c.AlertRules(); err != nil {
 		return nil, world, err
 	}
@@ -154,7 +157,7 @@ func (b *testBuilder) expectations(path string, t *ruleTest, out *ruletest.Test)
 	for i, a := range t.Alerts {
 		at := fmt.Sprintf("%s.alert_rule_test[%d]", path, i)
 		b.looks(at, a, out)
-		alerts := ruletest.Alerts{Line: b.places.at(at).line, At: b.time(at+".eval_time", a.At), Rule: a.Rule}
+		alerts := ruletest.Alerts{Line: b.places.at(at).line, At: b.time(at+".eval_time", a.At), Name: a.Rule}
 		for _, w := range a.Wants {
 			want := ruletest.Want{Labels: w.Labels, Annotations: w.Annotations, Flag: string(w.Flag), Reason: w.Reason}
 			_ = want.Phase.UnmarshalText([]byte(w.State)) // it is one of their names
@@ -194,6 +197,9 @@ func (b *testBuilder) time(path string, h Hold) time.Duration {
 
 // looks checks that a rule can say something about the inputs.
 func (b *testBuilder) looks(path string, a testAlerts, t *ruletest.Test) {
+	if a.Rule == alert.RuleNoData || a.Rule == alert.RuleUndecided {
+		return // of any rule
+	}
 	i := slices.IndexFunc(b.world.Rules, func(r *alert.Rule) bool { return r.Name() == a.Rule })
 	if i < 0 {
 		var names []string

@@ -204,7 +204,7 @@ func (phase) words() []string {
 }
 
 func (flag) words() []string {
-	return []string{ruletest.NoFlag, string(alert.NoData), string(alert.Insufficient), string(alert.Incomplete)}
+	return []string{ruletest.NoFlag, string(alert.NoData), string(alert.Undefined), string(alert.Insufficient), string(alert.Incomplete)}
 }
 func (status) words() []string { return []string{"firing", "resolved"} }
 func (outcome) words() []string {

@@ -30,7 +30,7 @@ func TestLoadRuleTests(t *testing.T) {
 			Variable: "psi_debiased", Key: drift.Key{Group: drift.Group{Model: "fraud", Version: "7", Variant: event.Canary, Segment: "channel=app"}, Signal: "amount"},
 			Values: []ruletest.Value{{X: .2}, {Kind: ruletest.Undefined}, {Kind: ruletest.Stale}},
 		}},
-		Alerts: []ruletest.Alerts{{Line: 11, At: time.Hour, Rule: "Drift"}},
+		Alerts: []ruletest.Alerts{{Line: 11, At: time.Hour, Name: "Drift"}},
 	}, {
 		Name: "events", Window: 5 * time.Minute,
 		Traffic: []ruletest.Traffic{{
@@ -54,7 +54,7 @@ func TestLoadRuleTests(t *testing.T) {
 			{Kind: ruletest.MissingFeature, Feature: "amount", Share: 1, From: 20 * time.Minute, To: 25 * time.Minute},
 			{Kind: ruletest.NewVersion, Version: "43", Share: 1, From: 30 * time.Minute},
 		},
-		Alerts: []ruletest.Alerts{{Line: 34, At: 5 * time.Minute, Rule: "Slow", Wants: []ruletest.Want{
+		Alerts: []ruletest.Alerts{{Line: 34, At: 5 * time.Minute, Name: "Slow", Wants: []ruletest.Want{
 			{Labels: map[string]string{"model": "fraud"}, Annotations: map[string]string{}, Phase: alert.Firing, Flag: ruletest.NoFlag, Reason: "latency_p95"},
 			{Labels: map[string]string{"model": "trial-1"}, Phase: alert.Inactive},
 		}}},
@@ -128,7 +128,7 @@ func TestRuleTestFaults(t *testing.T) {
 		in(series, "notifications: [{receiver: chat}]"):                                                       `6:32: there is no receiver "chat"`,
 		in(series, "actions: [{eval_time: 1, model: a, action: retrain, exp: maybe}]"):                        "6:62: expected issued, suppressed or none",
 		in(series, "alert_rule_test: [{eval_time: 1, alertname: Drift, exp_alerts: [{exp_state: burning}]}]"): "expected inactive, pending, firing, recovering or resolved",
-		in(series, "alert_rule_test: [{eval_time: 1, alertname: Drift, exp_alerts: [{exp_flag: strange}]}]"):  "expected none, no_data, insufficient or incomplete",
+		in(series, "alert_rule_test: [{eval_time: 1, alertname: Drift, exp_alerts: [{exp_flag: strange}]}]"):  "expected none, no_data, undefined, insufficient or incomplete",
 		in("input_events: [{model: a, events: 9, baseline: {state: great}}]", looks):                          "expected approved, frozen or none",
 	}
 	for text, want := range tests {

@@ -135,9 +135,9 @@ func labelText(labels map[string]string) string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// alerts compares how the alerts of a rule stand with what is wanted.
+// alerts compares how the alerts of a name stand with what is wanted.
 func (s *story) alerts(a *Alerts) Check {
-	c := Check{What: fmt.Sprintf("alerts of %s at %s", a.Rule, since(a.At)), Line: a.Line}
+	c := Check{What: fmt.Sprintf("alerts of %s at %s", a.Name, since(a.At)), Line: a.Line}
 	var shown []alert.Series
 	taken := map[alert.Series]bool{}
 	for i := range a.Wants {
@@ -146,26 +146,26 @@ func (s *story) alerts(a *Alerts) Check {
 		if found {
 			taken[series] = true
 		}
-		if !found && w.Phase == alert.Inactive || found && s.satisfies(a.Rule, m, w) {
+		if !found && w.Phase == alert.Inactive || found && s.satisfies(series, m, w) {
 			continue
 		}
 		c.Diff = append(c.Diff, "- "+w.text())
 		if found {
-			c.Diff = append(c.Diff, "+ "+s.text(a.Rule, m, w))
+			c.Diff = append(c.Diff, "+ "+s.text(series, m, w))
 			shown = append(shown, series)
 		}
 	}
-	for _, series := range s.series(a.Rule) {
+	for _, series := range s.series(a.Name) {
 		if m, ok := s.at(series, a.At); ok && m.state.Active() && !taken[series] {
-			c.Diff = append(c.Diff, "+ "+s.text(a.Rule, m, &Want{}))
+			c.Diff = append(c.Diff, "+ "+s.text(series, m, &Want{}))
 			shown = append(shown, series)
 		}
 	}
 	if !c.OK() {
 		if len(shown) == 0 {
-			shown = s.series(a.Rule)
+			shown = s.series(a.Name)
 		}
-		c.Timeline = s.timeline(a.Rule, shown, a.At)
+		c.Timeline = s.timeline(shown, a.At)
 	}
 	return c
 }
@@ -173,9 +173,9 @@ func (s *story) alerts(a *Alerts) Check {
 // candidate returns the series that a want is about: the one that satisfies it, or
 // else the first with its labels, firing ones before others.
 func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best alert.Series, at moment, found bool) {
-	weight := func(m moment) int {
+	weight := func(series alert.Series, m moment) int {
 		switch {
-		case s.satisfies(a.Rule, m, w):
+		case s.satisfies(series, m, w):
 			return 3
 		case m.state.Active():
 			return 2
@@ -184,9 +184,9 @@ func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best
 		}
 		return 0
 	}
-	for _, series := range s.series(a.Rule) {
+	for _, series := range s.series(a.Name) {
 		m, ok := s.at(series, a.At)
-		if !ok || taken[series] || !contains(m.labels, w.Labels) || found && weight(m) <= weight(at) {
+		if !ok || taken[series] || !contains(m.labels, w.Labels) || found && weight(series, m) <= weight(best, at) {
 			continue
 		}
 		best, at, found = series, m, true
@@ -195,14 +195,9 @@ func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best
 }
 
 // satisfies reports whether a series stands as is wanted.
-func (s *story) satisfies(rule string, m moment, w *Want) bool {
+func (s *story) satisfies(series alert.Series, m moment, w *Want) bool {
 	flag := w.Flag == "" || w.Flag == NoFlag && m.state.Flag == "" || w.Flag == string(m.state.Flag)
-	return m.state.Phase == w.Phase && flag && strings.Contains(m.reason, w.Reason) && contains(s.rule(rule).Spec().Annotations, w.Annotations)
-}
-
-func (s *story) rule(name string) *alert.Rule {
-	i := slices.IndexFunc(s.world.Rules, func(r *alert.Rule) bool { return r.Name() == name })
-	return s.world.Rules[i]
+	return m.state.Phase == w.Phase && flag && strings.Contains(m.reason, w.Reason) && contains(s.rule(series).Spec().Annotations, w.Annotations)
 }
 
 func (w *Want) text() string {
@@ -220,7 +215,7 @@ func (w *Want) text() string {
 }
 
 // text says how a series stands, its annotations only if they are asked for.
-func (s *story) text(rule string, m moment, w *Want) string {
+func (s *story) text(series alert.Series, m moment, w *Want) string {
 	out := m.state.Phase.String() + " " + labelText(m.labels)
 	if flag := m.state.Flag; flag != "" {
 		out += " flag " + string(flag)
@@ -231,7 +226,7 @@ func (s *story) text(rule string, m moment, w *Want) string {
 		out += ": " + m.reason
 	}
 	if len(w.Annotations) > 0 {
-		out += " annotations " + labelText(s.rule(rule).Spec().Annotations)
+		out += " annotations " + labelText(s.rule(series).Spec().Annotations)
 	}
 	return out
 }

@@ -11,6 +11,9 @@ import (
 	"driftd.dev/driftd/pkg/stats"
 )
 
+// givenReference names the reference that Series were compared with.
+const givenReference = "given"
+
 // given are the Series of one model.
 type given struct {
 	test   *Test
@@ -83,7 +86,7 @@ func (g *given) report(group drift.Group, c *drift.Closing, events uint64) *drif
 		w.State = drift.Incomplete
 	}
 	return &drift.Report{
-		Window: w, Reference: "given", Approved: g.test.suffers(Unapproved, g.model, c.Start.Sub(g.test.Start)) == nil,
+		Window: w, Reference: givenReference, Approved: g.test.suffers(Unapproved, g.model, c.Start.Sub(g.test.Start)) == nil,
 	}
 }
 

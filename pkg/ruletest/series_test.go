@@ -1,6 +1,7 @@
 package ruletest_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -29,22 +30,45 @@ func TestPhases(t *testing.T) {
 	passes(t, world(t, drifts), test)
 }
 
-// What is undefined decides nothing; what is stale is not there at all.
+// What is undefined decides nothing, of what is stale there is nothing to decide.
 func TestUndefinedAndStale(t *testing.T) {
 	lost := drifts
-	lost.Name, lost.NoData, lost.NoDataFor = "Lost", alert.NoDataResolve, alert.Hold{Windows: 3}
-	test := given(t, amount, "0.3x1 _x1 stale _")
+	lost.Name, lost.NoData, lost.NoDataFor = "Lost", alert.NoDataResolve, alert.Hold{Windows: 2}
+	test := given(t, amount, "0.3x1 _ stale _ stale stale")
 	test.Alerts = []ruletest.Alerts{
-		at(3, "Drift", flagged(alert.Firing, "no_data")), at(5, "Drift", flagged(alert.Firing, "no_data")),
-		at(4, "Lost", flagged(alert.Firing, "no_data")), at(5, "Lost", want(alert.Resolved)),
+		at(3, "Drift", flagged(alert.Firing, "undefined")), at(4, "Drift", flagged(alert.Firing, "no_data")), at(7, "Drift", want(alert.Firing)),
+		at(6, "Lost", flagged(alert.Firing, "no_data")), at(7, "Lost", want(alert.Resolved)),
 	}
 	passes(t, world(t, drifts, lost), test)
 
 	gone := given(t, amount, "0.01 _ stale")
 	gone.Alerts = []ruletest.Alerts{
-		at(2, "Drift", flagged(alert.Inactive, "no_data")), at(3, "Drift", want(alert.Inactive)), // nothing is remembered of it
+		at(2, "Drift", flagged(alert.Inactive, "undefined")), at(3, "Drift", want(alert.Inactive)), // nothing is remembered of it
 	}
 	passes(t, world(t, drifts), gone)
+}
+
+// What driftd says of rules by itself: that they have no data, after the gap that is
+// usual for a model where they do not say, and that they cannot decide.
+func TestAlertsAboutRules(t *testing.T) {
+	rule := drifts
+	rule.Name, rule.NoData, rule.UndecidedFor = "Watched", alert.NoDataAlert, alert.Hold{Windows: 3}
+	rule.Model = "fraud"
+	w := world(t, rule)
+	w.ExpectedGap = func(string) time.Duration { return 3 * time.Hour }
+	test := given(t, amount, "0.01 stale stale stale 0.01 _x4 0.01x2")
+	test.Alerts = []ruletest.Alerts{
+		at(3, alert.RuleNoData, want(alert.Pending, "rule", "Watched")), at(4, alert.RuleNoData, want(alert.Firing, "rule", "Watched", "model", "fraud")),
+		at(5, alert.RuleNoData, want(alert.Resolved)),
+		at(7, alert.RuleUndecided), at(8, alert.RuleUndecided, ruletest.Want{Phase: alert.Firing, Labels: set("rule", "Watched", "severity", "ticket"), Reason: "cannot be evaluated"}),
+		at(10, alert.RuleUndecided, want(alert.Resolved)),
+	}
+	passes(t, w, test)
+	test.Alerts = []ruletest.Alerts{at(4, alert.RuleNoData)}
+	c := run(t, w, test).Checks[0]
+	if text := strings.Join(append(c.Diff, c.Timeline...), "\n"); !strings.Contains(text, `+ firing {model="fraud", rule="Watched", severity="page", team="risk"}: no events for the rule Watched`) || !strings.Contains(text, drifts.Expr) {
+		t.Error(text)
+	}
 }
 
 // How many values there are is what series say, N where they do not, and no more

@@ -87,12 +87,13 @@ func (w *World) tell(t *Test) (*story, error) {
 // givenSteps are the windows of Series.
 func (s *story) givenSteps() (out []step) {
 	for _, g := range s.test.given() {
+		judge := s.judge(g.model, &drift.Baseline{ID: givenReference, Model: g.model})
 		for k := range s.test.windows() {
 			c, view := g.closing(k)
 			out = append(out, step{c, func(states statesOf) iter.Seq2[alert.Finding, error] {
 				return func(yield func(alert.Finding, error) bool) {
 					for _, r := range s.world.Rules {
-						if r.Spec().Window == c.Size && r.Watches(c.Model) && !yield(s.given(g, r, view, k, states(r)), nil) {
+						if r.Spec().Window == c.Size && r.Watches(c.Model) && !yield(judge.Find(r, c, view, g.inputs(r, view, k), states(r)), nil) {
 							return
 						}
 					}
@@ -103,14 +104,13 @@ func (s *story) givenSteps() (out []step) {
 	return out
 }
 
-// given judges a window of Series by one rule.
-func (s *story) given(g *given, r *alert.Rule, view alert.View, k int, states map[alert.Series]alert.State) alert.Finding {
-	w := view.Total.Window
-	f := alert.Finding{Rule: r, View: view, Inputs: g.inputs(r, view, k)}
-	f.Next, f.Changes = r.StepAll(states, alert.Pass{
-		Model: g.model, Window: alert.Window{Start: w.Start, End: w.End, State: w.State}, Inputs: f.Inputs, Shadow: s.world.onTrial(g.model),
-	})
-	return f
+// judge returns what judges a model against a baseline.
+func (s *story) judge(model string, b *drift.Baseline) alert.Judge {
+	j := alert.Judge{Rules: s.world.Rules, Baseline: b, Shadow: s.world.OnTrial != nil && s.world.OnTrial(model)}
+	if s.world.ExpectedGap != nil {
+		j.Gap = s.world.ExpectedGap(model)
+	}
+	return j
 }
 
 // countedSteps are the windows of Traffic.
@@ -127,7 +127,8 @@ func (s *story) countedSteps() (out []step, err error) {
 		memory := alert.NewMemory(s.world.Rules)
 		for k := range closings {
 			c := &closings[k]
-			judge := alert.Judge{Rules: s.world.Rules, Baseline: s.approved(c, baseline), Past: memory.Past, Shadow: s.world.onTrial(c.Model)}
+			judge := s.judge(c.Model, s.approved(c, baseline))
+			judge.Past = memory.Past
 			out = append(out, step{c, func(states statesOf) iter.Seq2[alert.Finding, error] { return counted(judge, memory, c, states) }})
 		}
 	}
@@ -172,8 +173,6 @@ func (s *story) approved(c *drift.Closing, b *drift.Baseline) *drift.Baseline {
 	out.State = drift.Frozen
 	return &out
 }
-
-func (w *World) onTrial(model string) bool { return w.OnTrial != nil && w.OnTrial(model) }
 
 // play judges one step by every rule.
 func (s *story) play(st step) error {
@@ -281,18 +280,28 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 // labels returns the labels of a series' alert, as far as there is one.
 func (w *World) labels(r *alert.Rule, series alert.Series, state alert.State) map[string]string {
 	spec := r.Spec()
-	return w.owned(alert.Change{Series: series, Severity: cmp.Or(state.Severity, spec.Severity), Labels: spec.Labels}.LabelSet())
+	out := w.owned(alert.Change{Series: series, Severity: cmp.Or(state.Severity, spec.Severity), Labels: spec.Labels}.LabelSet())
+	if about := series.About(); about != "" {
+		out["rule"] = about
+	}
+	return out
 }
 
-// series returns the series of a rule that were seen, in their order.
-func (s *story) series(rule string) (out []alert.Series) {
+// series returns the series that were seen of the alerts of a name, in their order.
+func (s *story) series(name string) (out []alert.Series) {
 	for series := range s.traces {
-		if series.Rule == rule {
+		if series.Alertname() == name {
 			out = append(out, series)
 		}
 	}
 	slices.SortFunc(out, alert.Series.Compare)
 	return out
+}
+
+// rule returns the rule of a series.
+func (s *story) rule(series alert.Series) *alert.Rule {
+	i := slices.IndexFunc(s.world.Rules, func(r *alert.Rule) bool { return r.Name() == series.Rule })
+	return s.world.Rules[i]
 }
 
 // at returns how a series stood at a time, and whether it had been seen by then.

@@ -16,6 +16,8 @@ type World struct {
 	Owner   func(model string) string
 	OnTrial func(model string) bool    // the model is in shadow; nil: none is
 	Grouped func(receiver string) bool // it hears of incidents, not of alerts; nil: none does
+
+	ExpectedGap func(model string) time.Duration // the longest silence that is usual, 0 if that is not known
 }
 
 // A Test is one story and what is expected of it. Times are since Start.
@@ -101,11 +103,12 @@ type Ack struct {
 	By     string
 }
 
-// Alerts says how the alerts of one rule stand at one time.
+// Alerts says how the alerts of one name stand at one time: of a rule, or of what
+// driftd says of rules by itself, alert.RuleNoData and alert.RuleUndecided.
 type Alerts struct {
 	Line  int // of the file, for reports
 	At    time.Duration
-	Rule  string
+	Name  string
 	Wants []Want
 }
 

@@ -19,13 +19,14 @@ const (
 )
 
 // timeline tells how series stood around a time, window by window.
-func (s *story) timeline(rule string, series []alert.Series, at time.Duration) (lines []string) {
-	r := s.rule(rule)
-	lines = append(lines, describe(r.Spec()))
+func (s *story) timeline(series []alert.Series, at time.Duration) (lines []string) {
 	for i, one := range series {
+		r := s.rule(one)
 		if i == shownSeries {
-			lines = append(lines, fmt.Sprintf("and %d more series", len(series)-i))
-			break
+			return append(lines, fmt.Sprintf("and %d more series", len(series)-i))
+		}
+		if i == 0 || r != s.rule(series[i-1]) {
+			lines = append(lines, describe(r.Spec()))
 		}
 		rows := [][]string{append([]string{"", "at", "phase", "flag", "n"}, without(r.Variables(), "n")...)}
 		for _, m := range s.traces[one] {
@@ -38,7 +39,7 @@ func (s *story) timeline(rule string, series []alert.Series, at time.Duration) (
 		lines = append(lines, align(rows)...)
 	}
 	if len(series) == 0 {
-		lines = append(lines, "no window had anything that the rule looks at")
+		lines = append(lines, "no window had anything that such an alert could be about")
 	}
 	return lines
 }
@@ -89,6 +90,8 @@ func describe(spec alert.Spec) string {
 		switch {
 		case h.hold.Duration > 0:
 			out += fmt.Sprintf("; %s %s", h.name, since(h.hold.Duration))
+		case h.hold.Of > 0:
+			out += fmt.Sprintf("; %s %d of %d", h.name, h.hold.Windows, h.hold.Of)
 		case h.hold.Windows > 0:
 			out += fmt.Sprintf("; %s %d", h.name, h.hold.Windows)
 		}

@@ -86,8 +86,8 @@ func TestOtherWindows(t *testing.T) {
 	tr := traffic(1200, sim.Injection{Feature: "amount", Effect: sim.Shift, Amount: 1, From: 10 * time.Hour})
 	test := ruletest.Test{Name: "windows", Window: time.Hour, Traffic: []ruletest.Traffic{tr}, Alerts: []ruletest.Alerts{
 		at(10, "Jump"), at(11, "Jump", want(alert.Firing)), at(12, "Jump", want(alert.Resolved)),
-		{At: 10 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Pending)}},
-		{At: 15 * time.Minute, Rule: "Short", Wants: []ruletest.Want{want(alert.Firing)}},
+		{At: 10 * time.Minute, Name: "Short", Wants: []ruletest.Want{want(alert.Pending)}},
+		{At: 15 * time.Minute, Name: "Short", Wants: []ruletest.Want{want(alert.Firing)}},
 		at(23, "Day"), at(24, "Day", want(alert.Firing)),
 	}}
 	passes(t, w, test)
@@ -100,7 +100,7 @@ func TestWeeks(t *testing.T) {
 	w := world(t, alert.Spec{Name: "Week", Window: week, Expr: "events == 500"})
 	test := ruletest.Test{
 		Name: "weeks", Start: time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC), Window: week, Traffic: []ruletest.Traffic{traffic(500)},
-		Alerts: []ruletest.Alerts{{At: week, Rule: "Week", Wants: []ruletest.Want{want(alert.Firing)}}, {At: 2 * week, Rule: "Week", Wants: []ruletest.Want{want(alert.Firing)}}},
+		Alerts: []ruletest.Alerts{{At: week, Name: "Week", Wants: []ruletest.Want{want(alert.Firing)}}, {At: 2 * week, Name: "Week", Wants: []ruletest.Want{want(alert.Firing)}}},
 	}
 	passes(t, w, test)
 	if got := ruletest.Align(test.Start, week); got.Weekday() != time.Thursday || test.Start.Sub(got) >= week {

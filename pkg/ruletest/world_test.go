@@ -55,7 +55,7 @@ func given(t *testing.T, pairs ...string) ruletest.Test {
 
 // at wants a rule to stand so after a number of windows.
 func at(windows int, rule string, wants ...ruletest.Want) ruletest.Alerts {
-	return ruletest.Alerts{At: time.Duration(windows) * time.Hour, Rule: rule, Wants: wants}
+	return ruletest.Alerts{At: time.Duration(windows) * time.Hour, Name: rule, Wants: wants}
 }
 
 func want(phase alert.Phase, labels ...string) ruletest.Want {
