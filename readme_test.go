@@ -251,7 +251,7 @@ func TestSnippetsFitAScreen(t *testing.T) {
 
 // TestYAMLInThePagesLoads: every yaml block is a configuration of driftd, or begins
 // by saying that it is a file of rules. (A block of another program's configuration
-// is marked yml.)
+// is marked yml, and so are tests of rules, which pkg/config plays.)
 func TestYAMLInThePagesLoads(t *testing.T) {
 	for _, b := range blocks(t, "yaml") {
 		none := func(string) (string, bool) { return "", false }

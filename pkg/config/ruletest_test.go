@@ -156,7 +156,7 @@ func TestDocumentedRuleTests(t *testing.T) {
 	}
 	var blocks []string
 	for i, part := range strings.Split(string(page), "\n```") {
-		if text, ok := strings.CutPrefix(part, "yaml\n"); ok && i%2 == 1 {
+		if text, ok := strings.CutPrefix(part, "yml\n"); ok && i%2 == 1 {
 			blocks = append(blocks, text)
 		}
 	}

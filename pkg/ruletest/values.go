@@ -43,7 +43,7 @@ var steps = regexp.MustCompile(`^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)(?:([+-][0-9.
 //	a+bxn   a, a+b, ... a+n*b          stale   the series is gone
 func ParseValues(text string) ([]Value, error) {
 	var out []Value
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		next, err := expand(word)
 		if err != nil {
 			return nil, err

@@ -31,7 +31,7 @@ func ParseFeature(name, text string) (Feature, error) {
 	if err != nil {
 		return out, err
 	}
-	for _, word := range strings.Fields(rest) {
+	for word := range strings.FieldsSeq(rest) {
 		key, value, _ := strings.Cut(word, "=")
 		x, err := strconv.ParseFloat(value, 64)
 		switch {
