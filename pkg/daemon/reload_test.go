@@ -34,7 +34,7 @@ rules:
   - {alert: Busy, window: 5m, expr: "events > 0", labels: {team: risk}}
   - {alert: Held, window: 5m, expr: "events > 0", for: 1000}
   - {alert: Gone, window: 5m, expr: "events > 0", labels: {team: risk}}
-routes: {receiver: hook, group_wait: 0s, group_interval: 0s}
+routes: {receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 0s}
 receivers:
   - {name: hook, webhook: {url: "` + hook + `/?token=` + canary + `", secret_file: secret}}
 `

@@ -113,7 +113,7 @@ func GlanceEdges(ref, cur *Numeric, n int) *Edges {
 	}
 	lo := min(ref.Quantile(glanceTail), cur.Quantile(glanceTail))
 	hi := max(ref.Quantile(1-glanceTail), cur.Quantile(1-glanceTail))
-	edges := ref.Edges.values
+	edges := ref.Edges.Values()
 	var picked []float64
 	for i := range n - 1 {
 		part := float64(i) / float64(n-2)
