@@ -131,7 +131,7 @@ func TestReload(t *testing.T) {
 		r.publish(p, "fraud-eu", start.Add(at))
 	}
 	r.wait("all rules have a state", func() bool { return len(r.states()) == 3 && r.counted() == r.published.Load() })
-	r.wait("the hook hears of two alerts", func() bool { return r.hook.heard("Busy", "firing") == 1 && r.hook.heard("Gone", "firing") == 1 })
+	r.wait("the hook hears of two alerts", func() bool { return r.hook.heard(`"alertname":"Busy"`, "firing") == 1 && r.hook.heard(`"alertname":"Gone"`, "firing") == 1 })
 	states, config0 := r.states(), r.Snapshot().Config
 	if !config0.LastReloadOK {
 		t.Error("before any reload the last one failed")
@@ -208,13 +208,13 @@ func TestReload(t *testing.T) {
 		}
 	}
 	r.wait("the hook hears that the alert of Gone ends", func() bool {
-		return r.hook.heard("Gone", "resolved", "the rule was removed from the configuration") == 1
+		return r.hook.heard(`"alertname":"Gone"`, "resolved", "the rule was removed from the configuration") == 1
 	})
 	for at := 30 * time.Minute; at <= 45*time.Minute; at += 10 * time.Second {
 		r.publish(p, "fraud-eu", start.Add(at))
 	}
-	r.wait("the new rule fires", func() bool { return r.hook.heard("New", "firing") == 1 })
-	if n := r.hook.heard("Busy"); n != 1 {
+	r.wait("the new rule fires", func() bool { return r.hook.heard(`"alertname":"New"`, "firing") == 1 })
+	if n := r.hook.heard(`"alertname":"Busy"`); n != 1 {
 		t.Errorf("the hook heard %d times of a rule that stayed, want once", n)
 	}
 	if o := r.Snapshot().Models[0].Owner; o != "fraud-team" {
