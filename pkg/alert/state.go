@@ -50,7 +50,7 @@ const (
 
 // A State is what a rule remembers of one series. It is comparable, survives
 // JSON unchanged, and needs no storage when it is zero. Step makes the next one;
-// a caller sets DedupKey only.
+// a caller sets DedupKey and Muted only, and may lower Severity.
 type State struct {
 	Phase Phase     `json:"phase"`
 	Since time.Time `json:"since,omitzero"` // end of the window that entered the phase
@@ -71,6 +71,7 @@ type State struct {
 	Beyond     int       `json:"beyond,omitzero"`   // of an OverflowSignal: series held back in the last window
 	Severity   string    `json:"severity,omitzero"` // of this firing
 	Shadow     bool      `json:"shadow,omitzero"`   // this firing is told to nobody
+	Muted      string    `json:"muted,omitzero"`    // neither is this, which began in the maintenance of that id
 	Peak       Peak      `json:"peak,omitzero"`     // of this firing
 	DedupKey   string    `json:"dedup_key,omitzero"`
 }
@@ -81,6 +82,9 @@ type Peak struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"` // end of the window
 }
+
+// Untold reports whether nobody is told of this firing.
+func (s State) Untold() bool { return s.Shadow || s.Muted != "" }
 
 // Active reports whether the series counts as firing to the outside.
 func (s State) Active() bool { return s.Phase == Firing || s.Phase == Recovering }
@@ -101,6 +105,7 @@ type Change struct {
 
 	Severity string    // after any downgrade
 	Shadow   bool      // nobody is told of this firing, and no action follows
+	Muted    string    // State.Muted; the same, if it is not ""
 	StartsAt time.Time // when it fired; zero before
 	EndsAt   time.Time // when it resolved; zero before
 	Peak     Peak      // the worst window, from firing on
@@ -117,6 +122,9 @@ type Change struct {
 
 // Fired reports whether the change is the start of an alert.
 func (c Change) Fired() bool { return c.To == Firing && c.From != Recovering }
+
+// Untold reports whether nobody is told of the alert and no action follows.
+func (c Change) Untold() bool { return c.Shadow || c.Muted != "" }
 
 // Resolved reports whether the change is the end of an alert.
 func (c Change) Resolved() bool {
@@ -158,7 +166,7 @@ func Withdraw(series Series, s State, w Window, reason string) []Change {
 	w.Start, w.End = w.Start.UTC(), w.End.UTC()
 	return []Change{{
 		Series: series, From: s.Phase, To: Resolved, At: w.End, Window: w, Reason: reason,
-		Stats: map[string]float64{}, Severity: s.Severity, Shadow: s.Shadow, StartsAt: s.FiredAt, EndsAt: w.End,
+		Stats: map[string]float64{}, Severity: s.Severity, Shadow: s.Shadow, Muted: s.Muted, StartsAt: s.FiredAt, EndsAt: w.End,
 		Peak: s.Peak, Flaps: s.Flaps(), DedupKey: s.DedupKey,
 	}}
 }

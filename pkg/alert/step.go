@@ -238,7 +238,7 @@ func (s *State) fire(at time.Time) {
 		s.Fires = 0
 	}
 	s.enter(Firing, at)
-	s.FiredAt, s.ResolvedAt, s.DedupKey, s.Peak = at, time.Time{}, "", Peak{}
+	s.FiredAt, s.ResolvedAt, s.DedupKey, s.Muted, s.Peak = at, time.Time{}, "", "", Peak{}
 	s.Fires++
 }
 
@@ -330,7 +330,7 @@ func (r *Rule) change(from, to State, in *Input, reason string) Change {
 		Actions:    r.spec.Actions, Labels: r.spec.Labels, Annotations: r.spec.Annotations,
 	}
 	if to.Active() || to.Phase == Resolved {
-		c.Severity, c.Shadow, c.StartsAt, c.EndsAt, c.Peak, c.DedupKey = to.Severity, to.Shadow, to.FiredAt, to.ResolvedAt, to.Peak, to.DedupKey
+		c.Severity, c.Shadow, c.Muted, c.StartsAt, c.EndsAt, c.Peak, c.DedupKey = to.Severity, to.Shadow, to.Muted, to.FiredAt, to.ResolvedAt, to.Peak, to.DedupKey
 		c.Flaps = to.Flaps()
 	}
 	return c

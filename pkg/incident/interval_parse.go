@@ -31,7 +31,7 @@ type rangeForm struct {
 	what       string
 	words      []string // in place of numbers; the first stands for least
 	least, max int      // of numbers; of what has names only, none is between them
-	fromEnd    bool // numbers below 0 count from the end
+	fromEnd    bool     // numbers below 0 count from the end
 }
 
 var (

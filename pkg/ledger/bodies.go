@@ -22,6 +22,7 @@ type Alert struct {
 	Feature      string             `json:"feature,omitempty"`
 	Severity     string             `json:"severity"`         // "page", "ticket" or "info"
 	Notify       string             `json:"notify,omitempty"` // "shadow": it would have been told, and nobody was
+	Muted        string             `json:"muted,omitempty"`  // id of the maintenance in which it began: nobody was told
 	StartsAt     time.Time          `json:"starts_at"`
 	EndsAt       *time.Time         `json:"ends_at"` // nil while firing
 	Window       Window             `json:"window"`
@@ -176,6 +177,20 @@ type SettingChange struct {
 	Kind string `json:"kind"`           // "changed", "added", "removed" or "reordered"
 	From string `json:"from,omitempty"` // of a single value, at most 200 bytes
 	To   string `json:"to,omitempty"`
+}
+
+// A SilenceChange is the body of a KindSilence entry: the silence as it is from the
+// entry's StreamSeq on. An expired one ended, or never begins.
+type SilenceChange struct {
+	Type     string    `json:"type"`   // "silence"
+	Action   string    `json:"action"` // "created", "updated" or "expired"
+	Silence  string    `json:"silence"`
+	Kind     string    `json:"kind"` // "silence", "maintenance" or "expected"
+	Matchers []string  `json:"matchers"`
+	StartsAt time.Time `json:"starts_at"` // wall time of a silence, event time of the others
+	EndsAt   time.Time `json:"ends_at"`
+	Comment  string    `json:"comment"`
+	Actor    string    `json:"actor"`
 }
 
 // An EpochChange is the body of a KindEpoch entry: the stream is not the one

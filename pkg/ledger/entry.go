@@ -24,6 +24,7 @@ const (
 	KindBaseline Kind = "baseline" // BaselineChange: a reference was learned, imported or approved
 	KindConfig   Kind = "config"   // ConfigChange: a configuration was loaded
 	KindEpoch    Kind = "epoch"    // EpochChange: the stream was rewound, recreated or has a gap
+	KindSilence  Kind = "silence"  // SilenceChange: somebody keeps alerts from being told, or lets them
 )
 
 // A Hash is a SHA-256 digest; its text form is "sha256:" and 64 hex digits.

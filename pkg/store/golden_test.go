@@ -79,6 +79,7 @@ func everything(t *testing.T, s *store.Store) {
 		b.PutRows("fraud", 7, []byte("scores"))
 		b.PutIncident(&incident.Incident{ID: "01", Members: []incident.Member{{Key: "01", Seq: 1, Receivers: []string{"people"}}}})
 		b.Owe(grouped)
+		b.PutSilence(incident.Silence{ID: "01KDVDNA3V13G04SQZY2NCRS4Q", Kind: incident.KindSilence})
 	})
 	due, err := s.Due("people", epoch, 9, true, nil)
 	must(t, err)
@@ -123,13 +124,13 @@ func TestKeyMapIsGolden(t *testing.T) {
 		}
 		return nil
 	})
-	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/", "y/", "i/", "t/"} {
+	for _, table := range []string{"m/", "s/", "o/", "p/", "h/", "e/", "c/", "b/", "a/", "l/", "d/", "x/", "u/", "r/", "f/", "k/", "y/", "i/", "t/", "z/"} {
 		if !tables[table] {
 			t.Errorf("nothing is in table %s", table)
 		}
 	}
-	if len(tables) != 19 {
-		t.Errorf("%d tables, the key map names 19", len(tables))
+	if len(tables) != 20 {
+		t.Errorf("%d tables, the key map names 20", len(tables))
 	}
 	golden := filepath.Join("testdata", "keys.golden")
 	if *update {
@@ -157,11 +158,11 @@ func TestResumeGivesEverythingBack(t *testing.T) {
 	must(t, err)
 	raw, err := json.Marshal([]any{
 		r.Fresh, r.Progress.Seq, r.Progress.Chain.Seq, len(r.Models), r.Models[0].Model, len(r.Open), r.Open[0].State, r.Open[0].Learning,
-		len(r.Baselines), r.Baselines[0].ID, r.Alerts[0].Series.String(), r.Alerts[0].State.Phase, r.Dedup, r.Learning,
+		len(r.Baselines), r.Baselines[0].ID, r.Alerts[0].Series.String(), r.Alerts[0].State.Phase, r.Dedup, r.Learning, len(r.Silences), r.Silences[0].ID,
 	})
 	must(t, err)
 	want := `[false,9,1,1,"fraud",1,0,true,1,"b-0123","AmountDrift fraud/a\u0000b/canary{channel=app} amount","firing",` +
-		`[{"Slot":3,"IDs":[1,18364758544493064720]}],[{"Model":"fraud","N":258,"Data":"cm93cw=="}]]`
+		`[{"Slot":3,"IDs":[1,18364758544493064720]}],[{"Model":"fraud","N":258,"Data":"cm93cw=="}],1,"01KDVDNA3V13G04SQZY2NCRS4Q"]`
 	if string(raw) != want {
 		t.Errorf("resumed from\n got %s\nwant %s", raw, want)
 	}

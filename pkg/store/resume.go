@@ -23,6 +23,7 @@ type Resume struct {
 	Dedup     []DedupSlot          // ascending by slot
 	Learning  []LearningChunk      // ascending by model and number
 	Detection map[string]Detection // by model
+	Silences  []incident.Silence   // ascending by id
 }
 
 // A DedupSlot is one chunk of the ids seen.
@@ -65,6 +66,9 @@ func (s *Store) Resume() (*Resume, error) {
 			return err
 		}
 		if r.Detection, err = detections(t); err != nil {
+			return err
+		}
+		if r.Silences, err = silences(t); err != nil {
 			return err
 		}
 		r.Learning, err = learning(t)

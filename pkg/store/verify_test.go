@@ -88,6 +88,7 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	}{
 		{"nothing", func(*badger.Txn) error { return nil }, ""},
 		{"a closed pane vanished", func(txn *badger.Txn) error { return remove(txn, "p/") }, "closed panes has 1 records, the directory of commit 5 counts 2"},
+		{"a silence vanished", func(txn *badger.Txn) error { return remove(txn, "z/") }, "silences has 0 records"},
 		{"the ledger vanished", func(txn *badger.Txn) error { return remove(txn, "l/") }, "ledger has 0 records"},
 		{"an older record is back", func(txn *badger.Txn) error { return txn.Set([]byte("m/progress"), old) }, "identity and position is not the one"},
 		{"a record too many", func(txn *badger.Txn) error {
