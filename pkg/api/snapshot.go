@@ -9,6 +9,7 @@ import (
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 )
 
@@ -35,6 +36,7 @@ type Snapshot struct {
 	Models     []Model  // ascending by name
 	Alerts     []Alert  // not inactive
 	Budgets    []Budget // ascending by name
+	Silences   *incident.Silences
 	Rules      []*alert.Rule
 	Heartbeat  time.Time // the last that a receiver confirmed, zero before the first
 	Watch      Watch

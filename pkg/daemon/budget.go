@@ -161,7 +161,7 @@ func (l *loop) usual(c *drift.Closing, events uint64) error {
 // that they are paged for already.
 func (l *loop) pager(ch *alert.Change, paged bool) []string {
 	b, _ := l.budget(ch.Series.Model)
-	if b == nil || ch.Severity != alert.SeverityPage || !slices.Contains(alert.OwnRules, ch.Series.Rule) {
+	if b == nil || ch.Muted != "" || ch.Severity != alert.SeverityPage || !slices.Contains(alert.OwnRules, ch.Series.Rule) {
 		return nil
 	}
 	if ch.Fired() && !paged {

@@ -99,6 +99,9 @@ func (d *Daemon) restore() (*loop, error) {
 	if err := l.restoreIncidents(r.Incidents, legacy); err != nil {
 		return nil, err
 	}
+	if l.silences, err = incident.NewSilences(r.Silences); err != nil {
+		return nil, fmt.Errorf("%w: %w: %s", store.ErrDamaged, err, store.Remedy)
+	}
 	snapshot := drift.Snapshot{Models: r.Models, Baselines: r.Baselines, Open: r.Open, Samples: map[string][][]byte{}, Closed: d.closed}
 	for _, c := range r.Learning {
 		snapshot.Samples[c.Model] = append(snapshot.Samples[c.Model], c.Data)

@@ -30,6 +30,9 @@ func (l *loop) detect(c *drift.Closing, total *drift.Window) error {
 	if err := l.against(w, config, base, c.End, c.Seq); err != nil {
 		return err
 	}
+	if err := l.unmuteDrift(w, c); err != nil {
+		return err
+	}
 	rows, err := l.rows(c.Model)
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func (l *loop) detect(c *drift.Closing, total *drift.Window) error {
 	if err != nil {
 		return err
 	}
-	d := drifted{Closing: c, budget: budget, outcome: judged.Outcome, digest: judged.Window.Digest(), baseline: base.ID, open: w.notes.Incident}
+	d := drifted{Closing: c, budget: budget, outcome: judged.Outcome, digest: judged.Window.Digest(), baseline: base.ID, was: w.notes}
 	for i := range judged.Changes {
 		if err := l.driftChanged(w, &judged.Changes[i], d); err != nil {
 			return err
@@ -77,7 +80,7 @@ type drifted struct {
 	outcome  *detect.Outcome
 	digest   string
 	baseline string
-	open     string // dedup key of the incident before the window
+	was      watchNotes // before the window
 }
 
 // driftChanged records a change of a model's drift, and tells who has to hear of it.
@@ -100,15 +103,16 @@ func (l *loop) driftChanged(w *watch, change *detect.Change, d drifted) error {
 		_, err := l.record(draft)
 		return err
 	case detect.Opened:
-		l.book.Close(d.open) // what goes on there is another change, see docs/decisions/0022
+		l.book.Close(d.was.Incident) // what goes on there is another change, see docs/decisions/0022
 		w.notes.Incident = l.chain.NextID(change.At)
 	case detect.Raised, detect.Extended, detect.Resolved, detect.Superseded:
 	}
 	body.DedupKey = w.notes.Incident
 	if change.Kind == detect.Superseded {
-		body.DedupKey = d.open
+		body.DedupKey = d.was.Incident
 		body.Reason += "; it is " + w.notes.Incident
 	}
+	l.heedDrift(w, change, d.Closing, d.was, &body)
 	return l.tellDrift(draft, body, change, d.budget)
 }
 
@@ -127,13 +131,14 @@ func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, r
 	}
 	body := driftBody(model, &change)
 	body.Budget, body.Labels, body.Evidence, body.DedupKey = told.Budget, told.Labels, told.Evidence, w.notes.Incident
+	l.heedDrift(w, &change, nil, w.notes, &body)
 	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, &change, nil)
 }
 
 // tellDrift records a change of a model's drift and lets those hear of it who were
 // told of it before, whom the routes name and, if it is a page, the receiver of the
-// budget. Of a model or a budget on trial nobody hears, and of the end only who heard
-// of the start. A page is drawn from the budget, unless it joins an incident of other
+// budget. Of a model or a budget on trial, and of what began in a maintenance, nobody
+// hears, and of the end only who heard of the start. A page is drawn from the budget, unless it joins an incident of other
 // models that is one already.
 func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, change *detect.Change, budget *Budget) error {
 	was, _ := l.book.Firing(body.DedupKey)
@@ -141,17 +146,17 @@ func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, change *detect.C
 	if body.Status == "resolved" {
 		n.shadow = len(was.Receivers) == 0
 	}
-	n.labels = l.owned(map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity}, body.Model)
-	if owner := body.Labels["owner"]; owner != "" {
-		n.labels["owner"] = owner
-	}
+	n.shadow = n.shadow || body.Muted != ""
+	n.labels = l.driftLabels(&body)
 	l.place(&n, body.DedupKey, body.Severity)
-	if change.Page() && (change.Kind != detect.Opened || !n.paged) {
+	if change.Page() && body.Severity == alert.SeverityPage && body.Muted == "" && (change.Kind != detect.Opened || !n.paged) {
 		l.draw(budget, change.At, body.Model, body.Rule)
 	}
-	if n.shadow {
+	switch {
+	case body.Muted != "":
+	case n.shadow:
 		body.Notify = alert.NotifyShadow
-	} else {
+	default:
 		n.targets = join(l.targets(n.labels), l.named(was.Receivers...))
 		if body.Severity == alert.SeverityPage && budget != nil {
 			n.targets = join(n.targets, l.named(budget.Receiver))
@@ -169,6 +174,15 @@ func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, change *detect.C
 			Time("window_end", body.Window.End).Str("reason", body.Reason).Str("incident", n.incident).Msg("alert")
 	}
 	return nil
+}
+
+// driftLabels are the labels by which drift is routed.
+func (l *loop) driftLabels(body *ledger.Alert) map[string]string {
+	labels := l.owned(map[string]string{"alertname": body.Rule, "model": body.Model, "severity": body.Severity}, body.Model)
+	if owner := body.Labels["owner"]; owner != "" {
+		labels["owner"] = owner
+	}
+	return labels
 }
 
 // movedOf returns what moved of a model, also what was known to before.

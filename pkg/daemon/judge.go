@@ -20,6 +20,9 @@ type past struct {
 
 // judge puts the windows that closed together before every rule of their size.
 func (l *loop) judge(c *drift.Closing) error {
+	if err := l.unmute(c); err != nil {
+		return err
+	}
 	j := alert.Judge{Rules: l.rulesFor(c), Baseline: l.engine.Baseline(c.Model), Past: l.before, Shadow: l.shadowed(c.Model), ShadowLimits: l.rehearses(c.Model), Gap: l.gap(c.Model)}
 	base, err := j.See(c, alert.ReferenceBaseline)
 	if err != nil {
@@ -113,7 +116,7 @@ func (l *loop) found(x *explainer, f alert.Finding) (fired []lifecycle.Trigger, 
 		if err != nil {
 			return nil, err
 		}
-		if ch.Fired() && !ch.Shadow {
+		if ch.Fired() && !ch.Untold() {
 			fired = append(fired, lifecycle.Trigger{Change: *ch, EntryID: id})
 		}
 	}
@@ -136,9 +139,10 @@ func (l *loop) found(x *explainer, f alert.Finding) (fired []lifecycle.Trigger, 
 // of its entry. That of a firing alert becomes the alert's key.
 func (l *loop) change(x *explainer, ch *alert.Change, f alert.Finding) (string, error) {
 	if ch.Fired() {
+		l.heed(ch)
 		ch.DedupKey = l.chain.NextID(ch.At)
 		s := f.Next[ch.Series]
-		s.DedupKey = ch.DedupKey
+		s.DedupKey, s.Muted, s.Severity = ch.DedupKey, ch.Muted, ch.Severity
 		f.Next[ch.Series] = s
 	}
 	explanation, err := x.rule(ch, f)
@@ -160,17 +164,17 @@ func (l *loop) tell(seq uint64, ch *alert.Change, view alert.View, explanation *
 	}
 	l.announce(e, &body, n)
 	l.Log.Info().Str("rule", ch.Series.Alertname()).Str("about_rule", ch.Series.About()).Str("model", ch.Series.Model).Str("model_version", ch.Series.Version).Str("feature", ch.Series.Feature()).
-		Str("status", body.Status).Str("severity", ch.Severity).Bool("shadow", ch.Shadow).Time("window_end", ch.At).Str("reason", ch.Reason).Str("incident", n.incident).Msg("alert")
+		Str("status", body.Status).Str("severity", ch.Severity).Bool("shadow", ch.Shadow).Str("muted", ch.Muted).Time("window_end", ch.At).Str("reason", ch.Reason).Str("incident", n.incident).Msg("alert")
 	return e.ID, nil
 }
 
-// noticeOf says who hears of an alert of a rule: nobody if it is in shadow. What a
+// noticeOf says who hears of an alert of a rule: nobody if it is in shadow or maintenance. What a
 // rule of driftd's own wakes people for draws from the model's budget.
 func (l *loop) noticeOf(ch *alert.Change) notice {
-	n := notice{labels: l.owned(ch.LabelSet(), ch.Series.Model), shadow: ch.Shadow}
+	n := notice{labels: l.owned(ch.LabelSet(), ch.Series.Model), shadow: ch.Untold()}
 	l.place(&n, ch.DedupKey, ch.Severity)
 	pager := l.pager(ch, n.paged)
-	if ch.Shadow {
+	if ch.Untold() {
 		return n
 	}
 	n.targets = join(l.targets(n.labels), l.named(pager...))
@@ -195,7 +199,7 @@ func (l *loop) alertBody(ch *alert.Change, view alert.View) ledger.Alert {
 		Segment: ch.Series.Segment, Feature: ch.Series.Feature(), Severity: ch.Severity, StartsAt: ch.StartsAt.UTC(),
 		Window: ledger.Window{Start: ch.Window.Start.UTC(), End: ch.Window.End.UTC()}, Stats: ch.Stats, Reason: ch.Reason,
 		Evidence: ledger.Evidence{Expr: ch.Expr, ConfigHash: l.ConfigHash, Baseline: ch.Baseline},
-		Labels:   ch.Labels, Annotations: ch.Annotations, DedupKey: ch.DedupKey, Flaps: ch.Flaps,
+		Labels:   ch.Labels, Annotations: ch.Annotations, DedupKey: ch.DedupKey, Flaps: ch.Flaps, Muted: ch.Muted,
 	}
 	if ch.Shadow {
 		body.Notify = alert.NotifyShadow

@@ -40,6 +40,7 @@ type loop struct {
 	watches  map[string]*watch      // by model, of those that have a budget
 	spent    map[string][]spentPage // by budget, of its period
 	marks    []mark                 // of the ledger, the oldest first
+	silences *incident.Silences
 
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
@@ -218,6 +219,7 @@ func (l *loop) elapse(ctx context.Context, m *stream.Message) error {
 			}
 		}
 	}
+	l.sweepSilences(m.Time)
 	l.second = second
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/store"
 	"driftd.dev/driftd/pkg/stream"
@@ -52,6 +53,8 @@ type Settings struct {
 	// each alert; nil: none does.
 	Grouped   func(receiver string) bool
 	Retention store.Retention
+
+	TimeIntervals incident.TimeIntervals // that routes name
 
 	Detection Detection
 

@@ -38,7 +38,7 @@ func (l *loop) view() *api.Snapshot {
 		s.Triggers[api.Trigger{Kind: part[0], Outcome: part[1], Model: part[2]}] = n
 	}
 	maps.Copy(s.DeadLetters, l.dead)
-	s.Alerts, s.Budgets = l.alerts(), l.budgets()
+	s.Alerts, s.Budgets, s.Silences = l.alerts(), l.budgets(), l.silences
 	for _, st := range l.engine.Models() {
 		s.Models = append(s.Models, l.model(st, s.Alerts))
 	}
@@ -58,7 +58,7 @@ func (l *loop) model(st drift.ModelState, alerts []api.Alert) api.Model {
 	} else if slices.ContainsFunc(m.Reports, func(r api.Report) bool { return r.Drifting > 0 }) {
 		m.Status = "drifting"
 	}
-	if slices.ContainsFunc(alerts, func(a api.Alert) bool { return a.Model == st.Model && a.Active() && !a.Shadow }) {
+	if slices.ContainsFunc(alerts, func(a api.Alert) bool { return a.Model == st.Model && a.Active() && !a.Untold() }) {
 		m.Status = "alerting"
 	}
 	return m

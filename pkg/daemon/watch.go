@@ -23,6 +23,8 @@ type watch struct {
 // watchNotes are kept beside the state of detection, as JSON.
 type watchNotes struct {
 	Incident string      `json:"incident,omitempty"` // dedup key of the incident that is open
+	Muted    string      `json:"muted,omitempty"`    // id of the maintenance in which it began
+	Expected string      `json:"expected,omitempty"` // comment of the expected change that it, or its page, is
 	Usual    alert.Usual `json:"usual"`              // traffic
 }
 
@@ -157,11 +159,15 @@ func (l *loop) incidents() (out []api.Alert) {
 		}
 		i := d.Status.Incident
 		severity, worst := severityOf(i.Level), i.Findings[0]
+		if w.notes.Expected != "" && severity == alert.SeverityPage {
+			severity = alert.SeverityTicket
+		}
 		told, _ := l.book.Firing(w.notes.Incident)
 		out = append(out, api.Alert{
 			Series: alert.Series{Rule: alert.RuleDrift, Key: drift.Key{Group: drift.Group{Model: model}}}, Severity: severity,
 			State: alert.State{
-				Phase: alert.Firing, Since: i.Opened, Last: d.Status.Last, FiredAt: i.Opened, Fires: 1, Severity: severity, Shadow: len(told.Receivers) == 0, DedupKey: w.notes.Incident,
+				Phase: alert.Firing, Since: i.Opened, Last: d.Status.Last, FiredAt: i.Opened, Fires: 1, Severity: severity,
+				Shadow: len(told.Receivers) == 0 && w.notes.Muted == "", Muted: w.notes.Muted, DedupKey: w.notes.Incident,
 				Peak: alert.Peak{Effect: worst.Effect.Distance, Reason: worst.Reason, At: i.Told},
 			},
 		})

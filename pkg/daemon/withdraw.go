@@ -57,15 +57,19 @@ func (l *loop) inShadow(r *alert.Rule, model string) bool {
 // withdraw forgets a series. One that fires resolves first, where it was told of,
 // so that no incident stays open with nobody to close it.
 func (l *loop) withdraw(a store.Alert, reason string) error {
+	return l.end(a, alert.Window{Start: a.State.Last, End: l.engine.Watermark(a.Series.Model), State: drift.Closed}, l.progress.Seq, reason)
+}
+
+// end is withdraw at a window, by a message.
+func (l *loop) end(a store.Alert, w alert.Window, seq uint64, reason string) error {
 	l.pending.DeleteAlert(a.Series)
-	w := alert.Window{Start: a.State.Last, End: l.engine.Watermark(a.Series.Model), State: drift.Closed}
 	for _, ch := range alert.Withdraw(a.Series, a.State, w, reason) {
 		told, err := l.told(a.State.DedupKey)
 		if err != nil {
 			return fmt.Errorf("withdraw alert %s: %w", a.Series, err)
 		}
 		ch.Labels, ch.Annotations, ch.Expr, ch.Baseline = told.Labels, told.Annotations, told.Evidence.Expr, told.Evidence.Baseline
-		if _, err := l.tell(l.progress.Seq, &ch, alert.View{}, nil); err != nil {
+		if _, err := l.tell(seq, &ch, alert.View{}, nil); err != nil {
 			return err
 		}
 	}

@@ -133,6 +133,14 @@ func (s *State) Acknowledge(at time.Time) (change Change, ok bool) {
 	return s.Close(at, "acknowledged")
 }
 
+// Release begins the evidence of every detector anew, as if nothing was known: what it
+// was gathered from is not to count. The incident must be closed.
+func (s *State) Release() {
+	for j := range s.live {
+		s.live[j].release()
+	}
+}
+
 // Close ends the incident for a reason that lies outside: a new baseline, a
 // model that is no longer watched. ok is false without one.
 func (s *State) Close(at time.Time, reason string) (change Change, ok bool) {

@@ -98,6 +98,13 @@ func (s *Silences) During(kind SilenceKind, labels map[string]string, start, end
 	})
 }
 
+// Covers reports whether the span of the silence of an id has a moment in the window
+// [start, end); one that is not there has none.
+func (s *Silences) Covers(id string, start, end time.Time) bool {
+	silence, ok := s.Get(id)
+	return ok && silence.overlaps(start, end)
+}
+
 // Outlived returns the ids of the silences that were over for Retention at a time.
 func (s *Silences) Outlived(at time.Time) (ids []string) {
 	if s == nil {

@@ -1,0 +1,239 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/api"
+	"driftd.dev/driftd/pkg/detect"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
+	"driftd.dev/driftd/pkg/ledger"
+	"driftd.dev/driftd/pkg/store"
+)
+
+// Muted returns the silence by which something with these labels is not told at a
+// wall time. It answers by what is committed.
+func (d *Daemon) Muted(labels map[string]string, at time.Time) (by string, ok bool) {
+	return d.snapshot.Load().Silences.Muted(labels, at)
+}
+
+// CreateSilence implements api.Silencer.
+func (d *Daemon) CreateSilence(ctx context.Context, s incident.Silence, actor string) (out incident.Silence, err error) {
+	err = d.do(ctx, func(l *loop) (err error) {
+		out, err = l.createSilence(s, actor)
+		return err
+	})
+	return out, err
+}
+
+// UpdateSilence implements api.Silencer.
+func (d *Daemon) UpdateSilence(ctx context.Context, to incident.Silence, actor string) (incident.Silence, error) {
+	return d.changeSilence(ctx, to.ID, "updated", actor, func(s incident.Silence, now time.Time) (incident.Silence, error) { return s.Change(to, now) })
+}
+
+// ExpireSilence implements api.Silencer. One that is over stays as it is.
+func (d *Daemon) ExpireSilence(ctx context.Context, id, actor string) (incident.Silence, error) {
+	return d.changeSilence(ctx, id, "expired", actor, func(s incident.Silence, now time.Time) (incident.Silence, error) { return s.Expire(now), nil })
+}
+
+// changeSilence has the loop change a silence, at a time of its kind's clock.
+func (d *Daemon) changeSilence(ctx context.Context, id, action, actor string, change func(incident.Silence, time.Time) (incident.Silence, error)) (out incident.Silence, err error) {
+	err = d.do(ctx, func(l *loop) (err error) {
+		was, ok := l.silences.Get(id)
+		if !ok {
+			return fmt.Errorf("silence %q: %w", id, api.ErrNotFound)
+		}
+		if out, err = change(was, l.clock(was.Kind)); err != nil || out.StartsAt.Equal(was.StartsAt) && out.EndsAt.Equal(was.EndsAt) && out.Comment == was.Comment {
+			return err
+		}
+		out.UpdatedAt = l.wall()
+		return l.putSilence(out, action, actor)
+	})
+	return out, err
+}
+
+// createSilence keeps a new silence. Its id is that of the entry that says so.
+func (l *loop) createSilence(s incident.Silence, actor string) (incident.Silence, error) {
+	if err := s.Validate(); err != nil {
+		return s, err
+	}
+	s, err := s.Begin(l.clock(s.Kind))
+	if err != nil {
+		return s, err
+	}
+	if l.silences.Len() >= incident.MaxSilences && !l.forgetExpired() {
+		return s, fmt.Errorf("there are %d silences already, and none of them is over: expire some", l.silences.Len())
+	}
+	s.ID, s.CreatedBy, s.CreatedAt = l.chain.NextID(l.streamTime()), actor, l.wall()
+	s.UpdatedAt = s.CreatedAt
+	return s, l.putSilence(s, "created", actor)
+}
+
+// putSilence makes a silence hold from the next message on, and records it.
+func (l *loop) putSilence(s incident.Silence, action, actor string) error {
+	next, err := l.silences.With(s)
+	if err != nil {
+		return err
+	}
+	_, err = l.record(ledger.Draft{Time: l.streamTime(), StreamSeq: l.progress.Seq, Kind: ledger.KindSilence, Body: ledger.SilenceChange{
+		Type: "silence", Action: action, Silence: s.ID, Kind: string(s.Kind), Matchers: s.Matchers, StartsAt: s.StartsAt, EndsAt: s.EndsAt, Comment: s.Comment, Actor: actor,
+	}})
+	if err != nil {
+		return brokenError{err}
+	}
+	l.silences = next
+	l.pending.PutSilence(s)
+	l.Log.Info().Str("silence", s.ID).Str("kind", string(s.Kind)).Str("action", action).Str("actor", actor).Strs("matchers", s.Matchers).Time("ends_at", s.EndsAt).Msg("silence")
+	return nil
+}
+
+// clock is what a kind of silence goes by: the wall's, or the event time of the model
+// that is farthest. Without any model it is the wall's too.
+func (l *loop) clock(kind incident.SilenceKind) time.Time {
+	var at time.Time
+	if kind.ByEventTime() {
+		for _, model := range l.engine.Names() {
+			if mark := l.engine.Watermark(model); mark.After(at) {
+				at = mark
+			}
+		}
+	}
+	if at.IsZero() {
+		return l.wall()
+	}
+	return at.UTC()
+}
+
+// wall is the time of this pass as records have it.
+func (l *loop) wall() time.Time { return l.now.UTC().Truncate(time.Millisecond) }
+
+func (l *loop) streamTime() time.Time { return time.Unix(0, l.progress.Time).UTC() }
+
+// forgetExpired makes room by forgetting the silence that has been over for longest.
+// It reports whether there was one.
+func (l *loop) forgetExpired() bool {
+	over := slices.DeleteFunc(l.silences.List(), func(s incident.Silence) bool { return s.State(l.clock(s.Kind)) != incident.SilenceExpired })
+	if len(over) == 0 {
+		return false
+	}
+	l.forgetSilences(slices.MinFunc(over, func(a, b incident.Silence) int { return cmp.Or(a.EndsAt.Compare(b.EndsAt), cmp.Compare(a.ID, b.ID)) }).ID)
+	return true
+}
+
+func (l *loop) forgetSilences(ids ...string) {
+	for _, id := range ids {
+		l.pending.DeleteSilence(id)
+	}
+	l.silences = l.silences.Without(ids...)
+}
+
+// sweepSilences forgets what is over for long enough at a time of the stream: at the
+// same message in every replay, for a silence by event time may still decide.
+func (l *loop) sweepSilences(at int64) {
+	if gone := l.silences.Outlived(time.Unix(0, at)); len(gone) > 0 {
+		l.forgetSilences(gone...)
+	}
+}
+
+// annotationExpected is the annotation with the comment of an expected change.
+const annotationExpected = "expected"
+
+// heed applies maintenance and expected changes to an alert that begins.
+func (l *loop) heed(ch *alert.Change) {
+	labels := l.owned(ch.LabelSet(), ch.Series.Model)
+	if m, ok := l.silences.During(incident.KindMaintenance, labels, ch.Window.Start, ch.Window.End); ok {
+		ch.Muted = m.ID
+	}
+	if s, ok := l.silences.During(incident.KindExpected, labels, ch.Window.Start, ch.Window.End); ok {
+		ch.Severity, ch.Reason, ch.Annotations = expect(s.Comment, ch.Severity, ch.Reason, ch.Annotations)
+	}
+}
+
+// expect returns how something is told that was expected.
+func expect(comment, severity, reason string, annotations map[string]string) (string, string, map[string]string) {
+	annotations = maps.Clone(annotations)
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationExpected] = comment
+	if severity == alert.SeverityPage {
+		severity, reason = alert.SeverityTicket, reason+"; sent as ticket, not page: "+comment
+	}
+	return severity, reason, annotations
+}
+
+// afterMaintenance words the end of what began in a maintenance.
+const afterMaintenance = "maintenance %s is over; what still fires starts anew"
+
+// unmute ends the alerts that began in a maintenance of which a closing holds no data
+// any more. The rules judge that window without them: what still fires starts anew,
+// and is told.
+func (l *loop) unmute(c *drift.Closing) error {
+	for _, r := range l.Rules {
+		if r.Spec().Window != c.Size {
+			continue
+		}
+		states := l.states[r][c.Model]
+		var over []alert.Series
+		for series, s := range states {
+			if s.Active() && s.Muted != "" && !l.silences.Covers(s.Muted, c.Start, c.End) {
+				over = append(over, series)
+			}
+		}
+		slices.SortFunc(over, alert.Series.Compare)
+		for _, series := range over {
+			a, w := store.Alert{Series: series, State: states[series]}, alert.Window{Start: c.Start, End: c.End, State: drift.Closed}
+			delete(states, series)
+			if err := l.end(a, w, c.Seq, fmt.Sprintf(afterMaintenance, a.State.Muted)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// heedDrift applies maintenance and expected changes to a change of an incident, and
+// keeps in mind how the incident was told. was are the notes before the window.
+func (l *loop) heedDrift(w *watch, change *detect.Change, c *drift.Closing, was watchNotes, body *ledger.Alert) {
+	notes := &w.notes
+	switch labels := l.driftLabels(body); change.Kind {
+	case detect.Opened, detect.Raised:
+		maintenance, muted := l.silences.During(incident.KindMaintenance, labels, c.Start, c.End)
+		expected, lower := l.silences.During(incident.KindExpected, labels, c.Start, c.End)
+		if change.Kind == detect.Opened {
+			notes.Muted = maintenance.ID
+		} else if muted && notes.Muted == "" && !lower { // people know of the incident already
+			expected = maintenance
+		}
+		notes.Expected = expected.Comment
+	case detect.Superseded:
+		notes = &was
+	case detect.Extended, detect.Resolved, detect.Noted:
+	}
+	body.Muted = notes.Muted
+	if notes.Expected != "" {
+		body.Severity, body.Reason, body.Annotations = expect(notes.Expected, body.Severity, body.Reason, body.Annotations)
+	}
+	if change.Kind == detect.Resolved {
+		w.notes.Muted, w.notes.Expected = "", ""
+	}
+}
+
+// unmuteDrift ends an incident that began in a maintenance of which a closing holds no
+// data any more, and forgets the evidence for it: what still drifts is found anew.
+func (l *loop) unmuteDrift(w *watch, c *drift.Closing) error {
+	if w.notes.Muted == "" || l.silences.Covers(w.notes.Muted, c.Start, c.End) {
+		return nil
+	}
+	if err := l.closeIncident(c.Model, w, c.End, c.Seq, fmt.Sprintf(afterMaintenance, w.notes.Muted)); err != nil {
+		return err
+	}
+	w.state.Release()
+	return nil
+}
