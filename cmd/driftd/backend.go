@@ -109,7 +109,7 @@ func (e *env) serveStore(ctx context.Context, c *config.Config, s *store.Store, 
 	}
 	o := api.Options{Reader: d, Version: version(), Log: e.logger()}
 	if change {
-		o.Commander = d
+		o.Commander, o.Silencer = d, d
 	}
 	server, err := api.New(o)
 	if err != nil {

@@ -32,12 +32,14 @@ type alertItem struct {
 	Limited    bool       `json:"limited"`   // would fire, but the rule's limit is reached
 	HeldBack   int        `json:"held_back"` // of the series __overflow__: how many are limited
 	DedupKey   string     `json:"dedup_key"`
+	SilencedBy string     `json:"silenced_by"` // id of the silence or maintenance that keeps it from being told; "" for none
 }
 
-func newAlertItem(a *Alert) alertItem {
+func (s *Snapshot) alertItem(a *Alert, now time.Time) alertItem {
 	return alertItem{
-		Notify: a.notify(),
-		Rule:   a.Alertname(), About: a.About(), State: a.Phase.String(), Flag: string(a.Flag), Severity: a.Severity,
+		SilencedBy: s.silencedBy(a, now),
+		Notify:     a.notify(),
+		Rule:       a.Alertname(), About: a.About(), State: a.Phase.String(), Flag: string(a.Flag), Severity: a.Severity,
 		Model: a.Model, Version: a.Version, Variant: a.variant(), Segment: a.Segment, Feature: a.Feature(),
 		Since: instant(a.Since), StartsAt: instant(a.FiredAt), EndsAt: instant(a.ResolvedAt), LastWindow: instant(a.Last),
 		Reason: a.Peak.Reason, Effect: Num(a.Peak.Effect), Fires: a.Fires, Flaps: a.Flaps(), Limited: a.Limited, HeldBack: a.Beyond, DedupKey: a.DedupKey,
@@ -63,9 +65,10 @@ func (s *Server) getAlerts(w http.ResponseWriter, r *request) error {
 	}
 	match := func(parameter, value string) bool { return !r.has(parameter) || r.text(parameter) == value }
 	items, next := []alertItem{}, ""
-	alerts := s.Reader.Snapshot().Alerts
+	snapshot := s.Reader.Snapshot()
+	alerts := snapshot.Alerts
 	for i := from; i < uint64(len(alerts)); i++ {
-		a := newAlertItem(&alerts[i])
+		a := snapshot.alertItem(&alerts[i], r.now)
 		if !match("model", a.Model) || !match("rule", a.Rule) && !match("rule", a.About) || !match("state", a.State) || !match("severity", a.Severity) {
 			continue
 		}

@@ -152,7 +152,7 @@ func (b *tab) shoot(t *testing.T, name string) {
 // without a complaint, a second scroll bar or text that cannot be read.
 func TestBrowserPages(t *testing.T) {
 	w := newWorld(t)
-	key := incident(t, w)
+	key := drifted(t, w)
 	w.change(func(s *api.Snapshot) { s.Alerts[0].DedupKey = key })
 	at, b := site(t, w), open(t)
 	for name, target := range map[string]string{

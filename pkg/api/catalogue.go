@@ -12,6 +12,7 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 )
 
 // A Family is one metric of /metrics: everything that is said of it anywhere
@@ -238,7 +239,7 @@ func alertFamilies() []Family {
 					states[p.String()] = 0
 				}
 				for _, a := range s.Alerts {
-					if a.Active() && a.Shadow {
+					if a.Active() && a.Untold() {
 						states[alert.NotifyShadow]++
 					} else {
 						states[a.Phase.String()]++
@@ -246,6 +247,21 @@ func alertFamilies() []Family {
 				}
 				delete(states, alert.Inactive.String())
 				emitSorted(states, emit)
+			},
+		},
+		{
+			Name: "driftd_silences", Type: "gauge", Help: "Silences by kind and state; expired ones are kept for five days.", Labels: []string{"kind", "state"},
+			series: func(s *scrape, emit emitter) {
+				count := map[[2]string]int{}
+				for _, silence := range s.Silences.List() {
+					item := s.item(silence, s.At)
+					count[[2]string{string(item.Kind), string(item.State)}]++
+				}
+				for _, kind := range incident.SilenceKinds {
+					for _, state := range []incident.SilenceState{incident.SilenceActive, incident.SilenceExpired, incident.SilencePending} {
+						emit(float64(count[[2]string{string(kind), string(state)}]), string(kind), string(state))
+					}
+				}
 			},
 		},
 		{
@@ -257,7 +273,7 @@ func alertFamilies() []Family {
 					switch {
 					case !a.Active():
 						state = alert.Pending.String()
-					case a.Shadow:
+					case a.Untold():
 						state = alert.NotifyShadow
 					}
 					if a.Active() || a.Phase == alert.Pending {

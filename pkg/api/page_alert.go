@@ -28,7 +28,7 @@ func (s *Server) getAlertsPage(w http.ResponseWriter, r *request) error {
 		case len(data.Alerts) == pageRows:
 			data.More++
 		default:
-			data.Alerts = append(data.Alerts, newAlertItem(a))
+			data.Alerts = append(data.Alerts, snapshot.alertItem(a, s.Now()))
 		}
 	}
 	return sendPage(w, "alerts", data)
@@ -78,7 +78,7 @@ func (s *Server) getIncidentPage(w http.ResponseWriter, r *request) error {
 	data.First, data.Last = &data.Timeline[0], &data.Timeline[len(data.Timeline)-1]
 	for i := range snapshot.Alerts {
 		if a := &snapshot.Alerts[i]; a.DedupKey == key {
-			item := newAlertItem(a)
+			item := snapshot.alertItem(a, s.Now())
 			data.Now = &item
 		}
 	}
@@ -126,16 +126,21 @@ func newHappening(e ledger.Entry) happening {
 		if a.Change != "" && a.Change != a.Status {
 			h.What += " (" + a.Change + ")"
 		}
-	case ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch:
+		if a.Muted != "" {
+			h.What += ", muted"
+		}
+	case ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence:
 		var body struct {
-			Action, Actor, Baseline, Reason, Suppressed, Cause, Hash string
+			Action, Actor, Baseline, Reason, Suppressed, Cause, Hash, Comment string
+			Matchers                                                          []string
 		}
 		if json.Unmarshal(e.Body, &body) != nil {
 			return h
 		}
 		var words []string
 		for _, part := range [][2]string{
-			{"", body.Action}, {"", body.Baseline}, {"", body.Reason}, {"not sent: ", body.Suppressed}, {"", body.Cause}, {"", body.Hash}, {"by ", body.Actor},
+			{"", body.Action}, {"", body.Baseline}, {"", body.Reason}, {"not sent: ", body.Suppressed}, {"", body.Cause}, {"", body.Hash},
+			{"", strings.Join(body.Matchers, " ")}, {"", body.Comment}, {"by ", body.Actor},
 		} {
 			if part[1] != "" {
 				words = append(words, part[0]+part[1])

@@ -82,7 +82,7 @@ func (s *Server) getFleetPage(w http.ResponseWriter, r *request) error {
 	}
 	const alertsShown = 10
 	for i := range snapshot.Alerts[:min(len(snapshot.Alerts), alertsShown)] {
-		data.Alerts = append(data.Alerts, newAlertItem(&snapshot.Alerts[i]))
+		data.Alerts = append(data.Alerts, snapshot.alertItem(&snapshot.Alerts[i], s.Now()))
 	}
 	data.MoreAlerts = len(snapshot.Alerts) - len(data.Alerts)
 	return sendPage(w, "fleet", data)

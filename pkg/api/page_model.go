@@ -131,7 +131,7 @@ func (s *Server) watchers(data *modelPage, snapshot *Snapshot, m *Model) {
 	}
 	for i := range snapshot.Alerts {
 		if a := &snapshot.Alerts[i]; a.Model == m.Model && len(data.Alerts) < pageRows/2 {
-			data.Alerts = append(data.Alerts, newAlertItem(a))
+			data.Alerts = append(data.Alerts, snapshot.alertItem(a, s.Now()))
 		}
 	}
 	if m.Drift == nil {

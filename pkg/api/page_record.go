@@ -21,7 +21,7 @@ type ledgerPage struct {
 }
 
 var ledgerKinds = []ledger.Kind{
-	ledger.KindAlert, ledger.KindNote, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch,
+	ledger.KindAlert, ledger.KindNote, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence,
 }
 
 func (s *Server) getLedgerPage(w http.ResponseWriter, r *request) error {

@@ -154,7 +154,7 @@ func crawl(t testing.TB, s *api.Server, n int) map[string]page {
 // pages should be.
 func TestPages(t *testing.T) {
 	w := newWorld(t)
-	key := incident(t, w)
+	key := drifted(t, w)
 	w.change(func(s *api.Snapshot) { s.Alerts[0].DedupKey = key })
 	found := crawl(t, newServer(t, w), 400)
 	for _, want := range []string{"/", "/models/fraud", "/alerts", "/baselines", "/ledger", "/status", "/incidents/" + key, "/ledger/5"} {
@@ -167,8 +167,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// incident records an incident that opens, asks for training and ends; its key.
-func incident(t testing.TB, w *world) (key string) {
+// drifted records an incident that opens, asks for training and ends; its key.
+func drifted(t testing.TB, w *world) (key string) {
 	t.Helper()
 	at := start.Add(3 * time.Hour)
 	key = w.chain.NextID(at)
@@ -187,7 +187,7 @@ func incident(t testing.TB, w *world) (key string) {
 // TestIncidentPage: the page tells the story of one alert, with what was found.
 func TestIncidentPage(t *testing.T) {
 	w := newWorld(t)
-	key := incident(t, w)
+	key := drifted(t, w)
 	s := newServer(t, w)
 	p := read(t, s, "/incidents/"+key)
 	if n := len(p.all("li")); n != 3 {

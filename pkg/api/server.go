@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Reader      Reader
 	Commander   Commander
+	Silencer    Silencer                               // nil: silences cannot be changed
 	Ingest      *Ingest                                // nil: no events over HTTP
 	Version     string                                 // of driftd
 	Config      func() []byte                          // the effective configuration as YAML, secrets redacted; nil: 404

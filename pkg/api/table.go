@@ -121,6 +121,23 @@ func (s *Server) apiRoutes() []route {
 			handle: s.getAlerts,
 		},
 		{
+			method: http.MethodGet, path: "/api/v1/silences", role: Read, summary: "Silences, maintenance and expected changes, oldest first; expired ones for five days", answer: list[silenceItem]{},
+			query: []parameter{{"state", "in one state", "pending|active|expired"}, {"kind", "of one kind", "silence|maintenance|expected"}}, handle: s.getSilences,
+		},
+		{
+			method: http.MethodPost, path: "/api/v1/silences", role: Operate, summary: "Create a silence; it is durable when it is answered",
+			body: jsonType, bodyLimit: maxSilenceBytes, bodyOf: silenceBody{}, answer: silenceItem{}, handle: s.write(s.createSilence),
+		},
+		{method: http.MethodGet, path: "/api/v1/silences/{id}", role: Read, summary: "One silence", answer: silenceItem{}, handle: s.getSilence},
+		{
+			method: http.MethodPut, path: "/api/v1/silences/{id}", role: Operate, summary: "Change the end or the comment of a silence, and the start of one that is pending",
+			body: jsonType, bodyLimit: maxSilenceBytes, bodyOf: silenceBody{}, answer: silenceItem{}, handle: s.write(s.updateSilence),
+		},
+		{
+			method: http.MethodDelete, path: "/api/v1/silences/{id}", role: Operate, summary: "Expire a silence; one that is over stays as it is",
+			bodyLimit: 1 << 10, answer: silenceItem{}, handle: s.write(s.expireSilence),
+		},
+		{
 			method: http.MethodGet, path: "/api/v1/rules", role: Read, summary: "Rules as they run, with how often they fire on the stored history", answer: list[ruleItem]{}, heavy: true,
 			query: []parameter{
 				{"noise", "measure the noise on so much of the stored history; absent: do not", "duration"},

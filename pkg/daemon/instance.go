@@ -316,7 +316,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 	}
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
-		Reader: i.Daemon, Commander: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
+		Reader: i.Daemon, Commander: i.Daemon, Silencer: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
 		Config: func() []byte { return i.config.Load().Effective() }, Reload: i.reloadOverHTTP(c),
 		TryReceiver: func(ctx context.Context, name string) (api.ReceiverTry, error) {
 			return i.tryReceiver(ctx, name)

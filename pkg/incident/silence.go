@@ -105,12 +105,6 @@ func (s Silence) outlived() time.Time {
 // Validate returns everything that is wrong with a silence, joined: an *alert.Fault
 // for each field.
 func (s Silence) Validate() error {
-	_, err := s.compile()
-	return err
-}
-
-// compile returns the matchers, or everything that is wrong with the silence.
-func (s Silence) compile() ([]alert.Matcher, error) {
 	var faults []error
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, &alert.Fault{Field: field, Message: fmt.Sprintf(format, args...)})
@@ -135,8 +129,8 @@ func (s Silence) compile() ([]alert.Matcher, error) {
 	if len(faults) == 0 && !s.EndsAt.After(s.StartsAt) {
 		fault("ends_at", "it must be after starts_at")
 	}
-	matchers, wrong := compileMatchers(s.Matchers)
-	return matchers, errors.Join(append(faults, wrong...)...)
+	_, wrong := compileMatchers(s.Matchers)
+	return errors.Join(append(faults, wrong...)...)
 }
 
 // compileMatchers parses matchers of which one at least asks for something.

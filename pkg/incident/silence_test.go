@@ -253,6 +253,9 @@ func TestSilencesAreImmutable(t *testing.T) {
 	if s, ok := two.Get("01"); !ok || s.Comment != "two shops" || two.Len() != 1 {
 		t.Errorf("the second set is %+v", two.List())
 	}
+	if expired, err := two.With(changed.Expire(noon)); err != nil || expired.Len() != 1 {
+		t.Errorf("one that ended as it began: %v", err)
+	}
 	if gone := two.Without("01", "99"); gone.Len() != 0 || two.Len() != 1 {
 		t.Errorf("without it: %+v, before: %+v", gone.List(), two.List())
 	}

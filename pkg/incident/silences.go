@@ -2,6 +2,7 @@ package incident
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,7 +21,7 @@ type compiled struct {
 	matchers []alert.Matcher
 }
 
-// NewSilences returns the set of silences that Validate has accepted before.
+// NewSilences returns the set of silences that Validate has accepted once.
 func NewSilences(all []Silence) (*Silences, error) {
 	var out *Silences
 	for _, silence := range all {
@@ -32,12 +33,12 @@ func NewSilences(all []Silence) (*Silences, error) {
 	return out, nil
 }
 
-// With returns the set with a silence, in place of that of its id. The error is
-// Validate's.
+// With returns the set with a silence, in place of that of its id. The error is about
+// its matchers: an expired silence need not be a valid one.
 func (s *Silences) With(silence Silence) (*Silences, error) {
-	matchers, err := silence.compile()
-	if err != nil {
-		return nil, err
+	matchers, faults := compileMatchers(silence.Matchers)
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
 	}
 	out := &Silences{all: []compiled{{silence, matchers}}}
 	if s != nil {

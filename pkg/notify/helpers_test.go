@@ -112,6 +112,7 @@ func kinds() map[ledger.Kind]any {
 		ledger.KindAlert: fired(), ledger.KindRetrain: retrain(), ledger.KindRollback: rollback(), ledger.KindPromote: rollback(),
 		ledger.KindBaseline: ledger.BaselineChange{Type: "baseline", Action: "approved", Model: "fraud", Baseline: "b1", Origin: "import", Rows: 10, State: "approved", Actor: "ann"},
 		ledger.KindConfig:   ledger.ConfigChange{Type: "config", Hash: "sha256:ab", Actor: "start"},
+		ledger.KindSilence:  ledger.SilenceChange{Type: "silence", Action: "created", Silence: "01K", Kind: "maintenance", Matchers: []string{`model="fraud"`, "severity=page"}, Comment: "A new shop.", Actor: "ann"},
 		ledger.KindEpoch:    ledger.EpochChange{Type: "epoch", Cause: "gap", Stream: "ML", Epoch: 2, From: 5, To: 9},
 	}
 }

@@ -67,7 +67,7 @@ func Notifies(e ledger.Entry) bool {
 	switch e.Kind {
 	case ledger.KindAlert, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote:
 		return true
-	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch:
+	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence:
 	}
 	return false
 }
@@ -90,6 +90,8 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 		err = describe(e, &m, describeConfig)
 	case ledger.KindEpoch:
 		err = describe(e, &m, describeEpoch)
+	case ledger.KindSilence:
+		err = describe(e, &m, describeSilence)
 	default:
 		err = unsendable(fmt.Errorf("entry %d has kind %q, which has no words", e.Seq, e.Kind))
 	}
@@ -235,6 +237,12 @@ func describeConfig(c ledger.ConfigChange, m *Message) {
 func describeEpoch(c ledger.EpochChange, m *Message) {
 	m.Title = fmt.Sprintf("Stream %s: %s", c.Stream, c.Cause)
 	m.Sentence = fmt.Sprintf("Stream %s is in epoch %d because of %s: messages %d to %d.", c.Stream, c.Epoch, c.Cause, c.From, c.To)
+}
+
+func describeSilence(c ledger.SilenceChange, m *Message) {
+	m.Title = fmt.Sprintf("%s %s: %s", capital(c.Kind), c.Silence, c.Action)
+	m.Sentence = fmt.Sprintf("%s %s of %s was %s by %s: %s.", capital(c.Kind), c.Silence, strings.Join(c.Matchers, " "), c.Action, orDash(c.Actor), strings.TrimSuffix(c.Comment, "."))
+	m.About = fields("Silence", c.Silence, "Kind", c.Kind)
 }
 
 // modelPhrase is "fraud version 42, canary, segment channel=app".

@@ -68,8 +68,9 @@ func TestDescribe(t *testing.T) {
 			ledger.KindBaseline, kinds()[ledger.KindBaseline], "Baseline of fraud: approved",
 			"Baseline b1 of model fraud: approved by ann; 10 rows from import, now approved.",
 		},
-		"config": {ledger.KindConfig, kinds()[ledger.KindConfig], "Configuration loaded", "Configuration sha256:ab was loaded by start."},
-		"epoch":  {ledger.KindEpoch, kinds()[ledger.KindEpoch], "Stream ML: gap", "Stream ML is in epoch 2 because of gap: messages 5 to 9."},
+		"config":  {ledger.KindConfig, kinds()[ledger.KindConfig], "Configuration loaded", "Configuration sha256:ab was loaded by start."},
+		"silence": {ledger.KindSilence, kinds()[ledger.KindSilence], "Maintenance 01K: created", `Maintenance 01K of model="fraud" severity=page was created by ann: A new shop.`},
+		"epoch":   {ledger.KindEpoch, kinds()[ledger.KindEpoch], "Stream ML: gap", "Stream ML is in epoch 2 because of gap: messages 5 to 9."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := notify.Describe(delivery(t, c.kind, c.body).Entry, "https://driftd.example/")
