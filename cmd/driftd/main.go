@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // locations of time intervals, also where there are no zone files
 )
 
 func main() {

@@ -159,6 +159,9 @@ func CompileRoutes(spec RouteSpec, receivers []string) (*Routes, error) {
 	if spec.Receiver == "" {
 		c.fault("routes.receiver", "the root needs a receiver: it hears of what no other route takes")
 	}
+	if len(spec.MuteTimeIntervals)+len(spec.ActiveTimeIntervals) > 0 {
+		c.fault("routes", "the root takes every alert at all times; time intervals belong below routes")
+	}
 	if len(spec.Match) > 0 || len(spec.Matchers) > 0 || spec.Continue {
 		c.fault("routes", "the root takes every alert; matchers and continue belong below routes")
 	}

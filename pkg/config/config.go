@@ -26,7 +26,10 @@ type Config struct {
 	Budgets   []Budget           `json:"budgets" jsonschema:"how many pages people can bear, shared by the models they own"`
 	Rules     []Rule             `json:"rules" jsonschema:"alerting rules"`
 	Routes    Route              `json:"routes" jsonschema:"which alert goes to which receiver"`
-	Receivers []Receiver         `json:"receivers" jsonschema:"who is told"`
+
+	TimeIntervals []TimeIntervals `json:"time_intervals" jsonschema:"recurring times that routes name"`
+
+	Receivers []Receiver `json:"receivers" jsonschema:"who is told"`
 
 	file   string // that it was loaded from, "" for none: *_file paths are relative to its folder
 	places places // of what stands in it
@@ -270,6 +273,9 @@ type Route struct {
 	Matchers []string          `json:"matchers,omitempty" jsonschema:"further conditions on labels: name=value, name!=value, name=~regexp, name!~regexp"`
 	Continue bool              `json:"continue,omitempty" jsonschema:"also try the routes after this one"`
 	Routes   []Route           `json:"routes,omitempty" jsonschema:"routes below this one"`
+
+	MuteTimeIntervals   []string `json:"mute_time_intervals,omitempty" jsonschema:"names of time_intervals in which nobody is told; what waits is told behind them"`
+	ActiveTimeIntervals []string `json:"active_time_intervals,omitempty" jsonschema:"names of time_intervals outside of which nobody is told"`
 
 	GroupBy        []string  `json:"group_by,omitempty" jsonschema:"labels whose values make one incident, or ... alone for each alert its own; the parent's if absent"`
 	GroupWait      *Duration `json:"group_wait,omitempty" jsonschema:"how long the first message about an incident waits for other alerts; the parent's if absent"`

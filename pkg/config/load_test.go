@@ -79,13 +79,13 @@ func TestDocumentedExamplesLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uncommented := regexp.MustCompile(`(?m)^(models|budgets|rules|receivers): \[\]`).ReplaceAllString(string(text), "$1:")
+	uncommented := regexp.MustCompile(`(?m)^(models|budgets|rules|time_intervals|receivers): \[\]`).ReplaceAllString(string(text), "$1:")
 	uncommented = regexp.MustCompile(`(?m)^  receiver: "".*`).ReplaceAllString(uncommented, "  receiver: oncall")
 	uncommented = regexp.MustCompile(`(?m)^#  `).ReplaceAllString(uncommented, "  ")
 	c := load(t, uncommented, nil)
-	if len(c.Models) != 1 || len(c.Budgets) != 1 || len(c.Rules) != 2 || len(c.Receivers) != 8 || len(c.Routes.Routes) != 6 {
-		t.Errorf("models %d, budgets %d, rules %d, receivers %d, routes %d; want 1, 1, 2, 8, 6",
-			len(c.Models), len(c.Budgets), len(c.Rules), len(c.Receivers), len(c.Routes.Routes))
+	if len(c.Models) != 1 || len(c.Budgets) != 1 || len(c.Rules) != 2 || len(c.Receivers) != 8 || len(c.Routes.Routes) != 6 || len(c.TimeIntervals) != 3 {
+		t.Errorf("models %d, budgets %d, rules %d, receivers %d, routes %d, time intervals %d; want 1, 1, 2, 8, 6, 3",
+			len(c.Models), len(c.Budgets), len(c.Rules), len(c.Receivers), len(c.Routes.Routes), len(c.TimeIntervals))
 	}
 }
 

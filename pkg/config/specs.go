@@ -109,6 +109,7 @@ func (c *Config) AlertRoutes(extra ...string) (*alert.Routes, error) {
 
 func (r Route) spec() alert.RouteSpec {
 	out := alert.RouteSpec{Receiver: r.Receiver, Match: r.Match, Matchers: r.Matchers, Continue: r.Continue}
+	out.MuteTimeIntervals, out.ActiveTimeIntervals = r.MuteTimeIntervals, r.ActiveTimeIntervals
 	out.GroupBy, out.GroupWait, out.GroupInterval, out.RepeatInterval = r.GroupBy, r.GroupWait.std(), r.GroupInterval.std(), r.RepeatInterval.std()
 	if e := r.Escalate; e != nil {
 		out.Escalate = &alert.Escalation{After: e.After.Std(), Receiver: e.Receiver}

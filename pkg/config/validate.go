@@ -48,6 +48,7 @@ func (c *Config) faults() Faults {
 	v.detection(c)
 	v.watch(c)
 	v.rules(c, true)
+	v.intervals(c)
 	v.route("routes", c.Routes, c, true)
 	v.receivers(c)
 	return v.faults

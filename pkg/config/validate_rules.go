@@ -85,6 +85,7 @@ func (v *validator) route(path string, r Route, c *Config, root bool) {
 	if r.Receiver != "" {
 		v.receiver(path+".receiver", r.Receiver, c)
 	}
+	v.routeIntervals(path, r, c, root)
 	for name := range r.Match {
 		if !labelName.MatchString(name) {
 			v.fault(join(path+".match", name), "%q is no name of a label", name)

@@ -253,11 +253,15 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 	if err != nil {
 		return s, err
 	}
+	intervals, err := c.Intervals()
+	if err != nil {
+		return s, err
+	}
 	if len(c.Budgets) > 0 || c.ExpectsGaps() {
 		rules = append(rules, alert.HardLimits(c.Windows.Sizes[0].Std())...)
 	}
 	return Settings{
-		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
+		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, TimeIntervals: intervals, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
 		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial, Grouped: c.Grouped,
 		ExpectedGap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() },
 	}, nil
