@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +38,7 @@ func TestScripts(t *testing.T) {
 //	daemon stop          ends it and waits
 //	counted N            waits until the daemon has committed N events as counted
 //	counting N           waits until it has committed N of them or more
+//	keep NAME REGEXP     sets a variable to what matches first in stdout
 func scripts(dir string) testscript.Params {
 	return testscript.Params{
 		Dir:                 filepath.Join("testdata", dir),
@@ -49,7 +51,7 @@ func scripts(dir string) testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted, "counting": cmdCounting,
+			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted, "counting": cmdCounting, "keep": cmdKeep,
 		},
 	}
 }
@@ -136,6 +138,19 @@ func cmdCounted(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("the daemon counted %d events, want %d", got, want)
 	}
+}
+
+func cmdKeep(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: keep NAME REGEXP")
+	}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	found := pattern.FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("nothing in stdout matches %s", args[1])
+	}
+	ts.Setenv(args[0], found)
 }
 
 func cmdCounting(ts *testscript.TestScript, _ bool, args []string) {

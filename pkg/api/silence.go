@@ -122,7 +122,7 @@ func (s *Server) createSilence(r *request, body []byte) (int, any, error) {
 		in.Kind = incident.KindSilence
 	}
 	if in.StartsAt.IsZero() {
-		in.StartsAt = r.now.UTC()
+		in.StartsAt = r.now.UTC().Truncate(time.Millisecond)
 	}
 	out, err := s.Silencer.CreateSilence(r.Context(), in, r.actor())
 	return s.silenced(r, http.StatusCreated, out, err)
@@ -164,7 +164,7 @@ func (s *Server) silenced(r *request, status int, out incident.Silence, err erro
 	if err != nil {
 		return 0, nil, silenceProblem(err, r.PathValue("id"))
 	}
-	return status, s.Reader.Snapshot().item(out, r.now), nil
+	return status, s.Reader.Snapshot().item(out, s.Now()), nil // later than r.now, which may be before it began
 }
 
 // silenceProblem says what is wrong with a silence, field by field, or why it cannot be
