@@ -139,8 +139,15 @@ func newHappening(e ledger.Entry) happening {
 		}
 		var words []string
 		for _, part := range [][2]string{
-			{"", body.Action}, {"", body.Baseline}, {"", body.Reason}, {"not sent: ", body.Suppressed}, {"", body.Cause}, {"", body.Hash},
-			{"", strings.Join(body.Matchers, " ")}, {"", body.Comment}, {"by ", body.Actor},
+			{"", body.Action},
+			{"", body.Baseline},
+			{"", body.Reason},
+			{"not sent: ", body.Suppressed},
+			{"", body.Cause},
+			{"", body.Hash},
+			{"", strings.Join(body.Matchers, " ")},
+			{"", body.Comment},
+			{"by ", body.Actor},
 		} {
 			if part[1] != "" {
 				words = append(words, part[0]+part[1])

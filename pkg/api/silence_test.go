@@ -69,8 +69,10 @@ func TestSilences(t *testing.T) {
 		say                string
 	}{
 		{"GET", "", "", 200, `"items":[]`},
-		{"POST", "", `{"matchers":["model=\"fraud\""],"ends_at":"2026-01-01T08:00:00Z","comment":"a new shop"}`, 201,
-			`{"id":"S0","kind":"silence","matchers":["model=\"fraud\""],"starts_at":"2026-01-01T06:00:00Z","ends_at":"2026-01-01T08:00:00Z","created_by":"http:127.0.0.1","comment":"a new shop","created_at":"2026-01-01T06:00:00Z","updated_at":"2026-01-01T06:00:00Z","state":"active"}`},
+		{
+			"POST", "", `{"matchers":["model=\"fraud\""],"ends_at":"2026-01-01T08:00:00Z","comment":"a new shop"}`, 201,
+			`{"id":"S0","kind":"silence","matchers":["model=\"fraud\""],"starts_at":"2026-01-01T06:00:00Z","ends_at":"2026-01-01T08:00:00Z","created_by":"http:127.0.0.1","comment":"a new shop","created_at":"2026-01-01T06:00:00Z","updated_at":"2026-01-01T06:00:00Z","state":"active"}`,
+		},
 		{"POST", "", `{"kind":"maintenance","matchers":["model=churn"],"starts_at":"-2h30m","ends_at":"2026-01-01T05:00:00Z","comment":"x"}`, 201, `"state":"active"`},
 		{"POST", "", `{"kind":"expected","matchers":["model=churn"],"starts_at":"2026-01-01T01:00:00Z","ends_at":"2026-01-01T02:00:00Z","comment":"x"}`, 201, `"state":"expired"`},
 		{"POST", "", `{"matchers":["model"],"ends_at":"2026-01-01T08:00:00Z"}`, 400, `"errors":[{"path":"comment","message":"say why: who meets the silence has to know"},{"path":"matchers[0]","message":"matcher`},
