@@ -67,7 +67,7 @@ func New(o Options) (*Daemon, error) {
 		return nil, fmt.Errorf("restore the last checkpoint: %w", err)
 	}
 	d.loop, d.refusals = l, newRefusals(l.book.Keys())
-	if d.dispatcher, err = notify.NewDispatcher(pulseOutbox{outbox{o.Store}, d}, o.Receivers, d.observed(o.Notify)); err != nil {
+	if d.dispatcher, err = notify.NewDispatcher(pulseOutbox{outbox{o.Store, d.mutes}, d}, o.Receivers, d.observed(o.Notify)); err != nil {
 		return nil, err
 	}
 	d.snapshot.Store(l.view())

@@ -3,17 +3,21 @@ package daemon
 import (
 	"time"
 
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
 	"driftd.dev/driftd/pkg/store"
 )
 
-// outbox lets the notifier pay from the store.
-type outbox struct{ store *store.Store }
+// outbox lets the notifier pay from the store, less what is muted.
+type outbox struct {
+	store *store.Store
+	mutes func(d *ledger.Delivery, m *incident.Member, at time.Time) bool
+}
 
 // Due implements notify.Outbox.
 func (o outbox) Due(receiver string, now time.Time, limit int, latest bool) ([]ledger.Delivery, error) {
-	return o.store.Due(receiver, now, limit, latest, nil)
+	return o.store.Due(receiver, now, limit, latest, func(d *ledger.Delivery, m *incident.Member) bool { return o.mutes(d, m, now) })
 }
 
 // Owed implements notify.Outbox.

@@ -23,6 +23,16 @@ func (d *Daemon) Muted(labels map[string]string, at time.Time) (by string, ok bo
 	return d.snapshot.Load().Silences.Muted(labels, at)
 }
 
+// mutes reports whether a delivery is not to tell of an alert at a wall time: it is
+// silenced, or the time is none at which the route tells.
+func (d *Daemon) mutes(to *ledger.Delivery, m *incident.Member, at time.Time) bool {
+	if _, muted := d.settings.Load().TimeIntervals.Muted(to.MuteTimeIntervals, to.ActiveTimeIntervals, at); muted {
+		return true
+	}
+	_, muted := d.Muted(m.Labels, at)
+	return muted
+}
+
 // CreateSilence implements api.Silencer.
 func (d *Daemon) CreateSilence(ctx context.Context, s incident.Silence, actor string) (out incident.Silence, err error) {
 	err = d.do(ctx, func(l *loop) (err error) {

@@ -245,6 +245,92 @@ func TestSilencesAreBounded(t *testing.T) {
 	}
 }
 
+// TestSilencesHoldMessages: amounts of fraud drift, the rule fires at minute 20 and
+// resolves at minute 35. Churn is the proof that the pager is told at all.
+func TestSilencesHoldMessages(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, during time.Duration // what is published before the silence, and while it is active
+		want           [3]string     // of fraud: before it, while it is active, behind it
+	}{
+		"what fires behind it":    {5 * time.Minute, 28 * time.Minute, [3]string{"", "", "firing page 1"}},
+		"what ended under it":     {5 * time.Minute, time.Hour, [3]string{}},
+		"the end of what is told": {28 * time.Minute, time.Hour, [3]string{"firing page 1", "firing page 1, resolved page 1", "firing page 1, resolved page 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := emptyWorld(t, hour())
+			st := open(t, newSweep(w).prepared)
+			defer st.Close()
+			pager := &person{}
+			o := w.addressed(w.options(st), alert.RouteSpec{Receiver: "pager"}, map[string]*person{"pager": pager})
+			o.Rules = w.rules(
+				alert.Spec{Name: "Drift", Window: 5 * time.Minute, Model: "fraud", Feature: "amount", Expr: "psi_debiased > 0.1 and n >= 100", For: alert.Hold{Windows: 2}, Severity: "page"},
+				alert.Spec{Name: "Busy", Window: 5 * time.Minute, Model: "churn", Expr: "events > 0", Severity: "ticket"},
+			)
+			d, stop := w.start(o)
+			heard := func(model string) string {
+				pager.mu.Lock()
+				defer pager.mu.Unlock()
+				var out []string
+				for _, g := range pager.told {
+					if g.Labels["model"] == model {
+						out = append(out, fmt.Sprintf("%s %s %d", g.Status, g.Severity, g.Firing+g.Ended))
+					}
+				}
+				return strings.Join(out, ", ")
+			}
+			hears := func(what string) {
+				t.Helper()
+				w.until(func() bool { return heard("fraud") == what && heard("churn") != "" }, "the pager has heard %q", what)
+			}
+			w.publishSpan(0, c.before)
+			w.caughtUp(d)
+			if c.before > 20*time.Minute {
+				hears(c.want[0])
+			}
+			s, err := d.CreateSilence(t.Context(), incident.Silence{Kind: incident.KindSilence, Matchers: []string{"model=fraud", "severity=page"}, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour), Comment: "x"}, "ann")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.publishSpan(c.before, c.during)
+			w.caughtUp(d)
+			hears(c.want[1])
+			if _, err := d.ExpireSilence(t.Context(), s.ID, "ann"); err != nil {
+				t.Fatal(err)
+			}
+			w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "nothing is owed")
+			hears(c.want[2])
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestMutedRoute: a route that is muted at all times tells nobody, and one that is not
+// tells of the same.
+func TestMutedRoute(t *testing.T) {
+	w := emptyWorld(t, hour())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	pager, chat := &person{}, &person{}
+	o := w.addressed(w.options(st), alert.RouteSpec{Receiver: "chat", Routes: []alert.RouteSpec{
+		{Receiver: "pager", Match: map[string]string{"severity": "page"}, MuteTimeIntervals: []string{"always"}, Continue: true},
+		{Receiver: "chat", Match: map[string]string{"severity": "page"}, ActiveTimeIntervals: []string{"always"}},
+	}}, map[string]*person{"pager": pager, "chat": chat})
+	o.TimeIntervals = incident.TimeIntervals{"always": {incident.TimeInterval{}}}
+	o.Rules = w.rules(alert.Spec{Name: "Busy", Window: 5 * time.Minute, Model: "fraud", Expr: "events > 0", Severity: "page"})
+	w.publishSpan(0, 15*time.Minute)
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	w.until(func() bool { return len(chat.heard()) > 0 }, "the chat is told")
+	if err := stop(); err != nil { // which lets receivers be told what is due
+		t.Fatal(err)
+	}
+	if got := pager.heard(); len(got) > 0 {
+		t.Errorf("the pager heard %q", got)
+	}
+}
+
 // said words the alerts of a rule on fraud, and checks who heard of each.
 func (w *world) said(st *store.Store, rule string) (out []string) {
 	w.t.Helper()
