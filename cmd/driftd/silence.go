@@ -101,8 +101,8 @@ func newSilenceAddCmd(e *env) *cobra.Command {
 		Short: "Create a silence, a maintenance or an expected change",
 		Long: `Create a silence of the alerts that all matchers match, in Alertmanager's syntax:
 label=value, !=, =~ and !~ with a regular expression of the whole value. Labels are
-alertname, model, model_version, variant, segment, feature, severity, owner (of drift)
-and those of the rule. Drift of a model is one incident and has no feature.
+alertname, rule, model, model_version, variant, segment, feature, severity, owner and
+those of the rule. Drift of a model is one alert and has no feature.
 
 Times are wall time for a silence, and the time of the events for the other kinds:
 these hold for windows that close from now on, and --from may lie in the past.`,

@@ -12,7 +12,6 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
-	"driftd.dev/driftd/pkg/incident"
 )
 
 // A Family is one metric of /metrics: everything that is said of it anywhere
@@ -250,21 +249,6 @@ func alertFamilies() []Family {
 			},
 		},
 		{
-			Name: "driftd_silences", Type: "gauge", Help: "Silences by kind and state; expired ones are kept for five days.", Labels: []string{"kind", "state"},
-			series: func(s *scrape, emit emitter) {
-				count := map[[2]string]int{}
-				for _, silence := range s.Silences.List() {
-					item := s.item(silence, s.At)
-					count[[2]string{string(item.Kind), string(item.State)}]++
-				}
-				for _, kind := range incident.SilenceKinds {
-					for _, state := range []incident.SilenceState{incident.SilenceActive, incident.SilenceExpired, incident.SilencePending} {
-						emit(float64(count[[2]string{string(kind), string(state)}]), string(kind), string(state))
-					}
-				}
-			},
-		},
-		{
 			Name: "ALERTS", Type: "gauge", Help: "Always 1; alerts that are pending, firing or, told to nobody, shadow, in the form of Prometheus' own.",
 			Labels: []string{"alertname", "alertstate", "severity", "model", "model_version", "variant", "segment", "feature", "rule"},
 			series: func(s *scrape, emit emitter) {
@@ -297,6 +281,7 @@ func alertFamilies() []Family {
 				}
 			},
 		},
+		silenceFamily(),
 		{
 			Name: "driftd_triggers_total", Type: "counter", Help: "Signals to machines since the start, by kind and what became of them.", Labels: []string{"kind", "model", "outcome"},
 			series: func(s *scrape, emit emitter) {

@@ -86,10 +86,12 @@ func (s *Snapshot) labels(a *Alert) map[string]string {
 	c := alert.Change{Series: a.Series, Severity: a.Severity}
 	if i := slices.IndexFunc(s.Rules, func(r *alert.Rule) bool { return r.Name() == a.Rule }); i >= 0 {
 		c.Labels = s.Rules[i].Spec().Labels
-	} else if m := s.model(a.Model); m != nil && m.Owner != "" { // of drift
-		c.Labels = map[string]string{"owner": m.Owner}
 	}
-	return c.LabelSet()
+	labels := c.LabelSet()
+	if m := s.model(a.Model); m != nil && m.Owner != "" && labels["owner"] == "" {
+		labels["owner"] = m.Owner
+	}
+	return labels
 }
 
 func (s *Server) getSilences(w http.ResponseWriter, r *request) error {
@@ -187,4 +189,25 @@ func silenceProblem(err error, id string) error {
 		p.Errors = append(p.Errors, fault{Path: f.Field, Message: f.Message})
 	}
 	return p
+}
+
+func silenceFamily() Family {
+	return Family{
+		Name: "driftd_silences", Type: "gauge", Help: "Silences by kind and state; expired ones are kept for five days.", Labels: []string{"kind", "state"},
+		series: func(s *scrape, emit emitter) {
+			type row struct {
+				kind  incident.SilenceKind
+				state incident.SilenceState
+			}
+			count := map[row]int{}
+			for _, silence := range s.Silences.List() {
+				count[row{silence.Kind, s.item(silence, s.At).State}]++
+			}
+			for _, kind := range incident.SilenceKinds {
+				for _, state := range []incident.SilenceState{incident.SilenceActive, incident.SilenceExpired, incident.SilencePending} {
+					emit(float64(count[row{kind, state}]), string(kind), string(state))
+				}
+			}
+		},
+	}
 }

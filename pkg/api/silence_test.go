@@ -144,7 +144,7 @@ func TestSilencedAlerts(t *testing.T) {
 	if r := call(t, s.Handler(), "POST", "/api/v1/silences", body, "Content-Type", jsonType); r.StatusCode != http.StatusCreated {
 		t.Fatal(text(t, r))
 	}
-	check("AmountDrift=S0 ModelDrift=S1")
+	check("AmountDrift=S0 ModelDrift=S1") // both have an owner, and the older silence is named
 	w.change(func(s *api.Snapshot) { s.Alerts[0].Muted = "M" })
 	check("AmountDrift=M ModelDrift=S1")
 	if page := text(t, call(t, s.Handler(), "GET", "/alerts", "")); strings.Count(page, ">silenced<") != 2 {

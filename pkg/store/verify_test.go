@@ -215,7 +215,9 @@ func TestMigration(t *testing.T) {
 			must(t, err)
 			must(t, s.SetIdentity(body))
 			must(t, s.Close())
-			raw(t, dir, func(txn *badger.Txn) error { return errors.Join(remove(txn, "i/"), remove(txn, "t/"), remove(txn, "z/"), test.undo(txn)) })
+			raw(t, dir, func(txn *badger.Txn) error {
+				return errors.Join(remove(txn, "i/"), remove(txn, "t/"), remove(txn, "z/"), test.undo(txn))
+			})
 			must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), body, 0o600))
 			s = open(t, dir, small())
 			if got := verifyNeeded(t, s, always()); !got.OK() {
