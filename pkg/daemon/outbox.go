@@ -21,7 +21,10 @@ func (o outbox) Due(receiver string, now time.Time, limit int, latest bool) ([]l
 }
 
 // Owed implements notify.Outbox.
-func (o outbox) Owed(receiver string) (int, time.Time, error) { return o.store.Owed(receiver) }
+func (o outbox) Owed(receiver string) (int, time.Time, error) {
+	now := time.Now()
+	return o.store.OwedNow(receiver, now, func(d *ledger.Delivery, m *incident.Member) bool { return o.mutes(d, m, now) })
+}
 
 // Settle implements notify.Outbox.
 func (o outbox) Settle(d ledger.Delivery, out notify.Outcome) error {

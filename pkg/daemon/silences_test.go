@@ -294,6 +294,9 @@ func TestSilencesHoldMessages(t *testing.T) {
 			w.publishSpan(c.before, c.during)
 			w.caughtUp(d)
 			hears(c.want[1])
+			if c.want[2] != c.want[1] {
+				w.until(func() bool { n := d.Snapshot().Notifier; return n.Pending > 0 && n.Oldest.IsZero() }, "what is held is owed, and not late")
+			}
 			if _, err := d.ExpireSilence(t.Context(), s.ID, "ann"); err != nil {
 				t.Fatal(err)
 			}

@@ -173,15 +173,25 @@ func setJSON(w *writer, key []byte, v any) error {
 // Owed counts the deliveries to a receiver that are not settled and gives the
 // time the oldest was issued, zero when there is none.
 func (s *Store) Owed(receiver string) (n int, oldest time.Time, err error) {
+	return s.OwedNow(receiver, time.Time{}, nil)
+}
+
+// OwedNow is Owed at a time: what is not to be told before another, or tells of muted
+// alerts alone, waits on purpose and is not the oldest.
+func (s *Store) OwedNow(receiver string, now time.Time, mute Mute) (n int, oldest time.Time, err error) {
 	err = s.view(func(t *badger.Txn) error {
 		return owed(t, receiver, func(d ledger.Delivery) error {
 			if d.Told {
 				return nil
 			}
-			if n++; oldest.IsZero() || d.IssuedAt.Before(oldest) {
+			if n++; !oldest.IsZero() && !d.IssuedAt.Before(oldest) {
+				return nil
+			}
+			waits, err := waitsOnPurpose(t, &d, now, mute)
+			if err == nil && !waits {
 				oldest = d.IssuedAt
 			}
-			return nil
+			return err
 		})
 	})
 	return n, oldest, wrap(err, "count what is owed to %s", receiver)

@@ -119,6 +119,23 @@ func group(t *badger.Txn, d *ledger.Delivery, mute Mute) (due bool, err error) {
 	return true, nil
 }
 
+// waitsOnPurpose reports whether a delivery has to wait at a time, or for those who mute
+// all that it would tell; without mute none does.
+func waitsOnPurpose(t *badger.Txn, d *ledger.Delivery, now time.Time, mute Mute) (bool, error) {
+	if mute == nil || !d.Grouped {
+		return false, nil
+	}
+	if d.NotBefore.After(now) {
+		return true, nil
+	}
+	i, err := readIncident(t, d.Order)
+	if err != nil {
+		return false, fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+	}
+	v := i.Of(cmp.Or(d.For, d.Receiver), incident.Heard{}, func(m *incident.Member) bool { return mute(d, m) })
+	return !v.Open() && len(v.Held) > 0, nil
+}
+
 // sweepIncidents removes the incidents that ended so long before the latest
 // watermark, with what was told of them, and returns how many.
 func (s *Store) sweepIncidents(ctx context.Context, keep time.Duration, watermarks map[string]time.Time) (int, error) {
