@@ -131,7 +131,9 @@ func TestReload(t *testing.T) {
 		r.publish(p, "fraud-eu", start.Add(at))
 	}
 	r.wait("all rules have a state", func() bool { return len(r.states()) == 3 && r.counted() == r.published.Load() })
-	r.wait("the hook hears of two alerts", func() bool { return r.hook.heard(`"alertname":"Busy"`, "firing") == 1 && r.hook.heard(`"alertname":"Gone"`, "firing") == 1 })
+	r.wait("the hook hears of two alerts", func() bool {
+		return r.hook.heard(`"alertname":"Busy"`, "firing") == 1 && r.hook.heard(`"alertname":"Gone"`, "firing") == 1
+	})
 	states, config0 := r.states(), r.Snapshot().Config
 	if !config0.LastReloadOK {
 		t.Error("before any reload the last one failed")

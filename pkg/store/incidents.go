@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -125,7 +126,8 @@ func waitsOnPurpose(t *badger.Txn, d *ledger.Delivery, now time.Time, mute Mute)
 	if mute == nil || !d.Grouped {
 		return false, nil
 	}
-	if d.NotBefore.After(now) {
+	// group_interval counts from when the receiver was told last: at most from here.
+	if d.NotBefore.After(now) || d.IssuedAt.Add(max(d.Timing.Wait, d.Timing.Interval)).After(now) {
 		return true, nil
 	}
 	i, err := readIncident(t, d.Order)
