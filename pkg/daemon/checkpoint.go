@@ -25,7 +25,7 @@ const (
 // after every message: a burst over many models may fill a transaction, and one
 // that is too big could not be committed, nor the next start get past it.
 func (l *loop) due() bool {
-	room := l.Checkpoint.Bytes - l.pending.Size()
+	room := l.Checkpoint.Bytes - l.pending.Size() - l.book.Weight()
 	if l.counted >= l.Checkpoint.Events || room <= 0 {
 		return true
 	}

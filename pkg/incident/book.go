@@ -15,6 +15,7 @@ type Book struct {
 	open    map[string]*Incident
 	of      map[string]string // dedup key of what fires -> id of its incident
 	touched map[string]map[string]Owed
+	weight  int64 // of touched
 	clones  map[string]*Incident // of those that have not changed since
 }
 
@@ -178,7 +179,9 @@ func (b *Book) touch(id string, seq uint64, targets []alert.Target) {
 	if owed == nil {
 		owed = map[string]Owed{}
 		b.touched[id] = owed
+		b.weight += incidentWeight + memberWeight*int64(len(b.open[id].Members))
 	}
+	b.weight += memberWeight // of one more, and of deliveries
 	for _, t := range targets {
 		owed[t.Receiver] = Owed{Target: t, Seq: seq}
 	}
@@ -234,5 +237,16 @@ func (b *Book) Touched(now time.Time) []Touch {
 		}
 	}
 	clear(b.touched)
+	b.weight = 0
 	return out
 }
+
+// What an incident and each of its alerts take at most in a store, about: labels are
+// short, and there are few.
+const (
+	incidentWeight = 1 << 10
+	memberWeight   = 512
+)
+
+// Weight returns about how many bytes the store needs for what Touched would return.
+func (b *Book) Weight() int64 { return b.weight }

@@ -283,3 +283,26 @@ func TestModelsAndHearers(t *testing.T) {
 		t.Errorf("incident %+v", i)
 	}
 }
+
+// The weight is about what the store will be given.
+func TestWeight(t *testing.T) {
+	b := incident.NewBook(nil)
+	for n := range 300 {
+		put(b, fires(fmt.Sprintf("%03d", n), uint64(n+1), alert.SeverityTicket, 0), 0, people, pager)
+	}
+	weight := b.Weight()
+	text, err := json.Marshal(b.Touched(start)[0].Incident)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := int64(len(text)); weight < size || weight > 4*size {
+		t.Errorf("weight %d of %d bytes", weight, size)
+	}
+	if b.Weight() != 0 {
+		t.Errorf("weight %d of nothing", b.Weight())
+	}
+	put(b, ends(fires("000", 1, alert.SeverityTicket, 0), 301, 1), 1, people)
+	if again := b.Weight(); again < int64(len(text)) {
+		t.Errorf("weight %d of an incident of which one alert has changed", again)
+	}
+}
