@@ -15,7 +15,7 @@ type Book struct {
 	open    map[string]*Incident
 	of      map[string]string // dedup key of what fires -> id of its incident
 	touched map[string]map[string]Owed
-	weight  int64 // of touched
+	weight  int64                // of touched
 	clones  map[string]*Incident // of those that have not changed since
 }
 
