@@ -259,7 +259,7 @@ type Rule struct {
 	Notify        Notify            `json:"notify,omitempty" jsonschema:"shadow: what fires is recorded, nobody is told and no action follows; receivers if absent"`
 	Actions       []Trigger         `json:"actions,omitempty" jsonschema:"what it sets off: retrain, rollback"`
 	MinN          *uint64           `json:"min_n,omitempty" jsonschema:"values that a window needs before the rule looks at it; 100 for features and 0 for whole models if absent"`
-	Limit         int               `json:"limit,omitempty" jsonschema:"alerts that may fire at once; the strongest are kept and the rest counted together; 0 = no limit"`
+	Limit         int               `json:"limit" jsonschema:"alerts of a model that may fire at once, 1 to 1000; the strongest are kept and the rest counted together; 100 if absent"`
 	Labels        map[string]string `json:"labels,omitempty" jsonschema:"labels added to the alert"`
 	Annotations   map[string]string `json:"annotations,omitempty" jsonschema:"texts added to the alert"`
 }

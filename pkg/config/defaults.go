@@ -63,7 +63,7 @@ func Default() *Config {
 
 // What a list's element holds before its keys are read.
 func (r *Rule) setDefaults() {
-	r.Reference, r.Severity, r.NoData = "baseline", "ticket", "keep"
+	r.Reference, r.Severity, r.NoData, r.Limit = "baseline", "ticket", "keep", 100
 	r.KeepFiringFor, r.UndecidedFor = newHold(alert.DefaultKeepFiringFor), newHold(alert.DefaultUndecidedFor)
 }
 func (f *Feature) setDefaults()   { f.Type, f.Weight = "auto", 1 }

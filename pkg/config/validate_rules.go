@@ -26,9 +26,15 @@ func (v *validator) rules(c *Config, whole bool) {
 		if whole && !slices.Contains(c.Windows.Sizes, r.Window) {
 			v.fault(path+".window", "%s is none of windows.sizes (%s)", r.Window, durations(c.Windows.Sizes))
 		}
+		if r.Limit < 1 || r.Limit > maxRuleLimit {
+			v.fault(path+".limit", "%d is not between 1 and %d: what fires at once is decided in one transaction, and nobody reads more", r.Limit, maxRuleLimit)
+		}
 		v.compile(path, r, c.Windows.Decide)
 	}
 }
+
+// maxRuleLimit is the most series of a model that a rule may let fire at once.
+const maxRuleLimit = 1000
 
 // compile lets alert check what only it knows, expressions above all.
 func (v *validator) compile(path string, r Rule, decide Duration) {
