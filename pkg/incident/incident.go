@@ -34,6 +34,7 @@ type Incident struct {
 	Seq      uint64            `json:"seq"`               // of the last ledger entry about it
 
 	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
+	Story
 }
 
 // A Member is one alert.
@@ -148,6 +149,7 @@ func (i *Incident) Clone() *Incident {
 		ack := *i.Acknowledged
 		out.Acknowledged = &ack
 	}
+	out.Story = i.Story.clone()
 	return &out
 }
 

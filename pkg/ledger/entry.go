@@ -25,6 +25,8 @@ const (
 	KindConfig   Kind = "config"   // ConfigChange: a configuration was loaded
 	KindEpoch    Kind = "epoch"    // EpochChange: the stream was rewound, recreated or has a gap
 	KindSilence  Kind = "silence"  // SilenceChange: somebody keeps alerts from being told, or lets them
+	KindIncident Kind = "incident" // IncidentChange: somebody did something about an incident
+	KindDigest   Kind = "digest"   // Digest: what a period brought, and what of it should be tuned
 )
 
 // A Hash is a SHA-256 digest; its text form is "sha256:" and 64 hex digits.
