@@ -30,6 +30,8 @@ type Config struct {
 	TimeIntervals []TimeIntervals `json:"time_intervals" jsonschema:"recurring times that routes name"`
 
 	Receivers []Receiver `json:"receivers" jsonschema:"who is told"`
+	Incidents Incidents  `json:"incidents" jsonschema:"what people say about incidents"`
+	Digest    Digest     `json:"digest" jsonschema:"a message that sums incidents up, and proposes what to tune"`
 
 	file   string // that it was loaded from, "" for none: *_file paths are relative to its folder
 	places places // of what stands in it

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/incident"
 )
 
 const (
@@ -57,6 +58,8 @@ func Default() *Config {
 		Watch:     Watch{Every: Duration(30 * time.Second)},
 		Detection: Detection{Reference: 672, MinEvents: 50, Interval: 6 * hour},
 		Defaults:  Defaults{LabelHorizon: 30 * day},
+		Incidents: Incidents{Causes: incident.DefaultCauses()},
+		Digest:    Digest{Every: 7 * day},
 		Routes:    Route{GroupBy: slices.Clone(alert.DefaultGroupBy), GroupWait: new(min1 / 2), GroupInterval: new(5 * min1), RepeatInterval: new(day)},
 	}
 }

@@ -166,7 +166,7 @@ func (v *validator) receivers(c *Config) {
 		case r.Heartbeat != nil && named:
 			v.fault(path+".name", "%q gets heartbeats and no alerts: name another receiver in routes and budgets", r.Name)
 		case r.Heartbeat == nil && !named && r.Name != "":
-			v.fault(path+".name", "nobody sends to %q: name it in routes or in a budget, or remove it", r.Name)
+			v.fault(path+".name", "nobody sends to %q: name it in routes, in a budget or in digest, or remove it", r.Name)
 		}
 		kinds := r.kinds()
 		if len(kinds) != 1 {

@@ -52,7 +52,7 @@ func schemaTypes() map[reflect.Type]*jsonschema.Schema {
 			text(), {Type: "array", Items: text()},
 		}},
 	}
-	for _, w := range []any{Action(""), FeatureType(""), Severity(""), Notify(""), NoData(""), Role(""), Variant(""), Trigger(""), Reference(""), DLQBody(""), MailTLS(""), FeatureSeries("")} {
+	for _, w := range []any{Action(""), FeatureType(""), Severity(""), Notify(""), NoData(""), Role(""), Variant(""), Trigger(""), Reference(""), DLQBody(""), MailTLS(""), FeatureSeries(""), Requirement("")} {
 		s := text()
 		for _, word := range w.(word).words() {
 			s.Enum = append(s.Enum, word)

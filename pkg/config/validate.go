@@ -51,6 +51,8 @@ func (c *Config) faults() Faults {
 	v.intervals(c)
 	v.route("routes", c.Routes, c, true)
 	v.receivers(c)
+	v.incidents(c)
+	v.digest(c)
 	return v.faults
 }
 

@@ -133,7 +133,7 @@ func (v *validator) receiver(path, name string, c *Config) {
 
 // routed reports whether a route or a budget names the receiver.
 func routed(c *Config, name string) bool {
-	return slices.Contains(c.Routes.receivers(), name) ||
+	return slices.Contains(c.Routes.receivers(), name) || c.Digest.Receiver == name ||
 		slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Receiver == name })
 }
 

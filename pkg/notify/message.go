@@ -67,7 +67,7 @@ func Notifies(e ledger.Entry) bool {
 	switch e.Kind {
 	case ledger.KindAlert, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote:
 		return true
-	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence:
+	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence, ledger.KindIncident, ledger.KindDigest:
 	}
 	return false
 }
@@ -92,6 +92,10 @@ func Describe(e ledger.Entry, externalURL string) (Message, error) {
 		err = describe(e, &m, describeEpoch)
 	case ledger.KindSilence:
 		err = describe(e, &m, describeSilence)
+	case ledger.KindIncident:
+		err = describe(e, &m, describeStory)
+	case ledger.KindDigest:
+		err = describe(e, &m, describeDigest)
 	default:
 		err = unsendable(fmt.Errorf("entry %d has kind %q, which has no words", e.Seq, e.Kind))
 	}

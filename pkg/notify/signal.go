@@ -53,7 +53,7 @@ func SignalSubject(e ledger.Entry) (subject string, ok bool) {
 			Suppressed string `json:"suppressed"`
 		}](e)
 		return "driftd.triggers." + string(e.Kind) + "." + Token(e.Model), err == nil && body.Suppressed == ""
-	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence:
+	case ledger.KindNote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence, ledger.KindIncident, ledger.KindDigest:
 	}
 	return "", false
 }

@@ -93,6 +93,22 @@ func (s *Store) Told(id string) (all []Told, err error) {
 	return all, wrap(err, "read what was told of incident %s", id)
 }
 
+// OwedAbout returns what receivers are still owed of an incident, by receiver and
+// sequence, without its entries.
+func (s *Store) OwedAbout(id string) (all []ledger.Delivery, err error) {
+	err = s.view(func(t *badger.Txn) error {
+		return scan(t, []byte(tableOwed), nil, func(key, payload []byte) error {
+			var d ledger.Delivery
+			err := decodeJSON(key, payload, &d)
+			if err == nil && d.Grouped && d.Order == id && !d.Told {
+				all = append(all, d)
+			}
+			return err
+		})
+	})
+	return all, wrap(err, "read what is owed of incident %s", id)
+}
+
 // A Mute says whether an alert of an incident is not to be told now by a delivery;
 // nil: none is.
 type Mute func(d *ledger.Delivery, m *incident.Member) bool

@@ -221,7 +221,13 @@ func TestEscalationIsDue(t *testing.T) {
 func TestToldIsKeptAndSwept(t *testing.T) {
 	m := newMatter(t, timing(0, 0, 0))
 	m.happens("a")
+	if owed, err := m.OwedAbout("a"); err != nil || len(owed) != 1 || owed[0].Receiver != "people" || owed[0].Seq != 1 {
+		t.Errorf("owed %+v: %v", owed, err)
+	}
 	m.hears("people", time.Second)
+	if owed, err := m.OwedAbout("a"); err != nil || len(owed) > 0 {
+		t.Errorf("owed what was told %+v: %v", owed, err)
+	}
 	m.happens("-a")
 	due, err := m.Due("people", m.now, 9, true, nil)
 	must(t, err)
