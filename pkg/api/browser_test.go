@@ -5,6 +5,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,7 @@ import (
 
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 )
 
@@ -153,12 +155,13 @@ func (b *tab) shoot(t *testing.T, name string) {
 func TestBrowserPages(t *testing.T) {
 	w := newWorld(t)
 	key := drifted(t, w)
+	w.disturb(t)
 	w.change(func(s *api.Snapshot) { s.Alerts[0].DedupKey = key })
 	at, b := site(t, w), open(t)
 	for name, target := range map[string]string{
 		"fleet": "/", "model": "/models/fraud?windows=24", "feature": "/models/fraud/feature?name=amount&at=2026-01-01T02:30:00Z",
 		"category": "/models/fraud/feature?name=country&at=2026-01-01T02:30:00Z",
-		"alerts":   "/alerts", "incident": "/incidents/" + key, "ledger": "/ledger", "entry": "/ledger/5", "baselines": "/baselines", "status": "/status",
+		"alerts":   "/alerts", "alert": "/alerts/" + key, "incidents": "/incidents", "incident": "/incidents/01K0", "ended": "/incidents/01K1", "ledger": "/ledger", "entry": "/ledger/5", "baselines": "/baselines", "status": "/status",
 	} {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{1280, 320} {
@@ -261,12 +264,62 @@ func TestBrowserLive(t *testing.T) {
 // TestBrowserHostileNames: names of events that want to be scripts are not run.
 func TestBrowserHostileNames(t *testing.T) {
 	at, b := site(t, hostileWorld(t)), open(t)
-	for _, target := range []string{"/", "/models/%3Cscript%3Ealert%281%29%3C%2Fscript%3E?window=5m", "/alerts", "/ledger", "/incidents/key", "/ledger/12"} {
+	for _, target := range []string{"/", "/models/%3Cscript%3Ealert%281%29%3C%2Fscript%3E?window=5m", "/alerts", "/ledger", "/alerts/key", "/ledger/12", "/incidents", "/incidents/" + url.PathEscape(hostileNames[0])} {
 		b.visit(t, at+target)
 		if strings.HasPrefix(target, "/models") {
 			b.expect(t, `document.querySelectorAll("#heatmap li").length > 40`)
 		}
 		b.clean(t, target)
+	}
+}
+
+// TestBrowserForms: who reads the page of an incident can say what it was, with scripts
+// and without; with them the page follows what happens, and keeps what was not sent.
+func TestBrowserForms(t *testing.T) {
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.disturb(t)
+			at, b := site(t, w), open(t)
+			tell(t, b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !scripts})
+			b.visit(t, at+"/incidents/01K0")
+			if scripts {
+				b.expect(t, `document.getElementById("live").textContent === "live"`)
+				b.do(t, chromedp.SendKeys(chromedp.CSS("#t5"), "half a note"))
+				see(t, b, chromedp.Evaluate[bool](`document.activeElement.blur(); window.same = true`))
+				if _, err := w.ChangeIncident(t.Context(), "01K0", incident.Change{Act: incident.Act{By: "ada"}, Action: incident.ActionAcknowledge}); err != nil {
+					t.Fatal(err)
+				}
+				b.expect(t, `document.querySelector("#t5").value === "half a note"`)
+				see(t, b, chromedp.Evaluate[bool](`document.querySelector("#t5").value = ""; document.dispatchEvent(new Event("focusout", {bubbles: true})); true`))
+				b.expect(t, `window.same === true && document.querySelector("header").textContent.includes("ada looks after it")`)
+			}
+			b.do(t, chromedp.SendKeys(chromedp.CSS("#cause"), "seasonality"), chromedp.SendKeys(chromedp.CSS("#t2"), "it is <b>Christmas</b>"), chromedp.Click(chromedp.CSS(".deeds form:nth-of-type(2) button")))
+			w.until(t, func(i *incident.Incident) bool { return i.Diagnosis != nil })
+			b.do(t, chromedp.WaitVisible(chromedp.CSS("p.said")))
+			if text := see(t, b, chromedp.Text(chromedp.CSS("main"))); !strings.Contains(text, "Cause: seasonality – it is <b>Christmas</b>") {
+				t.Errorf("the page is %s", text)
+			}
+			i, err := w.Incident("01K0")
+			if err != nil || i.Diagnosis.Cause != "seasonality" || i.Diagnosis.By != "http:127.0.0.1" {
+				t.Errorf("diagnosis %+v, %v", i.Diagnosis, err)
+			}
+			b.clean(t, name)
+		})
+	}
+}
+
+// until waits for a state of the incident that fires.
+func (w *world) until(t *testing.T, holds func(*incident.Incident) bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		i, err := w.Incident("01K0")
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("the incident stays as it is: %+v, %v", i, err)
+		}
+		if holds(i) {
+			return
+		}
 	}
 }
 

@@ -50,9 +50,13 @@ func (a asset) send(w http.ResponseWriter, _ *request) error {
 }
 
 var pageFunctions = template.FuncMap{
-	"time":    showTime,
-	"number":  showNumber,
-	"percent": showPercent,
+	"time":         showTime,
+	"number":       showNumber,
+	"percent":      showPercent,
+	"said":         func(text string) string { return shorten(text, saidBytes) },
+	"incidentPath": incidentPath,
+	"modelPath":    modelPath,
+	"instant":      instant,
 	"bytes": func(n int64) string {
 		return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB"
 	},

@@ -34,11 +34,11 @@ func (s *Server) getAlertsPage(w http.ResponseWriter, r *request) error {
 	return sendPage(w, "alerts", data)
 }
 
-// An incidentPage is what the ledger holds of one alert, from its first entry to
-// its last.
-type incidentPage struct {
+// An alertPage is what the ledger holds of one alert, from its first entry to its last.
+type alertPage struct {
 	pageHead
 	Key      string
+	Incident string     // where its page is, "" for none
 	Now      *alertItem // nil once it is forgotten
 	First    *happening
 	Last     *happening
@@ -51,6 +51,7 @@ type happening struct {
 	ledger.Entry
 	At                    *time.Time
 	What, Text, Key, Link string
+	Incident              string        // id, "" for none
 	Alert                 *ledger.Alert // of an alert or a note
 }
 
@@ -61,9 +62,12 @@ type findingRow struct {
 	Link    string
 }
 
-func (s *Server) getIncidentPage(w http.ResponseWriter, r *request) error {
-	key := r.PathValue("key")
-	entries, err := s.newest(func(h *happening) bool { return h.Key == key || h.concerns(key) }, 0, pageRows)
+func (s *Server) getAlertPage(w http.ResponseWriter, r *request) error {
+	return s.sendAlert(w, r.PathValue("key"))
+}
+
+func (s *Server) sendAlert(w http.ResponseWriter, key string) error {
+	entries, err := s.newest(func(h *happening) bool { return h.Key == key || h.concerns(func(id string) bool { return id == key }) }, 0, pageRows)
 	if err != nil {
 		return err
 	}
@@ -71,11 +75,14 @@ func (s *Server) getIncidentPage(w http.ResponseWriter, r *request) error {
 		return notFound(fmt.Sprintf("the last %d entries of the ledger have no alert %q", entryScan, key))
 	}
 	snapshot := s.Reader.Snapshot()
-	data := incidentPage{pageHead: s.head("Incident", snapshot).live(), Key: key}
+	data := alertPage{pageHead: s.head("Alert", snapshot).live(), Key: key}
 	for i := len(entries) - 1; i >= 0; i-- {
 		data.Timeline = append(data.Timeline, entries[i])
 	}
 	data.First, data.Last = &data.Timeline[0], &data.Timeline[len(data.Timeline)-1]
+	if id := data.Last.Incident; id != "" {
+		data.Incident = incidentPath(id)
+	}
 	for i := range snapshot.Alerts {
 		if a := &snapshot.Alerts[i]; a.DedupKey == key {
 			item := snapshot.alertItem(a, s.Now())
@@ -88,7 +95,7 @@ func (s *Server) getIncidentPage(w http.ResponseWriter, r *request) error {
 			break
 		}
 	}
-	return sendPage(w, "incident", data)
+	return sendPage(w, "alert", data)
 }
 
 func findingRows(a *ledger.Alert) []findingRow {
@@ -100,15 +107,15 @@ func findingRows(a *ledger.Alert) []findingRow {
 	return out
 }
 
-// concerns reports whether an entry is an action that an alert caused.
-func (h *happening) concerns(key string) bool {
+// concerns reports whether an entry is an action that one of some alerts caused.
+func (h *happening) concerns(alert func(key string) bool) bool {
 	var body struct {
 		AlertIDs []string `json:"alert_ids"`
 	}
 	if !isTrigger(h.Kind) || json.Unmarshal(h.Body, &body) != nil {
 		return false
 	}
-	return slices.Contains(body.AlertIDs, key)
+	return slices.ContainsFunc(body.AlertIDs, alert)
 }
 
 // newHappening words an entry. A body of a kind that is not known is shown as it
@@ -121,7 +128,7 @@ func newHappening(e ledger.Entry) happening {
 		if json.Unmarshal(e.Body, &a) != nil {
 			return h
 		}
-		h.Alert, h.Key, h.Text = &a, a.DedupKey, a.Reason
+		h.Alert, h.Key, h.Text, h.Incident = &a, a.DedupKey, a.Reason, a.Incident
 		h.What = strings.TrimSpace(a.Rule + " " + a.Status)
 		if a.Change != "" && a.Change != a.Status {
 			h.What += " (" + a.Change + ")"
@@ -154,6 +161,13 @@ func newHappening(e ledger.Entry) happening {
 			}
 		}
 		h.Text = strings.Join(words, ", ")
+	case ledger.KindIncident:
+		h.tell()
+	case ledger.KindDigest:
+		var d ledger.Digest
+		if json.Unmarshal(e.Body, &d) == nil {
+			h.Text = fmt.Sprintf("%d incidents, %d pages, %d proposals", d.Incidents, d.Pages, len(d.Proposals))
+		}
 	}
 	return h
 }

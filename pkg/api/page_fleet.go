@@ -24,7 +24,8 @@ var urgency = []string{"alerting", "drifting", "learning", "ok"}
 // A fleetRow is one model of the fleet.
 type fleetRow struct {
 	Model, Path, State, Owner, Versions string
-	Incident                            string // severity of the open one, "" for none
+	Incident                            string // severity of the worst open one, "" for none
+	IncidentLink                        string
 	Drifting, Features                  int
 	Traffic                             *sparkline
 	Budget, Left                        string
@@ -140,6 +141,9 @@ func (s *Snapshot) fleetRow(m *Model) fleetRow {
 	row := fleetRow{
 		Model: m.Model, Path: modelPath(m.Model), State: m.Status, Owner: m.Owner, Versions: versionNames(item.Versions), Incident: m.incident(),
 		Drifting: item.driftingFeatures, Features: item.Features, LastEvent: item.LastEvent,
+	}
+	if open := s.openOf(m.Model); len(open) > 0 {
+		row.Incident, row.IncidentLink = open[0].Severity, incidentPath(open[0].ID)
 	}
 	for i := range s.Alerts {
 		if a := &s.Alerts[i]; a.Model == m.Model && !a.FiredAt.IsZero() && (row.LastAlert == nil || a.FiredAt.After(*row.LastAlert)) {

@@ -12,6 +12,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 )
 
@@ -36,14 +37,14 @@ func TestHostileNames(t *testing.T) {
 	}
 	w := hostileWorld(t)
 	s := newServer(t, w)
-	found := crawl(t, s, 600)
+	found := crawl(t, s, 800)
 	shown, kinds := "", map[string]int{}
 	for target, p := range found {
 		shown += p.text
 		kind, _, _ := strings.Cut(target, "?")
 		kinds[strings.Join(strings.Split(kind, "/")[:min(2, strings.Count(kind, "/")+1)], "/")]++
 	}
-	if kinds["/models"] < 90 || kinds["/incidents"] < 1 || kinds["/ledger"] < 10 {
+	if kinds["/models"] < 90 || kinds["/alerts"] < 1 || kinds["/incidents"] < 40 || kinds["/ledger"] < 10 {
 		t.Errorf("pages found: %v", kinds)
 	}
 	for _, name := range hostileNames {
@@ -54,6 +55,11 @@ func TestHostileNames(t *testing.T) {
 		model.check(t, name)
 		if !strings.Contains(model.text, name) {
 			t.Errorf("the page of model %q does not name it", name)
+		}
+		story := read(t, s, "/incidents/"+url.PathEscape(name))
+		story.check(t, name)
+		if strings.Count(story.text, name) < 10 {
+			t.Errorf("the page of incident %q names it %d times", name, strings.Count(story.text, name))
 		}
 		p := read(t, s, "/models/"+url.PathEscape(hostileNames[0])+"/feature?name="+url.QueryEscape(name))
 		p.check(t, name)
@@ -108,9 +114,24 @@ func hostileWorld(t testing.TB) *world {
 	for _, name := range hostileNames {
 		w.append(t, ledger.Draft{Time: start, Kind: ledger.KindAlert, Model: name, Body: ledger.Alert{
 			Type: "alert", Status: name, Rule: name, Model: name, ModelVersion: name, Feature: name, Reason: name, Severity: name, DedupKey: "key", Change: name,
-			Findings: []ledger.Finding{{Signal: name, Component: name, Reason: name, Level: name}},
+			Window:   ledger.Window{Start: start, End: start.Add(time.Hour)},
+			Findings: []ledger.Finding{{Signal: hostileNames[0], Component: name, Reason: name, Level: name}},
 		}})
 		w.append(t, ledger.Draft{Time: start, Kind: ledger.KindBaseline, Model: name, Body: ledger.BaselineChange{Action: name, Actor: name, Baseline: name}})
 	}
+	w.hearing.Told = []api.Told{{Seq: 1, Receiver: hostileNames[0], Error: hostileNames[1]}}
+	w.hearing.Owed = []api.Owed{{Seq: 1, Receiver: hostileNames[2], Error: hostileNames[3], For: hostileNames[4]}}
+	w.incidents = map[string]*incident.Incident{}
+	for _, name := range hostileNames {
+		act := incident.Act{By: name, At: wall}
+		i := &incident.Incident{
+			ID: name, Group: map[string]string{"model": name, name: name}, Opened: start, Severity: name, Seq: uint64(len(w.entries)), Acknowledged: (*incident.Acknowledgement)(&act),
+			Members: []incident.Member{{Key: "key", Model: name, Severity: name, StartsAt: start.Add(time.Hour), Labels: map[string]string{"alertname": name, "feature": hostileNames[0], "owner": name}}},
+		}
+		i.Diagnosis, i.Remedy, i.Worth = &incident.Diagnosis{Act: act, Cause: name, Text: name}, &incident.Remedy{Act: act, Remedy: name, Result: name, Text: name}, &incident.Worth{Act: act, Worth: name, Text: name}
+		w.incidents[name], s.Incidents = i, append(s.Incidents, i)
+		w.append(t, ledger.Draft{Time: start, Kind: ledger.KindIncident, Model: name, Body: ledger.IncidentChange{Incident: name, Action: name, Actor: name, Cause: name, Text: name}})
+	}
+	s.Policy.Causes = hostileNames
 	return w
 }

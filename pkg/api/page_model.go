@@ -28,8 +28,10 @@ type modelPage struct {
 	Rules      []ruleRow
 	Budget     *budgetItem
 	Detectors  []standingRow
+	Incidents  []incidentRow // open
 	Alerts     []alertItem
 	AlertsLink string
+	PastLink   string // incidents, open or not
 }
 
 // A choice is one of several links; the chosen one is where the page is.
@@ -77,7 +79,7 @@ func (s *Server) getModelPage(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	snapshot := s.Reader.Snapshot()
-	data := modelPage{pageHead: s.head(m.Model, snapshot), Path: modelPath(m.Model), Item: newModelItem(snapshot, m), AlertsLink: linkTo("/alerts", "model", m.Model)}
+	data := modelPage{pageHead: s.head(m.Model, snapshot), Path: modelPath(m.Model), Item: newModelItem(snapshot, m), AlertsLink: linkTo("/alerts", "model", m.Model), PastLink: linkTo("/incidents", "model", m.Model)}
 	data.Script = heat.path
 	window, err := s.driftWindow(r, m)
 	var p problem
@@ -122,6 +124,8 @@ func (r *request) choice(path, name, value, absent string) choice {
 	return choice{value, linkTo(path, append(r.keep(name), name, value)...), cmp.Or(r.text(name), absent) == value}
 }
 
+const incidentRows = 5 // open incidents on the page of a model
+
 // watchers tells what looks at the model.
 func (s *Server) watchers(data *modelPage, snapshot *Snapshot, m *Model) {
 	for _, rule := range snapshot.Rules {
@@ -132,6 +136,11 @@ func (s *Server) watchers(data *modelPage, snapshot *Snapshot, m *Model) {
 	for i := range snapshot.Alerts {
 		if a := &snapshot.Alerts[i]; a.Model == m.Model && len(data.Alerts) < pageRows/2 {
 			data.Alerts = append(data.Alerts, snapshot.alertItem(a, s.Now()))
+		}
+	}
+	for _, i := range snapshot.openOf(m.Model) {
+		if len(data.Incidents) < incidentRows {
+			data.Incidents = append(data.Incidents, newIncidentRow(i, snapshot.Policy))
 		}
 	}
 	if m.Drift == nil {

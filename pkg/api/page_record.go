@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -22,6 +23,7 @@ type ledgerPage struct {
 
 var ledgerKinds = []ledger.Kind{
 	ledger.KindAlert, ledger.KindNote, ledger.KindRetrain, ledger.KindRollback, ledger.KindPromote, ledger.KindBaseline, ledger.KindConfig, ledger.KindEpoch, ledger.KindSilence,
+	ledger.KindIncident, ledger.KindDigest,
 }
 
 func (s *Server) getLedgerPage(w http.ResponseWriter, r *request) error {
@@ -78,11 +80,12 @@ func (s *Server) getEntry(w http.ResponseWriter, r *request) error {
 // An entryPage is one entry of the ledger, which is where messages link to.
 type entryPage struct {
 	pageHead
-	Item                happening
-	ModelLink, Incident string
-	Findings            []findingRow
-	Picture             string // its path, "" without one
-	JSON                string
+	Item             happening
+	ModelLink        string
+	Story, AlertLink string
+	Findings         []findingRow
+	Picture          string // its path, "" without one
+	JSON             string
 }
 
 func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
@@ -95,7 +98,10 @@ func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
 		data.ModelLink = modelPath(e.Model)
 	}
 	if data.Item.Key != "" {
-		data.Incident = "/incidents/" + data.Item.Key
+		data.AlertLink = "/alerts/" + url.PathEscape(data.Item.Key)
+	}
+	if data.Item.Incident != "" {
+		data.Story = incidentPath(data.Item.Incident)
 	}
 	if data.Item.Alert != nil {
 		data.Findings = findingRows(data.Item.Alert)

@@ -84,7 +84,7 @@ func (p page) all(name string) (out []element) {
 
 // known are the elements that pages consist of.
 var known = strings.Fields(`html head meta title link script noscript body nav main header footer h1 h2 p span a strong code br form label input select option button
-	table thead tbody tr th td div dl dt dd ol li time pre figure figcaption svg rect line polyline text details summary canvas output`)
+	table thead tbody tr th td div dl dt dd ol li time pre h3 textarea figure figcaption svg rect line polyline text details summary canvas output`)
 
 // check finds what no page may have, and what each must.
 func (p page) check(t testing.TB, target string) {
@@ -108,7 +108,7 @@ func (p page) check(t testing.TB, target string) {
 			t.Errorf("%s has a chart without a name", target)
 		case e.name == "th" && e.attr["scope"] == "":
 			t.Errorf("%s has the head of neither row nor column", target)
-		case (e.name == "input" || e.name == "select") && e.attr["id"] == "":
+		case (e.name == "input" || e.name == "select" || e.name == "textarea") && e.attr["id"] == "":
 			t.Errorf("%s has a field that cannot be found again", target)
 		}
 	}
@@ -157,7 +157,7 @@ func TestPages(t *testing.T) {
 	key := drifted(t, w)
 	w.change(func(s *api.Snapshot) { s.Alerts[0].DedupKey = key })
 	found := crawl(t, newServer(t, w), 400)
-	for _, want := range []string{"/", "/models/fraud", "/alerts", "/baselines", "/ledger", "/status", "/incidents/" + key, "/ledger/5"} {
+	for _, want := range []string{"/", "/models/fraud", "/alerts", "/baselines", "/ledger", "/status", "/alerts/" + key, "/incidents", "/ledger/5"} {
 		if _, ok := found[want]; !ok {
 			t.Errorf("no page links to %s", want)
 		}
@@ -167,7 +167,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// drifted records an incident that opens, asks for training and ends; its key.
+// drifted records drift that opens, asks for training and ends; its key.
 func drifted(t testing.TB, w *world) (key string) {
 	t.Helper()
 	at := start.Add(3 * time.Hour)
@@ -184,12 +184,12 @@ func drifted(t testing.TB, w *world) (key string) {
 	return key
 }
 
-// TestIncidentPage: the page tells the story of one alert, with what was found.
-func TestIncidentPage(t *testing.T) {
+// TestAlertPage: the page tells the story of one alert, with what was found.
+func TestAlertPage(t *testing.T) {
 	w := newWorld(t)
 	key := drifted(t, w)
 	s := newServer(t, w)
-	p := read(t, s, "/incidents/"+key)
+	p := read(t, s, "/alerts/"+key)
 	if n := len(p.all("li")); n != 3 {
 		t.Errorf("%d happenings, want the opening, the training and the end", n)
 	}
@@ -202,13 +202,13 @@ func TestIncidentPage(t *testing.T) {
 		last = at
 	}
 	entry := read(t, s, "/ledger/5")
-	if !slices.ContainsFunc(entry.all("a"), func(e element) bool { return e.attr["href"] == "/incidents/"+key }) || !strings.Contains(entry.text, "amount +30") {
-		t.Errorf("the page that messages link to does not lead to the incident: %s", entry.text)
+	if !slices.ContainsFunc(entry.all("a"), func(e element) bool { return e.attr["href"] == "/alerts/"+key }) || !strings.Contains(entry.text, "amount +30") {
+		t.Errorf("the page that messages link to does not lead to the alert: %s", entry.text)
 	}
 	if e := get(t, s, "/api/v1/ledger/5", 200); e["seq"] != 5. || e["kind"] != "alert" {
 		t.Errorf("the entry as JSON: %v", e)
 	}
-	for _, target := range []string{"/incidents/none", "/ledger/0", "/ledger/99", "/ledger/x", "/api/v1/ledger/99", "/models/none", "/models/none/feature?name=x", "/models/fraud/feature?name=none"} {
+	for _, target := range []string{"/incidents/none", "/alerts/none", "/ledger/0", "/ledger/99", "/ledger/x", "/api/v1/ledger/99", "/models/none", "/models/none/feature?name=x", "/models/fraud/feature?name=none"} {
 		if r := call(t, s.Handler(), http.MethodGet, target, ""); r.StatusCode != 404 {
 			t.Errorf("%s: %d, want 404", target, r.StatusCode)
 		}

@@ -23,6 +23,7 @@ type Options struct {
 	Reader      Reader
 	Commander   Commander
 	Silencer    Silencer                               // nil: silences cannot be changed
+	Incidents   Responder                              // nil: none are known
 	Ingest      *Ingest                                // nil: no events over HTTP
 	Version     string                                 // of driftd
 	Config      func() []byte                          // the effective configuration as YAML, secrets redacted; nil: 404

@@ -33,9 +33,11 @@ type Snapshot struct {
 	LastCommit time.Time // wall clock, zero before the first
 	Notifier   Notifier
 	Account    *drift.Account
-	Models     []Model  // ascending by name
-	Alerts     []Alert  // not inactive
-	Budgets    []Budget // ascending by name
+	Models     []Model              // ascending by name
+	Alerts     []Alert              // not inactive
+	Incidents  []*incident.Incident // that are open, ascending by id
+	Policy     incident.Policy      // of what people say about them
+	Budgets    []Budget             // ascending by name
 	Silences   *incident.Silences
 	Rules      []*alert.Rule
 	Heartbeat  time.Time // the last that a receiver confirmed, zero before the first
@@ -48,6 +50,7 @@ type Snapshot struct {
 	Permission    uint64            // NATS permission errors seen
 	StoreBytes    int64
 	Checkpoint    *Histogram // seconds
+	Acknowledging *Histogram // seconds from when an incident was first to be told until it was acknowledged
 	EventDelay    *Histogram // seconds between an event's time and its message's
 }
 

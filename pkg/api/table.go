@@ -28,7 +28,9 @@ var (
 )
 
 // table lists every operation. The mux and OpenAPI are both made of it.
-func (s *Server) table() []route { return append(s.pageRoutes(), s.apiRoutes()...) }
+func (s *Server) table() []route {
+	return slices.Concat(s.pageRoutes(), s.apiRoutes(), s.incidentRoutes())
+}
 
 // pageRoutes are for people.
 func (s *Server) pageRoutes() []route {
@@ -46,7 +48,13 @@ func (s *Server) pageRoutes() []route {
 			parameter{"at", "a time in the window; absent: the last closed window with events", "time"}, versionParam,
 			parameter{"variant", "primary, canary or shadow; absent: all but shadow", "primary|canary|shadow"}, segmentParam),
 		page("/alerts", "Alerts that are not inactive, the firing ones first", s.getAlertsPage, modelFilter),
-		page("/incidents/{key}", "What the ledger holds of one alert, by its dedup_key", s.getIncidentPage),
+		page("/alerts/{key}", "What the ledger holds of one alert, by its dedup_key", s.getAlertPage),
+		page("/incidents", "Incidents: what is open, then what was", s.getIncidentsPage, incidentFilter...),
+		page("/incidents/{id}", "One incident, or that of an alert by its dedup_key: what happened, who was told, what can be done", s.getIncidentPage),
+		{
+			method: http.MethodPost, path: "/incidents/{id}", role: Operate, summary: "The form of the page: do something about an incident", media: htmlType,
+			bodies: []string{"application/x-www-form-urlencoded"}, bodyLimit: 32 << 10, handle: s.postIncidentPage,
+		},
 		page("/baselines", "Baselines, and where they come from", s.getBaselinesPage, modelFilter),
 		page("/ledger", "The ledger, the newest entries first", s.getLedgerPage,
 			parameter{"kind", "of one kind", "string"}, modelFilter, parameter{"before", "only entries before this seq", "integer"}),

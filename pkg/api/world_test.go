@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +24,7 @@ import (
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 )
 
@@ -44,6 +47,8 @@ type world struct {
 	panes     []*drift.Window
 	baselines map[string]*drift.Baseline
 	entries   []ledger.Entry
+	incidents map[string]*incident.Incident
+	hearing   api.Hearing
 	chain     ledger.Chain
 	commands  []string
 	refuse    error         // of every command, if not nil
@@ -397,13 +402,97 @@ func (w *world) CaptureBaseline(_ context.Context, c api.Capture, actor string) 
 	return w.snapshot.Models[1].Baseline, nil
 }
 
+func (w *world) Incidents(filter func(*incident.Incident) bool) (out []*incident.Incident, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(w.incidents)) {
+		if filter(w.incidents[id]) {
+			out = append(out, w.incidents[id].Clone())
+		}
+	}
+	return out, w.broken
+}
+
+func (w *world) Incident(id string) (*incident.Incident, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := w.incidents[id]; i != nil {
+		return i.Clone(), w.broken
+	}
+	return nil, fmt.Errorf("incident %s: %w", id, api.ErrNotFound)
+}
+
+func (w *world) Hearing(string) (api.Hearing, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hearing, w.broken
+}
+
+// ChangeIncident does what the daemon's loop does: real checks, a real book, a ledger.
+func (w *world) ChangeIncident(_ context.Context, id string, c incident.Change) (*incident.Incident, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := w.incidents[id].Clone()
+	c.At = wall
+	if err := cmp.Or(w.refuse, c.Validate(w.snapshot.Policy), i.Check(&c, w.snapshot.Policy)); err != nil {
+		return nil, err
+	}
+	e, err := w.chain.Append(ledger.Draft{Time: start, Kind: ledger.KindIncident, Model: i.Models()[0], Body: ledger.IncidentChange{
+		Type: "incident", Incident: id, Action: c.Action, Actor: c.By, At: c.At, Text: c.Text, Known: c.Known, Cause: c.Cause, Remedy: c.Remedy, Result: c.Result, Worth: c.Worth,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	w.entries = append(w.entries, e)
+	b := incident.NewBook(nil)
+	b.Change(i, &c, e.Seq)
+	w.incidents[id] = i
+	return i.Clone(), nil
+}
+
+func (w *world) Digest(span time.Duration) (*ledger.Digest, error) {
+	all, err := w.Incidents(func(*incident.Incident) bool { return true })
+	return incident.NewDigest(all, incident.DigestInput{From: wall.Add(-span), To: wall}), err
+}
+
+// disturb gives the world three incidents: one of fraud that fires, one that has ended,
+// and one in shadow of a model with a hostile name.
+func (w *world) disturb(t testing.TB) {
+	t.Helper()
+	w.incidents = map[string]*incident.Incident{}
+	for k, c := range []struct{ id, model, severity string }{{"01K0", "fraud", alert.SeverityPage}, {"01K1", "fraud", alert.SeverityTicket}, {"odd/" + hostile, hostile, alert.SeverityInfo}} {
+		at := start.Add(time.Duration(3-k) * time.Hour)
+		body := ledger.Alert{Type: "alert", Status: "firing", Rule: "AmountDrift", Model: c.model, Feature: "amount", Severity: c.severity, StartsAt: at, DedupKey: c.id, Incident: c.id, Reason: "psi <b>0.35</b>"}
+		w.append(t, ledger.Draft{Time: at, Kind: ledger.KindAlert, Model: c.model, Body: body})
+		i := &incident.Incident{
+			ID: c.id, Group: map[string]string{"model": c.model}, Opened: at, Changed: at, Issued: wall.Add(-time.Hour), Severity: c.severity, Shadow: k == 2, Seq: uint64(len(w.entries)),
+			Members: []incident.Member{{
+				Key: c.id, Seq: uint64(len(w.entries)), Model: c.model, Severity: c.severity, StartsAt: at, Receivers: []string{"slack"},
+				Labels: map[string]string{"alertname": "AmountDrift", "model": c.model, "feature": "amount", "owner": "risk"},
+			}},
+		}
+		if k == 1 {
+			i.Members[0].EndsAt, i.Resolved, i.Ended = at.Add(time.Minute), at.Add(time.Minute), 1
+		}
+		w.incidents[c.id] = i
+		if i.Open() {
+			w.snapshot.Incidents = append(w.snapshot.Incidents, i)
+		}
+	}
+	w.snapshot.Policy = incident.Policy{Causes: incident.DefaultCauses()}
+	w.hearing = api.Hearing{
+		Told: []api.Told{{Receiver: "slack", Seq: 5, At: wall, Attempts: 2}, {Receiver: hostile, Seq: 5, At: wall, Attempts: 1, Error: hostile}},
+		Owed: []api.Owed{{Receiver: "boss", Seq: 5, IssuedAt: wall, NotBefore: &wall, For: "slack"}},
+	}
+}
+
 var errDisk = errors.New("the disk is gone")
 
 // newServer serves a world.
 func newServer(t testing.TB, w *world, edit ...func(*api.Options)) *api.Server {
 	t.Helper()
 	o := api.Options{
-		Reader: w, Commander: w, Version: "v1.2.3", ExternalURL: "https://Driftd.example.org:8443/x",
+		Reader: w, Commander: w, Incidents: w, Version: "v1.2.3", ExternalURL: "https://Driftd.example.org:8443/x",
 		Config: func() []byte { return []byte("nats:\n  embedded: true\n") }, Schema: []byte(`{"type":"object"}`),
 		Now: func() time.Time { return wall },
 	}

@@ -7,10 +7,17 @@ let due = false, waits = false;
 
 function tell(text) { if (state.textContent !== text) state.textContent = text; }
 
+// written: a form that changes something holds what was not sent.
+function written() {
+  const changed = e => e.tagName === "SELECT" ? e.selectedIndex !== Math.max(0, [...e.options].findIndex(o => o.defaultSelected))
+    : e.type === "checkbox" ? e.checked !== e.defaultChecked : "defaultValue" in e && e.value !== e.defaultValue;
+  return [...document.querySelectorAll("form[method=post]")].some(f => [...f.elements].some(changed));
+}
+
 // busy: somebody writes into a field of the page, or holds a selection in it.
 function busy() {
   const at = document.activeElement;
-  return (at && /^(INPUT|SELECT)$/.test(at.tagName)) || String(getSelection()) !== "";
+  return (at && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName)) || String(getSelection()) !== "" || written();
 }
 
 async function renew() {
