@@ -115,7 +115,7 @@ func (l *loop) encode() (*commit, error) {
 		return nil, err
 	}
 	l.flushIncidents()
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent, l.marks})
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent, l.marks, l.digested})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -196,6 +196,7 @@ type books struct {
 	Halves   []byte                     `json:"halves,omitempty"` // of predictions, as event.Joiner writes them
 	Spent    map[string][]spentPage     `json:"spent,omitempty"`  // pages, by budget
 	Marks    []mark                     `json:"marks,omitempty"`
+	Digested int64                      `json:"digested,omitempty"`
 }
 
 // halves returns what the joiner holds, nil if it never held anything.

@@ -32,6 +32,7 @@ type Daemon struct {
 	open        atomic.Pointer[[]*incident.Incident] // committed
 	checkpoints *api.Histogram
 	delays      *api.Histogram
+	heeded      *api.Histogram
 	stopped     chan struct{} // closed when the loop has ended
 	verified    chan struct{} // closed when what decisions are made of was found undamaged
 	distrusted  atomic.Bool   // the store was found damaged
@@ -60,6 +61,7 @@ func New(o Options) (*Daemon, error) {
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
 		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
 		canaries: newCanaries(o), pulse: newPulse(),
+		heeded: api.NewHistogram("driftd_incident_acknowledge_seconds", heededBounds...),
 	}
 	d.settings.Store(&o.Settings)
 	l, err := d.restore()
@@ -132,7 +134,7 @@ func (l *loop) restoreBooks() (legacy map[string]firingAlert, err error) {
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
 		return nil, fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
-	l.gaps, l.rewinds, l.second, l.marks = b.Gaps, b.Rewinds, b.Second, b.Marks
+	l.gaps, l.rewinds, l.second, l.marks, l.digested = b.Gaps, b.Rewinds, b.Second, b.Marks, b.Digested
 	if len(b.Halves) > 0 {
 		if err := l.joiner.LoadState(b.Halves); err != nil {
 			return nil, fmt.Errorf("%w: halves of predictions: %w", store.ErrDamaged, err)

@@ -129,10 +129,16 @@ func (l *loop) closeIncident(model string, w *watch, at time.Time, seq uint64, r
 	if err != nil {
 		return err
 	}
-	body := driftBody(model, &change)
+	return l.driftEnded(w, model, &change, told, seq)
+}
+
+// driftEnded records the end of a model's incident that no window has brought. told
+// is what was said of it last.
+func (l *loop) driftEnded(w *watch, model string, change *detect.Change, told ledger.Alert, seq uint64) error {
+	body := driftBody(model, change)
 	body.Budget, body.Labels, body.Evidence, body.DedupKey = told.Budget, told.Labels, told.Evidence, w.notes.Incident
-	l.heedDrift(w, &change, nil, w.notes, &body)
-	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, &change, nil)
+	l.heedDrift(w, change, nil, w.notes, &body)
+	return l.tellDrift(ledger.Draft{Time: change.At, StreamSeq: seq, Kind: ledger.KindAlert, Model: model}, body, change, nil)
 }
 
 // tellDrift records a change of a model's drift and lets those hear of it who were

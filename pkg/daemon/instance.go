@@ -264,6 +264,7 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, TimeIntervals: intervals, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
 		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial, Grouped: c.Grouped,
 		ExpectedGap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() },
+		Policy:      c.IncidentPolicy(), Digests: Digests{Receiver: c.Digest.Receiver, Every: c.Digest.Every.Std()},
 	}, nil
 }
 
@@ -320,7 +321,7 @@ func (i *Instance) listen(ctx context.Context, c *config.Config, x Extras, o Opt
 	}
 	if i.server, err = api.New(api.Options{
 		Access: i.access, Hosts: c.HTTP.Hosts, MetricsPublic: c.HTTP.MetricsPublic,
-		Reader: i.Daemon, Commander: i.Daemon, Silencer: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
+		Reader: i.Daemon, Commander: i.Daemon, Silencer: i.Daemon, Incidents: i.Daemon, Ingest: in, Version: x.Version, Schema: config.Schema(), Backup: i.backup,
 		Config: func() []byte { return i.config.Load().Effective() }, Reload: i.reloadOverHTTP(c),
 		TryReceiver: func(ctx context.Context, name string) (api.ReceiverTry, error) {
 			return i.tryReceiver(ctx, name)

@@ -35,6 +35,7 @@ type loop struct {
 	gaps     []api.Gap
 	rewinds  uint64
 	second   int64 // of stream time in which idle models were looked at last: a restart must not look twice
+	digested int64 // number of the last span that a digest was due for; see digest.go
 	dead     map[string]uint64
 	book     *incident.Book
 	watches  map[string]*watch      // by model, of those that have a budget
@@ -221,7 +222,7 @@ func (l *loop) elapse(ctx context.Context, m *stream.Message) error {
 	}
 	l.sweepSilences(m.Time)
 	l.second = second
-	return nil
+	return l.sumUp(ctx, m.Time)
 }
 
 // lose marks what every model has open as incomplete. A checkpoint may fall between

@@ -52,6 +52,8 @@ type Settings struct {
 	// Grouped reports whether a receiver hears of incidents, as people do, and not of
 	// each alert; nil: none does.
 	Grouped   func(receiver string) bool
+	Policy    incident.Policy // of what people say about incidents
+	Digests   Digests
 	Retention store.Retention
 
 	TimeIntervals incident.TimeIntervals // that routes name

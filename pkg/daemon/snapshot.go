@@ -31,14 +31,14 @@ func (l *loop) view() *api.Snapshot {
 		Config: api.Config{Hash: l.ConfigHash, LoadedAt: l.loaded},
 		Judges: api.Judges{Window: l.Detection.Window, Reference: l.Detection.Reference, MinEvents: l.Detection.MinEvents, Interval: l.Detection.Interval}, LastCommit: l.lastCommit, Account: l.account.Clone(),
 		Rules: l.Rules, LastEvaluated: l.evaluated, Triggers: map[api.Trigger]uint64{}, DeadLetters: map[string]uint64{},
-		Checkpoint: l.checkpoints, EventDelay: l.delays, Watch: l.canaryJudge.view(),
+		Checkpoint: l.checkpoints, EventDelay: l.delays, Acknowledging: l.heeded, Watch: l.canaryJudge.view(),
 	}
 	for key, n := range l.triggers {
 		part := strings.SplitN(key, " ", 3)
 		s.Triggers[api.Trigger{Kind: part[0], Outcome: part[1], Model: part[2]}] = n
 	}
 	maps.Copy(s.DeadLetters, l.dead)
-	s.Alerts, s.Budgets, s.Silences = l.alerts(), l.budgets(), l.silences
+	s.Alerts, s.Budgets, s.Silences, s.Incidents, s.Policy = l.alerts(), l.budgets(), l.silences, l.book.Open(), l.Policy
 	for _, st := range l.engine.Models() {
 		s.Models = append(s.Models, l.model(st, s.Alerts))
 	}
