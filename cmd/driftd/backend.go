@@ -107,7 +107,7 @@ func (e *env) serveStore(ctx context.Context, c *config.Config, s *store.Store, 
 	if err != nil {
 		return err
 	}
-	o := api.Options{Reader: d, Version: version(), Log: e.logger()}
+	o := api.Options{Reader: d, Incidents: d, Version: version(), Log: e.logger()}
 	if change {
 		o.Commander, o.Silencer = d, d
 	}

@@ -23,9 +23,9 @@ func newReportCmd(e *env) *cobra.Command {
 		Use:     "report",
 		Short:   "Sum up what the ledger holds",
 		Long:    "Reports are made of the ledger: of a running daemon, or with the daemon stopped of its store.",
-		Example: "  driftd report shadow --since 30d",
+		Example: "  driftd report digest --since 7d\n  driftd report shadow --since 30d",
 	}
-	cmd.AddCommand(newReportShadowCmd(e))
+	cmd.AddCommand(newReportDigestCmd(e), newReportShadowCmd(e))
 	return cmd
 }
 
