@@ -337,3 +337,28 @@ func TestIncidentPagesAreSmall(t *testing.T) {
 		t.Errorf("the page does not say that there is more")
 	}
 }
+
+// The list has what is open first, however old, and stays small too.
+func TestTheListOfIncidentsIsSmall(t *testing.T) {
+	w, s := disturbed(t)
+	w.mu.Lock()
+	for k := range 200 {
+		i := w.incidents["01K1"].Clone()
+		i.ID, i.Opened = fmt.Sprintf("01L%03d", k), wall.Add(time.Duration(k)*time.Second)
+		i.Members[0].Model, i.Members[0].Labels = strings.Repeat("<", 200), map[string]string{"alertname": strings.Repeat("&", 200), "owner": "risk"}
+		i.Acknowledged, i.Diagnosis = &incident.Acknowledgement{By: "somebody with quite a name"}, &incident.Diagnosis{Cause: "population_shift"}
+		w.incidents[i.ID] = i
+	}
+	w.mu.Unlock()
+	p := read(t, s, "/incidents") // fails on what is too large
+	p.check(t, "/incidents")
+	var first string
+	for _, e := range p.all("a") {
+		if id, ok := strings.CutPrefix(e.attr["href"], "/incidents/0"); ok && first == "" {
+			first = id
+		}
+	}
+	if first != "1K0" || !strings.Contains(p.text, "143 more.") {
+		t.Errorf("the first is 0%s of\n%s", first, p.text)
+	}
+}

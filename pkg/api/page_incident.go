@@ -17,9 +17,11 @@ import (
 	"driftd.dev/driftd/pkg/ledger"
 )
 
-// Bounds of the page of an incident: a page has at most 60 kB, whatever people and
+// Bounds of the pages of incidents: a page has at most 60 kB, whatever people and
 // events write.
 const (
+	listedRows  = 60  // of all incidents, open ones first
+	nameBytes   = 300 // of the name of one, escaped
 	memberRows  = 30
 	hearingRows = 20
 	storyRows   = 60
@@ -75,7 +77,7 @@ func (i *incidentItem) name() string {
 		}
 		return cmp.Or(text, none)
 	}
-	return some(i.Models, "driftd") + ": " + some(i.Rules, "alerts")
+	return shorten(some(i.Models, "driftd")+": "+some(i.Rules, "alerts"), nameBytes)
 }
 
 func (s *Server) getIncidentsPage(w http.ResponseWriter, r *request) error {
@@ -85,16 +87,15 @@ func (s *Server) getIncidentsPage(w http.ResponseWriter, r *request) error {
 	}
 	snapshot := s.Reader.Snapshot()
 	data := incidentsPage{pageHead: s.head("Incidents", snapshot).live(), Model: r.text("model")}
-	for _, i := range all {
-		switch rows := len(data.Open) + len(data.Recent); {
-		case rows == pageRows:
-			data.More++
-		case i.Open():
-			data.Open = append(data.Open, newIncidentRow(i, snapshot.Policy))
-		default:
-			data.Recent = append(data.Recent, newIncidentRow(i, snapshot.Policy))
-		}
+	open := slices.DeleteFunc(slices.Clone(all), func(i *incident.Incident) bool { return !i.Open() })
+	for _, i := range open[:min(len(open), listedRows)] {
+		data.Open = append(data.Open, newIncidentRow(i, snapshot.Policy))
 	}
+	ended := slices.DeleteFunc(all, (*incident.Incident).Open)
+	for _, i := range ended[:min(len(ended), listedRows-len(data.Open))] {
+		data.Recent = append(data.Recent, newIncidentRow(i, snapshot.Policy))
+	}
+	data.More = len(open) + len(ended) - len(data.Open) - len(data.Recent)
 	data.States = r.choices("/incidents", "state", incident.PhaseOpen, incident.PhaseResolved, incident.PhaseClosed)
 	data.Severities = r.choices("/incidents", "severity", alert.SeverityPage, alert.SeverityTicket, alert.SeverityInfo)
 	owners := snapshot.owners()
