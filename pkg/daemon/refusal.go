@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,8 +140,10 @@ func (l *loop) refused(r refusal) error {
 		Labels: map[string]string{"receiver": r.receiver},
 		Reason: fmt.Sprintf("receiver %s refused entry %d, which it will not hear of again: %s", r.receiver, r.entry, r.reason),
 	}
-	n := notice{labels: labelsOf(&body), incident: key, targets: l.others(r.receiver, body)}
-	n.group = n.labels // one matter a receiver
+	draft := ledger.Draft{Time: time.Unix(0, l.progress.Time), StreamSeq: l.progress.Seq, Kind: ledger.KindAlert}
+	n := notice{labels: labelsOf(&body), targets: l.others(r.receiver, body)}
+	n.incident = cmp.Or(l.book.Of(key), l.chain.NextID(draft.Time)) // the key comes again, the matter does not
+	n.group = n.labels                                              // one matter a receiver
 	if firing {
 		end := l.now.UTC()
 		body.Status, body.EndsAt, body.Reason = "resolved", &end, "receiver "+r.receiver+" accepts again, or is gone"
@@ -152,7 +155,8 @@ func (l *loop) refused(r refusal) error {
 		n.targets = l.named(was.Receivers...)
 	}
 	body.Incident = n.incident
-	e, err := l.record(ledger.Draft{Time: time.Unix(0, l.progress.Time), StreamSeq: l.progress.Seq, Kind: ledger.KindAlert, Body: body})
+	draft.Body = body
+	e, err := l.record(draft)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ func (t Touch) Deliveries(now time.Time, grouped func(receiver string) bool) (ou
 // if it is moot.
 func (i *Incident) Tell(d *ledger.Delivery, muted func(*Member) bool) (v View, due bool) {
 	heard := heardOf(d)
+	d.Repeat = d.Repeat && i.Acknowledged == nil // somebody looks after it
 	v = i.Of(cmp.Or(d.For, d.Receiver), heard, muted)
 	switch {
 	case !v.Open() && len(v.Held) > 0: // what was told stands
