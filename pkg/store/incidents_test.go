@@ -149,8 +149,11 @@ func TestWhatIsDueOfAnIncident(t *testing.T) {
 			{20000 * s, nil, ""},
 		}},
 		"not again when acknowledged": {timing(0, 300*s, 3600*s), []step{
-			{0, happens("a"), "firing: 1"}, {10 * s, happens("!"), "firing: 1 by ada"}, {9999 * s, nil, ""},
-			{10000 * s, happens("b"), "firing: 1 3 by ada"}, {99999 * s, nil, ""},
+			{0, happens("a"), "firing: 1"},
+			{10 * s, happens("!"), "firing: 1 by ada"},
+			{9999 * s, nil, ""},
+			{10000 * s, happens("b"), "firing: 1 3 by ada"},
+			{99999 * s, nil, ""},
 		}},
 		"muted from the start": {timing(0, 0, 0), []step{
 			{0, mute("a"), ""}, {1 * s, happens("a"), ""}, {9 * s, mute(), "firing: 1"}, {10 * s, nil, ""},
