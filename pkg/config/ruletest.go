@@ -11,6 +11,7 @@ import (
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ruletest"
 	"driftd.dev/driftd/pkg/sim"
 )
@@ -100,6 +101,13 @@ func (f *ruleTests) world(folder string, o Options) (*Config, ruletest.World, er
 	if world.Rules, err = c.AlertRules(); err != nil {
 		return nil, world, err
 	}
+	if c.ExpectsGaps() {
+		limits := alert.HardLimits(c.Windows.Sizes[0].Std())
+		world.Rules = append(world.Rules, limits[slices.IndexFunc(limits, func(r *alert.Rule) bool { return r.Name() == alert.RuleSilent })])
+	}
+	if world.TimeIntervals, err = c.Intervals(); err != nil {
+		return nil, world, err
+	}
 	world.Routes, err = c.AlertRoutes()
 	return c, world, err
 }
@@ -142,6 +150,9 @@ func (b *testBuilder) test(path string, f *ruleTests, t *ruleTest) ruletest.Test
 	for i, a := range t.Acks {
 		out.Acks = append(out.Acks, ruletest.Ack{At: b.time(fmt.Sprintf("%s.acknowledgements[%d].at", path, i), a.At), Labels: a.Labels, By: a.By})
 	}
+	for i, s := range t.Silences {
+		out.Silences = append(out.Silences, b.silence(fmt.Sprintf("%s.silences[%d].", path, i), s))
+	}
 	if len(t.Series)+len(t.Events) == 0 {
 		b.fault(path, "neither input_series nor input_events: nothing happens in this test")
 	}
@@ -159,7 +170,7 @@ func (b *testBuilder) expectations(path string, t *ruleTest, out *ruletest.Test)
 		b.looks(at, a, out)
 		alerts := ruletest.Alerts{Line: b.places.at(at).line, At: b.time(at+".eval_time", a.At), Name: a.Rule}
 		for _, w := range a.Wants {
-			want := ruletest.Want{Labels: w.Labels, Annotations: w.Annotations, Flag: string(w.Flag), Reason: w.Reason}
+			want := ruletest.Want{Labels: w.Labels, Annotations: w.Annotations, Flag: string(w.Flag), Reason: w.Reason, Muted: w.Muted}
 			_ = want.Phase.UnmarshalText([]byte(w.State)) // it is one of their names
 			alerts.Wants = append(alerts.Wants, want)
 		}
@@ -288,5 +299,13 @@ func (b *testBuilder) suffered(path string, f testFault) ruletest.Fault {
 	if err := out.Validate(); err != nil {
 		b.fault(path, "%v", err)
 	}
+	return out
+}
+
+func (b *testBuilder) silence(path string, s testSilence) ruletest.Silence {
+	out := ruletest.Silence{
+		Kind: incident.SilenceKind(s.Kind), Matchers: s.Matchers, StartsAt: b.after(s.StartsAt), EndsAt: b.after(s.EndsAt), Comment: s.Comment,
+	}
+	b.alertFaults(path, out.Validate())
 	return out
 }

@@ -6,6 +6,7 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ruletest"
 	"driftd.dev/driftd/pkg/sim"
 )
@@ -24,13 +25,14 @@ type ruleTest struct {
 	Window Duration `json:"window"`
 	N      uint64   `json:"n"`
 
-	Series []testSeries  `json:"input_series"`
-	Events []testEvents  `json:"input_events"`
-	Faults []testFault   `json:"faults"`
-	Alerts []testAlerts  `json:"alert_rule_test"`
-	Acks   []testAck     `json:"acknowledgements"`
-	Told   []testTold    `json:"notifications"`
-	Acts   []testActions `json:"actions"`
+	Series   []testSeries  `json:"input_series"`
+	Events   []testEvents  `json:"input_events"`
+	Faults   []testFault   `json:"faults"`
+	Alerts   []testAlerts  `json:"alert_rule_test"`
+	Acks     []testAck     `json:"acknowledgements"`
+	Silences []testSilence `json:"silences"`
+	Told     []testTold    `json:"notifications"`
+	Acts     []testActions `json:"actions"`
 }
 
 type testSeries struct {
@@ -97,6 +99,14 @@ type testAck struct {
 	By     string            `json:"by" config:"required"`
 }
 
+type testSilence struct {
+	Kind     silenceKind `json:"kind"`
+	Matchers []string    `json:"matchers" config:"required"`
+	StartsAt Hold        `json:"starts_at"`
+	EndsAt   Hold        `json:"ends_at" config:"required"`
+	Comment  string      `json:"comment" config:"required"`
+}
+
 type testAlerts struct {
 	At    Hold       `json:"eval_time" config:"required"`
 	Rule  string     `json:"alertname" config:"required"`
@@ -109,6 +119,7 @@ type testWant struct {
 	State       phase             `json:"exp_state"`
 	Flag        flag              `json:"exp_flag"`
 	Reason      string            `json:"exp_reason"`
+	Muted       *bool             `json:"exp_muted"`
 }
 
 type testTold struct {
@@ -141,6 +152,7 @@ type testActions struct {
 func (v *testVersion) setDefaults() { v.Variant, v.Share = "primary", 1 }
 func (w *testWant) setDefaults()    { w.State = "firing" }
 func (f *testFault) setDefaults()   { f.Share = 1 }
+func (s *testSilence) setDefaults() { s.Kind = silenceKind(incident.KindSilence) }
 
 // What is written as one text.
 type (
@@ -197,6 +209,7 @@ type (
 	outcome       string
 	faultKind     string
 	baselineState string
+	silenceKind   string
 )
 
 func (phase) words() []string {
@@ -217,6 +230,13 @@ func (baselineState) words() []string {
 
 func (faultKind) words() (out []string) {
 	for _, k := range ruletest.FaultKinds() {
+		out = append(out, string(k))
+	}
+	return out
+}
+
+func (silenceKind) words() (out []string) {
+	for _, k := range incident.SilenceKinds {
 		out = append(out, string(k))
 	}
 	return out

@@ -139,7 +139,7 @@ func (l *loop) found(x *explainer, f alert.Finding) (fired []lifecycle.Trigger, 
 // of its entry. That of a firing alert becomes the alert's key.
 func (l *loop) change(x *explainer, ch *alert.Change, f alert.Finding) (string, error) {
 	if ch.Fired() {
-		l.heed(ch)
+		l.silences.Heed(ch, l.owned(ch.LabelSet(), ch.Series.Model))
 		ch.DedupKey = l.chain.NextID(ch.At)
 		s := f.Next[ch.Series]
 		s.DedupKey, s.Muted, s.Severity = ch.DedupKey, ch.Muted, ch.Severity

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -23,14 +22,9 @@ func (d *Daemon) Muted(labels map[string]string, at time.Time) (by string, ok bo
 	return d.snapshot.Load().Silences.Muted(labels, at)
 }
 
-// mutes reports whether a delivery is not to tell of an alert at a wall time: it is
-// silenced, or the time is none at which the route tells.
+// mutes reports whether a delivery is not to tell of an alert at a wall time.
 func (d *Daemon) mutes(to *ledger.Delivery, m *incident.Member, at time.Time) bool {
-	if _, muted := d.settings.Load().TimeIntervals.Muted(to.MuteTimeIntervals, to.ActiveTimeIntervals, at); muted {
-		return true
-	}
-	_, muted := d.Muted(m.Labels, at)
-	return muted
+	return incident.Quiet{Silences: d.snapshot.Load().Silences, TimeIntervals: d.settings.Load().TimeIntervals}.Mutes(to, m, at)
 }
 
 // CreateSilence implements api.Silencer.
@@ -151,36 +145,6 @@ func (l *loop) sweepSilences(at int64) {
 	}
 }
 
-// annotationExpected is the annotation with the comment of an expected change.
-const annotationExpected = "expected"
-
-// heed applies maintenance and expected changes to an alert that begins.
-func (l *loop) heed(ch *alert.Change) {
-	labels := l.owned(ch.LabelSet(), ch.Series.Model)
-	if m, ok := l.silences.During(incident.KindMaintenance, labels, ch.Window.Start, ch.Window.End); ok {
-		ch.Muted = m.ID
-	}
-	if s, ok := l.silences.During(incident.KindExpected, labels, ch.Window.Start, ch.Window.End); ok {
-		ch.Severity, ch.Reason, ch.Annotations = expect(s.Comment, ch.Severity, ch.Reason, ch.Annotations)
-	}
-}
-
-// expect returns how something is told that was expected.
-func expect(comment, severity, reason string, annotations map[string]string) (string, string, map[string]string) {
-	annotations = maps.Clone(annotations)
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[annotationExpected] = comment
-	if severity == alert.SeverityPage {
-		severity, reason = alert.SeverityTicket, reason+"; sent as ticket, not page: "+comment
-	}
-	return severity, reason, annotations
-}
-
-// afterMaintenance words the end of what began in a maintenance.
-const afterMaintenance = "maintenance %s is over; what still fires starts anew"
-
 // unmute ends the alerts that began in a maintenance of which a closing holds no data
 // any more. The rules judge that window without them: what still fires starts anew,
 // and is told.
@@ -190,17 +154,10 @@ func (l *loop) unmute(c *drift.Closing) error {
 			continue
 		}
 		states := l.states[r][c.Model]
-		var over []alert.Series
-		for series, s := range states {
-			if s.Active() && s.Muted != "" && !l.silences.Covers(s.Muted, c.Start, c.End) {
-				over = append(over, series)
-			}
-		}
-		slices.SortFunc(over, alert.Series.Compare)
-		for _, series := range over {
+		for _, series := range l.silences.Unmuted(states, c.Start, c.End) {
 			a, w := store.Alert{Series: series, State: states[series]}, alert.Window{Start: c.Start, End: c.End, State: drift.Closed}
 			delete(states, series)
-			if err := l.end(a, w, c.Seq, fmt.Sprintf(afterMaintenance, a.State.Muted)); err != nil {
+			if err := l.end(a, w, c.Seq, incident.AfterMaintenance(a.State.Muted)); err != nil {
 				return err
 			}
 		}
@@ -228,7 +185,7 @@ func (l *loop) heedDrift(w *watch, change *detect.Change, c *drift.Closing, was 
 	}
 	body.Muted = notes.Muted
 	if notes.Expected != "" {
-		body.Severity, body.Reason, body.Annotations = expect(notes.Expected, body.Severity, body.Reason, body.Annotations)
+		body.Severity, body.Reason, body.Annotations = incident.Expect(notes.Expected, body.Severity, body.Reason, body.Annotations)
 	}
 	if change.Kind == detect.Resolved {
 		w.notes.Muted, w.notes.Expected = "", ""
@@ -241,7 +198,7 @@ func (l *loop) unmuteDrift(w *watch, c *drift.Closing) error {
 	if w.notes.Muted == "" || l.silences.Covers(w.notes.Muted, c.Start, c.End) {
 		return nil
 	}
-	if err := l.closeIncident(c.Model, w, c.End, c.Seq, fmt.Sprintf(afterMaintenance, w.notes.Muted)); err != nil {
+	if err := l.closeIncident(c.Model, w, c.End, c.Seq, incident.AfterMaintenance(w.notes.Muted)); err != nil {
 		return err
 	}
 	w.state.Release()

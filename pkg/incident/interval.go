@@ -26,17 +26,43 @@ func (s span) has(n int) bool { return n >= s.first && n <= s.last }
 // Contains reports whether a moment is in the interval, by the clock of its
 // location: what that clock skips is in no interval, and what it repeats is twice.
 func (t TimeInterval) Contains(at time.Time) bool {
-	if t.location == nil {
-		at = at.UTC()
-	} else {
-		at = at.In(t.location)
-	}
+	at = t.local(at)
 	length := daysIn(at)
 	return within(t.times, at.Hour()*60+at.Minute()) &&
 		within(t.weekdays, int(at.Weekday())) &&
 		within(t.months, int(at.Month())) &&
 		within(t.years, at.Year()) &&
 		(len(t.days) == 0 || slices.ContainsFunc(t.days, func(d span) bool { return d.ofMonth(length).has(at.Day()) }))
+}
+
+// Next returns the earliest moment after another at which Contains may answer
+// otherwise: where one of the times begins or ends, at midnight, or where the clock of
+// the location is put forward or back.
+func (t TimeInterval) Next(after time.Time) time.Time {
+	const day = 24 * time.Hour
+	at := t.local(after)
+	clock := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
+	wait := day - clock
+	for _, s := range t.times {
+		for _, minute := range []int{s.first, s.last + 1} {
+			if bound := time.Duration(minute) * time.Minute; bound > clock {
+				wait = min(wait, bound-clock)
+			}
+		}
+	}
+	next := after.Add(wait) // unless the clock is put before then
+	if _, put := at.ZoneBounds(); !put.IsZero() && put.Before(next) {
+		next = put
+	}
+	return next
+}
+
+// local returns a moment by the clock of the interval's location.
+func (t TimeInterval) local(at time.Time) time.Time {
+	if t.location == nil {
+		return at.UTC()
+	}
+	return at.In(t.location)
 }
 
 func within(spans []span, n int) bool {

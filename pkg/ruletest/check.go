@@ -146,18 +146,18 @@ func (s *story) alerts(a *Alerts) Check {
 		if found {
 			taken[series] = true
 		}
-		if !found && w.Phase == alert.Inactive || found && s.satisfies(series, m, w) {
+		if !found && w.Phase == alert.Inactive || found && satisfies(m, w) {
 			continue
 		}
 		c.Diff = append(c.Diff, "- "+w.text())
 		if found {
-			c.Diff = append(c.Diff, "+ "+s.text(series, m, w))
+			c.Diff = append(c.Diff, "+ "+m.text(w))
 			shown = append(shown, series)
 		}
 	}
 	for _, series := range s.series(a.Name) {
 		if m, ok := s.at(series, a.At); ok && m.state.Active() && !taken[series] {
-			c.Diff = append(c.Diff, "+ "+s.text(series, m, &Want{}))
+			c.Diff = append(c.Diff, "+ "+m.text(&Want{}))
 			shown = append(shown, series)
 		}
 	}
@@ -175,7 +175,7 @@ func (s *story) alerts(a *Alerts) Check {
 func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best alert.Series, at moment, found bool) {
 	weight := func(series alert.Series, m moment) int {
 		switch {
-		case s.satisfies(series, m, w):
+		case satisfies(m, w):
 			return 3
 		case m.state.Active():
 			return 2
@@ -195,13 +195,17 @@ func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best
 }
 
 // satisfies reports whether a series stands as is wanted.
-func (s *story) satisfies(series alert.Series, m moment, w *Want) bool {
+func satisfies(m moment, w *Want) bool {
 	flag := w.Flag == "" || w.Flag == NoFlag && m.state.Flag == "" || w.Flag == string(m.state.Flag)
-	return m.state.Phase == w.Phase && flag && strings.Contains(m.reason, w.Reason) && contains(s.rule(series).Spec().Annotations, w.Annotations)
+	muted := w.Muted == nil || *w.Muted == m.muted()
+	return m.state.Phase == w.Phase && flag && muted && strings.Contains(m.reason, w.Reason) && contains(m.notes, w.Annotations)
 }
 
 func (w *Want) text() string {
 	out := w.Phase.String() + " " + labelText(w.Labels)
+	if w.Muted != nil {
+		out += mutedText(*w.Muted)
+	}
 	if w.Flag != "" {
 		out += " flag " + w.Flag
 	}
@@ -215,8 +219,11 @@ func (w *Want) text() string {
 }
 
 // text says how a series stands, its annotations only if they are asked for.
-func (s *story) text(series alert.Series, m moment, w *Want) string {
+func (m moment) text(w *Want) string {
 	out := m.state.Phase.String() + " " + labelText(m.labels)
+	if m.muted() || w.Muted != nil {
+		out += mutedText(m.muted())
+	}
 	if flag := m.state.Flag; flag != "" {
 		out += " flag " + string(flag)
 	} else if w.Flag != "" {
@@ -226,9 +233,16 @@ func (s *story) text(series alert.Series, m moment, w *Want) string {
 		out += ": " + m.reason
 	}
 	if len(w.Annotations) > 0 {
-		out += " annotations " + labelText(s.rule(series).Spec().Annotations)
+		out += " annotations " + labelText(m.notes)
 	}
 	return out
+}
+
+func mutedText(muted bool) string {
+	if muted {
+		return " muted"
+	}
+	return " not muted"
 }
 
 // heard compares what a receiver was told with what it should have been, in order.

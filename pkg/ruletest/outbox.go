@@ -17,6 +17,7 @@ import (
 // windows are known when they end.
 type outbox struct {
 	world     *World
+	quiet     incident.Quiet
 	start     time.Time
 	now       time.Time
 	seq       uint64 // of what would be the ledger
@@ -33,14 +34,14 @@ type told struct {
 	Message
 }
 
-func newOutbox(w *World, t *Test) *outbox {
+func newOutbox(w *World, t *Test, silences *incident.Silences) *outbox {
 	return &outbox{
-		world: w, start: t.Start, now: t.Start, book: incident.NewBook(nil), incidents: map[string]*incident.Incident{}, owed: map[string][]ledger.Delivery{},
+		world: w, quiet: incident.Quiet{Silences: silences, TimeIntervals: w.TimeIntervals}, start: t.Start, now: t.Start, book: incident.NewBook(nil), incidents: map[string]*incident.Incident{}, owed: map[string][]ledger.Delivery{},
 		acks: slices.SortedStableFunc(slices.Values(t.Acks), func(a, b Ack) int { return cmp.Compare(a.At, b.At) }),
 	}
 }
 
-// put takes the start or the end of an alert that is not in shadow.
+// put takes the start or the end of an alert of which people are told.
 func (o *outbox) put(ch *alert.Change, labels map[string]string) {
 	o.seq++
 	targets := o.world.Routes.Targets(labels)
@@ -128,6 +129,7 @@ func (o *outbox) next() (next time.Time) {
 	for _, all := range o.owed {
 		for _, d := range all {
 			consider(d.NotBefore)
+			consider(o.quiet.Next(&d, o.now))
 			consider(d.IssuedAt.Add(d.Timing.Wait))
 			if d.Told {
 				consider(d.ToldAt.Add(d.Timing.Interval))
@@ -142,15 +144,12 @@ func (o *outbox) next() (next time.Time) {
 func (o *outbox) deliver() {
 	for _, receiver := range slices.Sorted(maps.Keys(o.owed)) {
 		for _, d := range ledger.Due(slices.Values(o.owed[receiver]), o.now, math.MaxInt, true) {
-			if view, due := o.incidents[d.Order].Tell(&d, o.muted); due {
+			if view, due := o.incidents[d.Order].Tell(&d, func(m *incident.Member) bool { return o.quiet.Mutes(&d, m, o.now) }); due {
 				o.settle(d, view)
 			}
 		}
 	}
 }
-
-// muted mutes nothing.
-func (o *outbox) muted(*incident.Member) bool { return false }
 
 // settle tells a delivery and forgets those whose place it took.
 func (o *outbox) settle(d ledger.Delivery, v incident.View) {

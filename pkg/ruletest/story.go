@@ -9,6 +9,7 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/lifecycle"
 )
 
@@ -18,6 +19,8 @@ type story struct {
 	test   *Test
 	states map[*alert.Rule]map[string]map[alert.Series]alert.State // by model
 	traces map[alert.Series][]moment                               // ascending by time
+
+	silences *incident.Silences
 
 	acts      map[string]lifecycle.State
 	decisions []decision
@@ -30,7 +33,8 @@ type moment struct {
 	at     time.Duration // end of the window
 	state  alert.State
 	labels map[string]string
-	reason string // for which the phase was entered
+	reason string            // for which the phase was entered
+	notes  map[string]string // annotations
 	window drift.WindowState
 	n      uint64
 	vars   alert.Vars
@@ -54,9 +58,13 @@ type statesOf func(*alert.Rule) map[alert.Series]alert.State
 
 // tell plays a test.
 func (w *World) tell(t *Test) (*story, error) {
+	silences, err := t.silences()
+	if err != nil {
+		return nil, err
+	}
 	s := &story{
 		world: w, test: t, states: map[*alert.Rule]map[string]map[alert.Series]alert.State{}, traces: map[alert.Series][]moment{},
-		acts: map[string]lifecycle.State{}, outbox: newOutbox(w, t),
+		acts: map[string]lifecycle.State{}, silences: silences, outbox: newOutbox(w, t, silences),
 	}
 	for _, r := range w.Rules {
 		s.states[r] = map[string]map[alert.Series]alert.State{}
@@ -92,8 +100,8 @@ func (s *story) givenSteps() (out []step) {
 			c, view := g.closing(k)
 			out = append(out, step{c, func(states statesOf) iter.Seq2[alert.Finding, error] {
 				return func(yield func(alert.Finding, error) bool) {
-					for _, r := range s.world.Rules {
-						if r.Spec().Window == c.Size && r.Watches(c.Model) && !yield(judge.Find(r, c, view, g.inputs(r, view, k), states(r)), nil) {
+					for _, r := range judge.Rules {
+						if r.Spec().Window == c.Size && !yield(judge.Find(r, c, view, g.inputs(r, view, k), states(r)), nil) {
 							return
 						}
 					}
@@ -106,11 +114,20 @@ func (s *story) givenSteps() (out []step) {
 
 // judge returns what judges a model against a baseline.
 func (s *story) judge(model string, b *drift.Baseline) alert.Judge {
-	j := alert.Judge{Rules: s.world.Rules, Baseline: b, Shadow: s.world.OnTrial != nil && s.world.OnTrial(model)}
-	if s.world.ExpectedGap != nil {
-		j.Gap = s.world.ExpectedGap(model)
+	return alert.Judge{Rules: s.world.rules(model), Baseline: b, Shadow: s.world.OnTrial != nil && s.world.OnTrial(model), Gap: s.world.gap(model)}
+}
+
+func (w *World) gap(model string) time.Duration {
+	if w.ExpectedGap == nil {
+		return 0
 	}
-	return j
+	return w.ExpectedGap(model)
+}
+
+// rules returns the rules that judge a model: that on silence only if somebody has
+// said how long one may be.
+func (w *World) rules(model string) []*alert.Rule {
+	return slices.DeleteFunc(slices.Clone(w.Rules), func(r *alert.Rule) bool { return !r.Watches(model) || r.HardLimit() && w.gap(model) == 0 })
 }
 
 // countedSteps are the windows of Traffic.
@@ -124,7 +141,7 @@ func (s *story) countedSteps() (out []step, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("events of %s: %w", tr.Model.Name, err)
 		}
-		memory := alert.NewMemory(s.world.Rules)
+		memory := alert.NewMemory(s.world.rules(tr.Model.Name))
 		for k := range closings {
 			c := &closings[k]
 			judge := s.judge(c.Model, s.approved(c, baseline))
@@ -156,8 +173,8 @@ func counted(judge alert.Judge, memory *alert.Memory, c *drift.Closing, states s
 // sizes returns the lengths of the windows that rules judge a model by.
 func (s *story) sizes(model string) []time.Duration {
 	out := []time.Duration{s.test.Window}
-	for _, r := range s.world.Rules {
-		if size := r.Spec().Window; r.Watches(model) && !slices.Contains(out, size) {
+	for _, r := range s.world.rules(model) {
+		if size := r.Spec().Window; !slices.Contains(out, size) {
 			out = append(out, size)
 		}
 	}
@@ -177,6 +194,7 @@ func (s *story) approved(c *drift.Closing, b *drift.Baseline) *drift.Baseline {
 // play judges one step by every rule.
 func (s *story) play(st step) error {
 	c := st.closing
+	s.unmute(c)
 	var fired []lifecycle.Trigger
 	for f, err := range st.findings(func(r *alert.Rule) map[alert.Series]alert.State { return s.states[r][c.Model] }) {
 		if err != nil {
@@ -184,7 +202,7 @@ func (s *story) play(st step) error {
 		}
 		for i := range f.Changes {
 			ch := &f.Changes[i]
-			if s.change(ch, f.Next); ch.Fired() && !ch.Shadow {
+			if s.change(ch, f.Next); ch.Fired() && !ch.Untold() {
 				fired = append(fired, lifecycle.Trigger{Change: *ch, EntryID: ch.DedupKey})
 			}
 		}
@@ -196,6 +214,18 @@ func (s *story) play(st step) error {
 	}
 	s.decide(c, fired)
 	return nil
+}
+
+// unmute ends what began in a maintenance of which a closing holds no data any more.
+// Nobody has heard of it.
+func (s *story) unmute(c *drift.Closing) {
+	for _, r := range s.world.Rules {
+		if r.Spec().Window == c.Size {
+			for _, series := range s.silences.Unmuted(s.states[r][c.Model], c.Start, c.End) {
+				delete(s.states[r][c.Model], series)
+			}
+		}
+	}
 }
 
 // decide answers the alerts that have fired together.
@@ -220,13 +250,14 @@ func (s *story) change(ch *alert.Change, next map[alert.Series]alert.State) {
 		return
 	}
 	if ch.Fired() {
+		s.silences.Heed(ch, s.world.owned(ch.LabelSet()))
 		s.fires++
 		ch.DedupKey = fmt.Sprintf("alert-%06d", s.fires)
 		state := next[ch.Series]
-		state.DedupKey = ch.DedupKey
+		state.DedupKey, state.Muted, state.Severity = ch.DedupKey, ch.Muted, ch.Severity
 		next[ch.Series] = state
 	}
-	if s.world.Routes != nil && !ch.Shadow {
+	if s.world.Routes != nil && !ch.Untold() {
 		s.outbox.put(ch, s.world.owned(ch.LabelSet()))
 	}
 }
@@ -256,6 +287,11 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 	for series := range f.Next {
 		all[series] = true
 	}
+	for series, trace := range s.traces { // a maintenance may have ended, and nothing be left
+		if series.Rule == f.Rule.Name() && series.Model == c.Model && trace[len(trace)-1].muted() {
+			all[series] = true
+		}
+	}
 	for series := range all {
 		in, seen := inputs[series]
 		m := moment{at: s.since(c.End), state: states[series], window: f.View.Total.Window.State, absent: !seen}
@@ -263,18 +299,37 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 		if seen {
 			m.window = in.Window.State
 		}
+		m.notes = f.Rule.Spec().Annotations
 		earlier := s.traces[series]
-		if len(earlier) > 0 && earlier[len(earlier)-1].state.Phase == m.state.Phase {
-			m.reason = earlier[len(earlier)-1].reason
+		if n := len(earlier); n > 0 {
+			m.follow(&earlier[n-1])
 		}
 		for _, ch := range f.Changes {
-			if ch.Series == series {
-				m.reason = ch.Reason
+			if ch.Series != series {
+				continue
+			}
+			if m.reason = ch.Reason; ch.Fired() {
+				m.notes = ch.Annotations
 			}
 		}
 		m.labels = s.world.labels(f.Rule, series, m.state)
 		s.traces[series] = append(earlier, m)
 	}
+}
+
+// follow keeps what stays from the window before.
+func (m *moment) follow(earlier *moment) {
+	if earlier.state.Phase == m.state.Phase {
+		m.reason = earlier.reason
+	}
+	if earlier.state.Active() && m.state.Active() {
+		m.notes = earlier.notes
+	}
+}
+
+// muted reports whether the alert began in a maintenance.
+func (m *moment) muted() bool {
+	return m.state.Muted != "" && (m.state.Active() || m.state.Phase == alert.Resolved)
 }
 
 // labels returns the labels of a series' alert, as far as there is one.

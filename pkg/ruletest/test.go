@@ -5,12 +5,13 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/sim"
 )
 
 // A World is what is tested: rules, and what else decides who is told.
 type World struct {
-	Rules   []*alert.Rule
+	Rules   []*alert.Rule // of alert.HardLimits RuleSilent only, for models with an ExpectedGap
 	Routes  *alert.Routes // nil: nobody is told
 	Count   drift.Spec    // how events of Traffic are counted; windows close without waiting for late events
 	Owner   func(model string) string
@@ -18,6 +19,8 @@ type World struct {
 	Grouped func(receiver string) bool // it hears of incidents, not of alerts; nil: none does
 
 	ExpectedGap func(model string) time.Duration // the longest silence that is usual, 0 if that is not known
+
+	TimeIntervals incident.TimeIntervals // that Routes name
 }
 
 // A Test is one story and what is expected of it. Times are since Start.
@@ -27,10 +30,11 @@ type Test struct {
 	Window time.Duration // of each value of a Series, and of Traffic.Events
 	N      uint64        // values and events of a window whose series do not say; 0: 1000
 
-	Series  []Series
-	Traffic []Traffic
-	Faults  []Fault
-	Acks    []Ack
+	Series   []Series
+	Traffic  []Traffic
+	Faults   []Fault
+	Acks     []Ack
+	Silences []Silence
 
 	Alerts   []Alerts
 	Messages []Messages
@@ -103,6 +107,15 @@ type Ack struct {
 	By     string
 }
 
+// A Silence is an incident.Silence that was set before the test begins, for the span
+// from StartsAt to before EndsAt.
+type Silence struct {
+	Kind             incident.SilenceKind
+	Matchers         []string
+	StartsAt, EndsAt time.Duration
+	Comment          string
+}
+
 // Alerts says how the alerts of one name stand at one time: of a rule, or of what
 // driftd says of rules by itself, alert.RuleNoData and alert.RuleUndecided.
 type Alerts struct {
@@ -120,6 +133,7 @@ type Want struct {
 	Phase       alert.Phase
 	Flag        string // alert.Flag, "none", or "" for any
 	Reason      string // a part of the reason for which it entered the phase
+	Muted       *bool  // it began in a maintenance, so that nobody is told; nil: whether or not
 }
 
 // NoFlag is the Want.Flag of a series that the last window decided.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/backtest"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/sim"
 )
 
@@ -49,6 +50,24 @@ func (f *Fault) Validate() error {
 		errs = append(errs, fmt.Errorf("a share belongs to %s and %s", NoEvents, Late))
 	}
 	return errors.Join(errs...)
+}
+
+// Validate returns what is wrong with a silence, joined: an *alert.Fault for each
+// field.
+func (s *Silence) Validate() error { return s.from(sim.Epoch, "").Validate() }
+
+// from returns the silence of a test with a start.
+func (s *Silence) from(start time.Time, id string) incident.Silence {
+	return incident.Silence{ID: id, Kind: s.Kind, Matchers: s.Matchers, StartsAt: start.Add(s.StartsAt), EndsAt: start.Add(s.EndsAt), Comment: s.Comment}
+}
+
+// silences returns the silences of a test, in whose order they have their ids.
+func (t *Test) silences() (*incident.Silences, error) {
+	var all []incident.Silence
+	for i := range t.Silences {
+		all = append(all, t.Silences[i].from(t.Start, fmt.Sprintf("silence-%06d", i+1)))
+	}
+	return incident.NewSilences(all)
 }
 
 var (
