@@ -168,7 +168,7 @@ func TestTimesOfRoutes(t *testing.T) {
 	test.Messages = []ruletest.Messages{{Receiver: "chat", Wants: []ruletest.Message{
 		// What began and ended before 08:30 UTC is not told.
 		{Status: "firing", At: 13 * time.Hour},
-		{Status: "resolved", At: 19 * time.Hour}, // an end is told at any time
+		{Status: "resolved", At: 19 * time.Hour},                              // an end is told at any time
 		{Status: "firing", At: 4*24*time.Hour + 8*time.Hour + 30*time.Minute}, // what began on Thursday at 22:00, on Monday
 	}}}
 	passes(t, w, test)
