@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"driftd.dev/driftd/configs"
 	"driftd.dev/driftd/pkg/config"
 )
 
@@ -228,6 +229,17 @@ func TestComposeFitsTogether(t *testing.T) {
 	}
 }
 
+// ruleLibrary is where packages and the image put configs/rules, and where the
+// documented defaults say that they are.
+const ruleLibrary = "/usr/share/driftd/rules"
+
+// TestDefaultsNameTheRuleLibrary: who reads them finds rules to begin with.
+func TestDefaultsNameTheRuleLibrary(t *testing.T) {
+	if !bytes.Contains(configs.Defaults, []byte(" "+ruleLibrary+" ")) {
+		t.Errorf("configs/driftd.yaml does not name %s", ruleLibrary)
+	}
+}
+
 var dockerCommand = regexp.MustCompile(`(?m)^CMD \[(.*)\]$`)
 
 // TestDockerfileRunsDriftd: what the image runs and copies exists, as nobody.
@@ -242,7 +254,7 @@ func TestDockerfileRunsDriftd(t *testing.T) {
 		args = append(args, strings.Trim(arg, `"`))
 	}
 	accepted(t, args)
-	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "CGO_ENABLED=0", "-trimpath -buildvcs=false", "ca-certificates.crt", "COPY configs/driftd.yaml " + args[2] + "\n"} {
+	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "CGO_ENABLED=0", "-trimpath -buildvcs=false", "ca-certificates.crt", "COPY configs/driftd.yaml " + args[2] + "\n", "COPY configs/rules " + ruleLibrary + "\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
@@ -285,9 +297,9 @@ func TestPackagesHoldWhatTheUnitRuns(t *testing.T) {
 	unit := deployedText(t, "systemd/driftd.service")
 	start := strings.Fields(regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(unit)[1])
 	accepted(t, start[1:])
-	for _, want := range []string{start[0], start[3]} {
+	for _, want := range []string{start[0], start[3], ruleLibrary} {
 		if !slices.Contains(places, want) {
-			t.Errorf("the unit runs %q, the packages hold %q", start, places)
+			t.Errorf("the unit runs %q, the documented defaults name %s, the packages hold %q", start, ruleLibrary, places)
 		}
 	}
 	for _, want := range []string{"\nType=notify\n", "\nWatchdogSec=30\n"} {

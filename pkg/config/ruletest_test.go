@@ -14,6 +14,7 @@ import (
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ruletest"
 	"driftd.dev/driftd/pkg/sim"
 )
@@ -55,7 +56,7 @@ func TestLoadRuleTests(t *testing.T) {
 			{Kind: ruletest.NewVersion, Version: "43", Share: 1, From: 30 * time.Minute},
 		},
 		Alerts: []ruletest.Alerts{{Line: 34, At: 5 * time.Minute, Name: "Slow", Wants: []ruletest.Want{
-			{Labels: map[string]string{"model": "fraud"}, Annotations: map[string]string{}, Phase: alert.Firing, Flag: ruletest.NoFlag, Reason: "latency_p95"},
+			{Labels: map[string]string{"model": "fraud"}, Annotations: map[string]string{}, Phase: alert.Firing, Flag: ruletest.NoFlag, Reason: "latency_p95", Muted: new(false)},
 			{Labels: map[string]string{"model": "trial-1"}, Phase: alert.Inactive},
 		}}},
 		Messages: []ruletest.Messages{
@@ -66,14 +67,22 @@ func TestLoadRuleTests(t *testing.T) {
 			{Line: 40, Receiver: "chat", At: 5 * time.Minute},
 			{Line: 41, Receiver: "chat", Wants: []ruletest.Message{{Status: "firing"}}},
 		},
-		Acks:    []ruletest.Ack{{At: 5 * time.Minute, Labels: map[string]string{"model": "other"}, By: "ada"}},
-		Actions: []ruletest.Action{{Line: 43, At: 5 * time.Minute, Model: "fraud", Kind: "retrain", Want: ruletest.Absent}},
+		Acks: []ruletest.Ack{{At: 5 * time.Minute, Labels: map[string]string{"model": "other"}, By: "ada"}},
+		Silences: []ruletest.Silence{
+			{Kind: incident.KindSilence, Matchers: []string{"model=nobody"}, EndsAt: 5 * time.Minute, Comment: "works"},
+			{Kind: incident.KindMaintenance, Matchers: []string{`model=~"other|another"`, "feature!=amount"}, StartsAt: 5 * time.Minute, EndsAt: 20 * time.Minute, Comment: "backfill"},
+		},
+		Actions: []ruletest.Action{{Line: 46, At: 5 * time.Minute, Model: "fraud", Kind: "retrain", Want: ruletest.Absent}},
 	}}
 	if diff := cmp.Diff(want, got.Tests); diff != "" {
 		t.Error(diff)
 	}
-	if !slices.Equal(got.Lines, []int{6, 12}) || len(got.World.Rules) != 2 || !got.World.OnTrial("trial-1") || got.World.OnTrial("fraud") {
+	if !slices.Equal(got.Lines, []int{6, 12}) || len(got.World.Rules) != 3 || got.World.Rules[2].Name() != alert.RuleSilent || got.World.Rules[2].Spec().Window != 5*time.Minute || !got.World.OnTrial("trial-1") || got.World.OnTrial("fraud") {
 		t.Errorf("lines %v, %d rules", got.Lines, len(got.World.Rules))
+	}
+	monday := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	if _, muted := got.World.TimeIntervals.Muted(nil, []string{"weekends"}, monday); !muted {
+		t.Error("on Monday it is a weekend")
 	}
 	for _, test := range got.Tests {
 		result, err := got.World.Run(test)
@@ -124,6 +133,10 @@ func TestRuleTestFaults(t *testing.T) {
 		in("input_events: [{model: a, events: 9, changes: [{errors: 0.1, segment: app}]}]", looks):            "write a segment as channel=app",
 		in("input_events: [{model: a, events: 9}]", series, looks):                                            "5:28: a has input_series too",
 		in(series, "faults: [{fault: late, from: 2, to: 1}]", looks):                                          "6:14: it ends before it begins",
+		in(series, "silences: [{matchers: [model=a], ends_at: 3}]", looks):                                    `6:16: "comment" is missing`,
+		in(series, "silences: [{matchers: [model=a], starts_at: 3, ends_at: 3h, comment: x}]", looks):         "6:61: it must be after starts_at",
+		in(series, "silences: [{matchers: [model=a, =b], ends_at: 3, comment: x}]", looks):                    `6:37: matcher "=b" does not start with a label`,
+		in(series, "silences: [{kind: quiet, matchers: [model=a], ends_at: 3, comment: x}]", looks):           "6:23: expected silence, maintenance or expected",
 		in(series, "faults: [{fault: lost}]", looks):                                                          "6:22: expected incomplete, late, no_events, missing_feature, unapproved or new_version",
 		in(series, "notifications: [{receiver: chat}]"):                                                       `6:32: there is no receiver "chat"`,
 		in(series, "actions: [{eval_time: 1, model: a, action: retrain, exp: maybe}]"):                        "6:62: expected issued, suppressed or none",
@@ -160,7 +173,7 @@ func TestDocumentedRuleTests(t *testing.T) {
 			blocks = append(blocks, text)
 		}
 	}
-	if len(blocks) != 4 {
+	if len(blocks) != 5 {
 		t.Fatalf("%d examples", len(blocks))
 	}
 	folder := t.TempDir()
