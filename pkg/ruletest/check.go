@@ -198,7 +198,7 @@ func (s *story) candidate(a *Alerts, w *Want, taken map[alert.Series]bool) (best
 func satisfies(m moment, w *Want) bool {
 	flag := w.Flag == "" || w.Flag == NoFlag && m.state.Flag == "" || w.Flag == string(m.state.Flag)
 	muted := w.Muted == nil || *w.Muted == m.muted()
-	return m.state.Phase == w.Phase && flag && muted && strings.Contains(m.reason, w.Reason) && contains(m.notes, w.Annotations)
+	return m.state.Phase == w.Phase && flag && muted && strings.Contains(m.reason, w.Reason) && contains(m.annotations, w.Annotations)
 }
 
 func (w *Want) text() string {
@@ -233,7 +233,7 @@ func (m moment) text(w *Want) string {
 		out += ": " + m.reason
 	}
 	if len(w.Annotations) > 0 {
-		out += " annotations " + labelText(m.notes)
+		out += " annotations " + labelText(m.annotations)
 	}
 	return out
 }

@@ -30,15 +30,15 @@ type story struct {
 
 // A moment is one series after one window.
 type moment struct {
-	at     time.Duration // end of the window
-	state  alert.State
-	labels map[string]string
-	reason string            // for which the phase was entered
-	notes  map[string]string // annotations
-	window drift.WindowState
-	n      uint64
-	vars   alert.Vars
-	absent bool // the window had nothing of the series
+	at          time.Duration // end of the window
+	state       alert.State
+	labels      map[string]string
+	reason      string // for which the phase was entered
+	annotations map[string]string
+	window      drift.WindowState
+	n           uint64
+	vars        alert.Vars
+	absent      bool // the window had nothing of the series
 }
 
 type decision struct {
@@ -299,7 +299,7 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 		if seen {
 			m.window = in.Window.State
 		}
-		m.notes = f.Rule.Spec().Annotations
+		m.annotations = f.Rule.Spec().Annotations
 		earlier := s.traces[series]
 		if n := len(earlier); n > 0 {
 			m.follow(&earlier[n-1])
@@ -309,7 +309,7 @@ func (s *story) trace(c *drift.Closing, f alert.Finding) {
 				continue
 			}
 			if m.reason = ch.Reason; ch.Fired() {
-				m.notes = ch.Annotations
+				m.annotations = ch.Annotations
 			}
 		}
 		m.labels = s.world.labels(f.Rule, series, m.state)
@@ -323,7 +323,7 @@ func (m *moment) follow(earlier *moment) {
 		m.reason = earlier.reason
 	}
 	if earlier.state.Active() && m.state.Active() {
-		m.notes = earlier.notes
+		m.annotations = earlier.annotations
 	}
 }
 
