@@ -1,7 +1,8 @@
 // Package ruletest plays tests of rules: what a model did, window by window, and
 // who should have been told of what. Statistics are given as Series, or counted
 // from Traffic that package sim makes; what judges them is what judges live
-// windows: alert.Judge, lifecycle.Decide, alert.Routes, incident.Book, incident.Silences, ledger.Due.
+// windows: alert.Judge, lifecycle.Decide, alert.Routes, incident.Book,
+// incident.Silences, incident.Quiet, ledger.Due.
 //
 //	Series ----------------------> []alert.Input --+
 //	Traffic -> sim -> drift.Engine -> Closing -> Judge -> Change, State -> Expectations -> Result

@@ -198,4 +198,10 @@ func TestModelSilent(t *testing.T) {
 	test := given(t, amount, "0.01x2 stale stale stale stale 0.01x3", `psi{model="churn", feature="age"}`, "0.01")
 	test.Alerts = []ruletest.Alerts{at(5, alert.RuleSilent), at(6, alert.RuleSilent, want(alert.Firing, "model", "fraud", "severity", "page")), at(9, alert.RuleSilent)}
 	passes(t, w, test)
+
+	counted := ruletest.Test{Name: "counted", Window: time.Hour, Traffic: []ruletest.Traffic{traffic(200)}, Faults: []ruletest.Fault{{Kind: ruletest.NoEvents, From: 2 * time.Hour, To: 7 * time.Hour}}}
+	counted.Alerts = []ruletest.Alerts{at(4, alert.RuleSilent), at(5, alert.RuleSilent, want(alert.Firing, "model", "fraud")), at(10, alert.RuleSilent)}
+	passes(t, w, counted)
+	w.ExpectedGap = nil
+	fails(t, "a model of which nobody knows how long it may be silent", w, counted)
 }
