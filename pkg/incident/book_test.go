@@ -259,6 +259,40 @@ func TestAnIncidentIsBounded(t *testing.T) {
 	}
 }
 
+// Of a storm that ends, every receiver hears that nothing of its own fires any more.
+func TestTheLastThatAReceiverHearsOfIsKept(t *testing.T) {
+	b := incident.NewBook(nil)
+	page := fires("page", 1, alert.SeverityPage, 0)
+	i := put(b, page, 0, pager)
+	for n := range 500 {
+		put(b, fires(fmt.Sprintf("%04d", n), uint64(n+2), alert.SeverityTicket, 0), 0, people)
+	}
+	put(b, ends(page, 1000, 1), 1, pager)
+	for n := range 500 {
+		put(b, ends(fires(fmt.Sprintf("%04d", n), 0, alert.SeverityTicket, 0), uint64(2000+n), 1), 1, people)
+	}
+	if v := i.Of("pager", incident.Heard{Seq: 1}, nothingIsMuted); len(v.Ended) != 1 || !v.Fresh {
+		t.Errorf("the pager hears of %+v", v)
+	}
+	if len(i.Members) != 200 || i.Open() {
+		t.Errorf("%d members, open %v", len(i.Members), i.Open())
+	}
+}
+
+// An alert that ends and starts again under its key, before anybody is told, fires.
+func TestAnAlertThatStartsAgainFires(t *testing.T) {
+	b := incident.NewBook(nil)
+	m := fires("a", 1, alert.SeverityPage, 0)
+	put(b, m, 0, people)
+	put(b, ends(m, 2, 1), 1, people)
+	m.Seq = 3
+	i := put(b, m, 2, people)
+	b.Touched(start)
+	if _, firing := b.Firing("a"); !firing || !i.Open() {
+		t.Errorf("firing %v, open %v", firing, i.Open())
+	}
+}
+
 func TestGroupOf(t *testing.T) {
 	labels := map[string]string{"model": "fraud", "alertname": "Drift"}
 	for by, want := range map[string]map[string]string{

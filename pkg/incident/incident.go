@@ -122,19 +122,38 @@ func (i *Incident) put(m Member, at time.Time) {
 	}
 	firing := i.Firing()
 	i.forget(len(i.Members) - firing - maxEnded)
+	i.Resolved = time.Time{}
 	if firing == 0 {
 		i.Resolved = at
 	}
 }
 
-// forget drops the n members that have ended first.
+// forget drops the n members that have ended first, but for the last one that a
+// receiver hears of: it has to be told that nothing fires any more.
 func (i *Incident) forget(n int) {
+	if n <= 0 {
+		return
+	}
+	hears := map[string]int{} // members, by receiver
+	for k := range i.Members {
+		for _, r := range i.Members[k].Receivers {
+			hears[r]++
+		}
+	}
 	for ; n > 0; n-- {
 		oldest := -1
 		for k := range i.Members {
-			if m := &i.Members[k]; !m.Firing() && (oldest < 0 || m.Seq < i.Members[oldest].Seq) {
+			m := &i.Members[k]
+			last := slices.ContainsFunc(m.Receivers, func(r string) bool { return hears[r] == 1 })
+			if !m.Firing() && !last && (oldest < 0 || m.Seq < i.Members[oldest].Seq) {
 				oldest = k
 			}
+		}
+		if oldest < 0 {
+			return
+		}
+		for _, r := range i.Members[oldest].Receivers {
+			hears[r]--
 		}
 		i.Members = slices.Delete(i.Members, oldest, oldest+1)
 	}

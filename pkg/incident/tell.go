@@ -45,10 +45,13 @@ func (i *Incident) Tell(d *ledger.Delivery, muted func(*Member) bool) (v View, d
 		heard.Seq == 0 && d.For != "" && i.Acknowledged != nil:
 		d.Moot = true
 		return v, true
-	case !v.Fresh && !d.Repeat && d.Entry.Kind == ledger.KindAlert:
-		d.Moot = !d.Told && len(v.Held) == 0
+	case !v.Fresh && d.Told && (!d.Repeat || i.Acknowledged != nil): // nothing new, and who looks after it need not be reminded
+		return v, false
+	case !v.Fresh && !d.Told && d.Entry.Kind == ledger.KindAlert:
+		d.Moot = len(v.Held) == 0
 		return v, d.Moot
 	}
+	d.Repeat = d.Repeat && !v.Fresh
 	d.Closing, d.Severity, d.Held = !v.Open(), v.Severity, v.Held
 	d.Group = &ledger.Group{
 		Incident: i.ID, Labels: i.Group, Status: v.Status(), Severity: v.Severity, Opened: i.Opened, Firing: len(v.Firing), Ended: len(v.Ended),

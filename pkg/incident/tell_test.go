@@ -50,6 +50,8 @@ func TestTell(t *testing.T) {
 	over := func(b *incident.Book) { firing(b); put(b, ends(fires("a", 1, alert.SeverityPage, 0), 2, 5), 5, people) }
 	looked := func(b *incident.Book) { firing(b); acknowledge(b) }
 	muted := func(*incident.Member) bool { return true }
+	joined := func(b *incident.Book) { looked(b); put(b, fires("b", 3, alert.SeverityTicket, 1), 1, people) }
+	onlyB := func(m *incident.Member) bool { return m.Key == "b" }
 	entry := ledger.Entry{Kind: ledger.KindAlert}
 	toldOf := func(seq uint64) []ledger.Delivery { return []ledger.Delivery{{Seq: seq, Told: true}} }
 	for name, c := range map[string]struct {
@@ -60,18 +62,25 @@ func TestTell(t *testing.T) {
 		moot  bool
 		tells string // the group's status
 	}{
-		"the start":                         {do: firing, d: ledger.Delivery{Entry: entry}, due: true, tells: "firing"},
-		"the end, after the start":          {do: over, d: ledger.Delivery{Entry: entry, Earlier: toldOf(1)}, due: true, tells: "resolved"},
-		"over before it could be told":      {do: over, d: ledger.Delivery{Entry: entry}, due: true, tells: "resolved"},
-		"over before it escalates":          {do: over, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
-		"somebody looks after it":           {do: looked, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
-		"nobody does":                       {do: firing, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, tells: "firing"},
-		"an acknowledgement":                {do: looked, d: ledger.Delivery{Entry: ledger.Entry{Kind: ledger.KindNote}, Earlier: toldOf(1)}, due: true, tells: "firing"},
-		"muted":                             {do: firing, d: ledger.Delivery{Entry: entry}, muted: muted},
-		"muted, and over":                   {do: over, d: ledger.Delivery{Entry: entry}, muted: muted, due: true, moot: true},
-		"known already":                     {do: firing, d: ledger.Delivery{Entry: entry, Earlier: toldOf(1)}, due: true, moot: true},
-		"again":                             {do: firing, d: ledger.Delivery{Seq: 1, Entry: entry, Told: true, Repeat: true}, due: true, tells: "firing"},
-		"told, and nothing new":             {do: firing, d: ledger.Delivery{Seq: 1, Entry: entry, Told: true}},
+		"the start":                          {do: firing, d: ledger.Delivery{Entry: entry}, due: true, tells: "firing"},
+		"the end, after the start":           {do: over, d: ledger.Delivery{Entry: entry, Earlier: toldOf(1)}, due: true, tells: "resolved"},
+		"over before it could be told":       {do: over, d: ledger.Delivery{Entry: entry}, due: true, tells: "resolved"},
+		"over before it escalates":           {do: over, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
+		"somebody looks after it":            {do: looked, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
+		"nobody does":                        {do: firing, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, tells: "firing"},
+		"an acknowledgement":                 {do: looked, d: ledger.Delivery{Entry: ledger.Entry{Kind: ledger.KindNote}, Earlier: toldOf(1)}, due: true, tells: "firing"},
+		"muted":                              {do: firing, d: ledger.Delivery{Entry: entry}, muted: muted},
+		"muted, and over":                    {do: over, d: ledger.Delivery{Entry: entry}, muted: muted, due: true, moot: true},
+		"known already":                      {do: firing, d: ledger.Delivery{Entry: entry, Earlier: toldOf(1)}, due: true, moot: true},
+		"again":                              {do: firing, d: ledger.Delivery{Seq: 1, Entry: entry, Told: true, Repeat: true}, due: true, tells: "firing"},
+		"told, and nothing new":              {do: firing, d: ledger.Delivery{Seq: 1, Entry: entry, Told: true}},
+		"again, and somebody looks after it": {do: looked, d: ledger.Delivery{Seq: 2, Entry: entry, Told: true, Repeat: true}},
+		"acknowledged, one is muted still": {
+			do: joined, d: ledger.Delivery{Seq: 2, Entry: ledger.Entry{Kind: ledger.KindNote}, Told: true, Held: []string{"b"}}, muted: onlyB,
+		},
+		"acknowledged, one is not muted any more": {
+			do: joined, d: ledger.Delivery{Seq: 2, Entry: ledger.Entry{Kind: ledger.KindNote}, Told: true, Held: []string{"b"}}, due: true, tells: "firing",
+		},
 		"what was muted is not any more":    {do: firing, d: ledger.Delivery{Seq: 1, Entry: entry, Told: true, Held: []string{"a"}}, due: true, tells: "firing"},
 		"of a receiver that hears of other": {do: firing, d: ledger.Delivery{Entry: entry, Receiver: "other"}, due: true, moot: true},
 	} {

@@ -103,12 +103,13 @@ func (s *SlackBot) SendThread(ctx context.Context, d ledger.Delivery) (string, e
 		r = slackReceipt{} // of another kind of receiver: the name was given anew
 	}
 	ask := slackAsk{token: token, limit: s.limit}
-	if d.Told && r.TS != "" { // again: a message that changes in place would tell nobody
+	if d.Repeat && r.TS != "" { // a message that changes in place would tell nobody
 		again := slackCall{Channel: r.Channel, ThreadTS: r.TS, Broadcast: true, slackMessage: slackMessage{Text: slackEscape("Still firing: "+m.Topic, slackSection)}}
 		_, err := ask.call(ctx, s.post, again)
 		return d.Receipt, err
 	}
-	if r.Shown != d.Seq {
+	more := d.Told // of what was muted when this was told
+	if r.Shown != d.Seq || more {
 		err := slackPictured(s.pictures, m, func(m Message) (err error) {
 			r, err = s.show(ctx, &ask, r, m)
 			return err
@@ -118,7 +119,7 @@ func (s *SlackBot) SendThread(ctx context.Context, d ledger.Delivery) (string, e
 		}
 		r.Shown = d.Seq
 	}
-	if details := slackDetails(m); len(details) > 0 && r.Detail != d.Seq {
+	if details := slackDetails(m); len(details) > 0 && (r.Detail != d.Seq || more) {
 		reply := slackCall{Channel: r.Channel, ThreadTS: r.TS, slackMessage: slackMessage{Text: slackEscape(m.Sentence, slackSection), Blocks: details}}
 		if _, err := ask.call(ctx, s.post, reply); err != nil {
 			return r.text(), err

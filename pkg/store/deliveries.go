@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -113,7 +114,8 @@ func (s *Store) Settle(d ledger.Delivery, o Outcome) error {
 
 func settle(w *writer, d ledger.Delivery, o Outcome) error {
 	key := appendDelivery(nil, tableOwed, d.Receiver, d.Seq)
-	if _, err := w.Get(key); errors.Is(err, badger.ErrKeyNotFound) {
+	var was ledger.Delivery
+	if err := readJSON(w.Txn, key, &was); errors.Is(err, ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return err
@@ -121,10 +123,11 @@ func settle(w *writer, d ledger.Delivery, o Outcome) error {
 	switch o.Result {
 	case Delivered:
 		return errors.Join(settleTold(w, key, d, o), settleEarlier(w, d, o), note(w, d, o))
-	case Retry:
-		return setJSON(w, key, d)
+	case Retry: // what it would have told is not what the receiver knows
+		was.Attempt, was.NextAt, was.LastError, was.Receipt = d.Attempt, d.NextAt, d.LastError, d.Receipt
+		return setJSON(w, key, was)
 	case Dead:
-		return errors.Join(bury(w, key, d, o), settleEarlier(w, d, o), note(w, d, o))
+		return errors.Join(bury(w, key, d, o), settleEarlier(w, d, o), settleStanding(w, key, d, o), note(w, d, o))
 	}
 	return fmt.Errorf("result %d is unknown", o.Result)
 }
@@ -156,6 +159,18 @@ func settleEarlier(w *writer, d ledger.Delivery, o Outcome) error {
 	return errors.Join(errs...)
 }
 
+// settleStanding keeps what a receiver was told of an incident when it has refused for
+// good what came after: it still shows the incident, and has to hear of its end.
+func settleStanding(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
+	told := d.Told || slices.ContainsFunc(d.Earlier, func(e ledger.Delivery) bool { return e.Told })
+	if !told || !d.Grouped || d.Closing {
+		return nil
+	}
+	d.Attempt, d.LastError = 0, ""
+	d.Told, d.ToldAt = true, o.At.UTC()
+	return setJSON(w, key, d)
+}
+
 // bury moves a delivery to the dead letters.
 func bury(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
 	dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
@@ -179,15 +194,20 @@ func (s *Store) Owed(receiver string) (n int, oldest time.Time, err error) {
 // OwedNow is Owed at a time: what is not to be told before another, or tells of muted
 // alerts alone, waits on purpose and is not the oldest.
 func (s *Store) OwedNow(receiver string, now time.Time, mute Mute) (n int, oldest time.Time, err error) {
+	told := map[string]ledger.Delivery{} // the last, by incident
 	err = s.view(func(t *badger.Txn) error {
 		return owed(t, receiver, func(d ledger.Delivery) error {
 			if d.Told {
+				told[d.Order] = d
 				return nil
 			}
 			if n++; !oldest.IsZero() && !d.IssuedAt.Before(oldest) {
 				return nil
 			}
-			waits, err := waitsOnPurpose(t, &d, now, mute)
+			if known, ok := told[d.Order]; ok {
+				d.Earlier = []ledger.Delivery{known}
+			}
+			waits, err := waitsOnPurpose(t, d, now, mute)
 			if err == nil && !waits {
 				oldest = d.IssuedAt
 			}

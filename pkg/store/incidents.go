@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -137,8 +136,8 @@ func group(t *badger.Txn, d *ledger.Delivery, mute Mute) (due bool, err error) {
 }
 
 // waitsOnPurpose reports whether a delivery has to wait at a time, or for those who mute
-// all that it would tell; without mute none does.
-func waitsOnPurpose(t *badger.Txn, d *ledger.Delivery, now time.Time, mute Mute) (bool, error) {
+// all that it would tell beyond what the receiver knows; without mute none does.
+func waitsOnPurpose(t *badger.Txn, d ledger.Delivery, now time.Time, mute Mute) (bool, error) {
 	if mute == nil || !d.Grouped {
 		return false, nil
 	}
@@ -150,12 +149,16 @@ func waitsOnPurpose(t *badger.Txn, d *ledger.Delivery, now time.Time, mute Mute)
 	if err != nil {
 		return false, fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
 	}
-	v := i.Of(cmp.Or(d.For, d.Receiver), incident.Heard{}, func(m *incident.Member) bool { return mute(d, m) })
-	return !v.Open() && len(v.Held) > 0, nil
+	if d.Entry, err = entry(t, d.Seq); err != nil {
+		return false, fmt.Errorf("%w: a delivery refers to it: %w", ErrDamaged, err)
+	}
+	_, due := i.Tell(&d, func(m *incident.Member) bool { return mute(&d, m) })
+	return !due, nil
 }
 
 // sweepIncidents removes the incidents that ended so long before the latest
-// watermark, with what was told of them, and returns how many.
+// watermark and of which nothing is owed, with what was told of them, and returns how
+// many.
 func (s *Store) sweepIncidents(ctx context.Context, keep time.Duration, watermarks map[string]time.Time) (int, error) {
 	var latest time.Time
 	for _, at := range watermarks {
@@ -166,7 +169,19 @@ func (s *Store) sweepIncidents(ctx context.Context, keep time.Duration, watermar
 	if keep <= 0 || latest.IsZero() {
 		return 0, nil
 	}
-	old, err := s.Incidents(func(i *incident.Incident) bool { return !i.Open() && latest.Sub(i.Resolved) >= keep })
+	needed := map[string]bool{}
+	err := s.db.View(func(t *badger.Txn) error {
+		return scan(t, []byte(tableOwed), nil, func(key, payload []byte) error {
+			var d ledger.Delivery
+			err := decodeJSON(key, payload, &d)
+			needed[d.Order] = true
+			return err
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	old, err := s.Incidents(func(i *incident.Incident) bool { return !i.Open() && !needed[i.ID] && latest.Sub(i.Resolved) >= keep })
 	if err != nil {
 		return 0, err
 	}

@@ -28,6 +28,8 @@ func newMatter(t *testing.T, target alert.Target) *matter {
 	return &matter{T: t, Store: open(t, t.TempDir(), small()), book: incident.NewBook(nil), target: target, muted: map[string]bool{}, now: epoch}
 }
 
+func (m *matter) mute(_ *ledger.Delivery, a *incident.Member) bool { return m.muted[a.Key] }
+
 // happens lets alerts start ("a") or end ("-a") in one transaction; "!" acknowledges.
 func (m *matter) happens(what ...string) {
 	m.Helper()
@@ -76,7 +78,7 @@ func (m *matter) happens(what ...string) {
 func (m *matter) hears(receiver string, at time.Duration) string {
 	m.Helper()
 	m.now = epoch.Add(at)
-	due, err := m.Due(receiver, m.now, 9, true, func(_ *ledger.Delivery, a *incident.Member) bool { return m.muted[a.Key] })
+	due, err := m.Due(receiver, m.now, 9, true, m.mute)
 	must(m, err)
 	if len(due) == 0 {
 		return ""
@@ -185,6 +187,115 @@ func TestWhatIsDueOfAnIncident(t *testing.T) {
 			}
 		})
 	}
+}
+
+// next returns the one delivery that is due to people.
+func (m *matter) next(at time.Duration) ledger.Delivery {
+	m.Helper()
+	m.now = epoch.Add(at)
+	due, err := m.Due("people", m.now, 9, true, m.mute)
+	must(m, err)
+	if len(due) != 1 {
+		m.Fatalf("after %v %d are due, want 1", at, len(due))
+	}
+	return due[0]
+}
+
+// What was muted when a receiver was told is told later, also if that fails at first.
+func TestWhatWasMutedIsToldAfterAFailure(t *testing.T) {
+	m := newMatter(t, timing(0, 0, 0))
+	m.muted["b"] = true
+	m.happens("a", "b")
+	if got := m.hears("people", time.Second); got != "firing: 1" {
+		t.Fatalf("hears %q", got)
+	}
+	clear(m.muted)
+	d := m.next(2 * time.Second)
+	d.Attempt, d.NextAt = 1, epoch.Add(time.Minute)
+	must(t, m.Settle(d, store.Outcome{Result: store.Retry, At: d.NextAt}))
+	for _, c := range []struct {
+		at   time.Duration
+		want string
+	}{{59 * time.Second, ""}, {time.Minute, "firing: 1 2"}, {time.Hour, ""}} {
+		if got := m.hears("people", c.at); got != c.want {
+			t.Errorf("after %v: %q, want %q", c.at, got, c.want)
+		}
+	}
+}
+
+// A receiver that refuses for good what came later hears of the end all the same, and
+// of where its message stands.
+func TestARefusalLeavesWhatWasTold(t *testing.T) {
+	for name, later := range map[string]func(*matter){
+		"one that joins": func(m *matter) { m.happens("b") },
+		"a repetition":   func(m *matter) { m.now = m.now.Add(time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMatter(t, timing(0, 0, time.Hour))
+			m.happens("a")
+			d := m.next(0)
+			d.Receipt = "message 1"
+			must(t, m.Settle(d, store.Outcome{Result: store.Delivered, At: m.now}))
+			later(m)
+			at := m.now.Sub(epoch)
+			must(t, m.Settle(m.next(at), store.Outcome{Result: store.Dead, At: m.now}))
+			if dead, err := m.DeadLetters(0); err != nil || len(dead) != 1 {
+				t.Errorf("%d dead letters: %v", len(dead), err)
+			}
+			if got := m.hears("people", at); got != "" {
+				t.Errorf("hears %q at once", got)
+			}
+			m.happens("-a", "-b")
+			end := m.next(at + time.Second)
+			if end.Receipt != "message 1" || end.Unheard() || end.Group.Open() {
+				t.Errorf("receipt %q, unheard %v, group %+v", end.Receipt, end.Unheard(), end.Group)
+			}
+			end.Receipt = "" // nothing changes that message any more
+			must(t, m.Settle(end, store.Outcome{Result: store.Delivered, At: m.now}))
+			if names, err := m.Receivers(); err != nil || len(names) > 0 {
+				t.Errorf("something stays for %q: %v", names, err)
+			}
+		})
+	}
+}
+
+// What waits for those who mute it is owed and not late, also in an incident of which
+// the receiver was told.
+func TestWhatIsMutedIsNotLate(t *testing.T) {
+	m := newMatter(t, timing(0, 0, 0))
+	m.happens("a")
+	m.hears("people", time.Second)
+	m.muted["b"] = true
+	m.happens("b")
+	owed := func(what string, late bool) {
+		t.Helper()
+		n, oldest, err := m.OwedNow("people", epoch.Add(time.Hour), m.mute)
+		if err != nil || n != 1 || late == oldest.IsZero() {
+			t.Errorf("%s: %d owed, the oldest since %v: %v", what, n, oldest, err)
+		}
+	}
+	owed("muted", false)
+	clear(m.muted)
+	owed("not muted", true)
+}
+
+// An incident stays as long as something about it is owed: a receiver may be away for
+// longer than the ledger is kept.
+func TestWhatIsOwedIsNotSwept(t *testing.T) {
+	m := newMatter(t, timing(0, 0, 0))
+	m.happens("a", "-a")
+	sweep := func(want int) {
+		t.Helper()
+		swept, err := m.Sweep(t.Context(), store.Retention{Ledger: time.Hour}, map[string]time.Time{"fraud": epoch.Add(24 * time.Hour)}, epoch)
+		if err != nil || swept.Incidents != want {
+			t.Errorf("%d incidents swept, want %d: %v", swept.Incidents, want, err)
+		}
+	}
+	sweep(0)
+	if got := m.hears("people", time.Second); got != "unheard" {
+		t.Errorf("hears %q", got)
+	}
+	sweep(1)
 }
 
 // Who hears in somebody's place hears late, and only what nobody has acknowledged.
