@@ -121,9 +121,15 @@ func (r Route) spec() alert.RouteSpec {
 }
 
 // Grouped reports whether a receiver hears of incidents, as people do. Machines, and
-// an Alertmanager, which groups by itself, hear of each alert.
+// an Alertmanager, which groups by itself, hear of each alert. A receiver that there
+// is no more is taken for people: named again, it must know the end for that of the
+// incident that it was told of.
 func (c *Config) Grouped(receiver string) bool {
-	return slices.ContainsFunc(c.Receivers, func(r Receiver) bool { return r.Name == receiver && r.NATS == nil && r.Alertmanager == nil })
+	i := slices.IndexFunc(c.Receivers, func(r Receiver) bool { return r.Name == receiver })
+	if i < 0 {
+		return receiver != SignalReceiver
+	}
+	return c.Receivers[i].NATS == nil && c.Receivers[i].Alertmanager == nil
 }
 
 // StoreRetention returns how long state is kept.

@@ -164,7 +164,9 @@ func (l *loop) tellDrift(draft ledger.Draft, body ledger.Alert, change *detect.C
 		body.Notify = alert.NotifyShadow
 	default:
 		n.targets = join(l.targets(n.labels), l.named(was.Receivers...))
-		if body.Severity == alert.SeverityPage && budget != nil {
+		if body.Status == "resolved" {
+			n.targets = l.hearEnd(n.targets, was)
+		} else if body.Severity == alert.SeverityPage && budget != nil {
 			n.targets = join(n.targets, l.named(budget.Receiver))
 		}
 	}

@@ -53,6 +53,13 @@ func (l *loop) named(receivers ...string) []alert.Target {
 	return out
 }
 
+// hearEnd returns who hears of the end of an alert: whom it was told to, and of the
+// targets nobody else, for routes may have changed since.
+func (l *loop) hearEnd(targets []alert.Target, was incident.Member) []alert.Target {
+	knows := slices.DeleteFunc(slices.Clone(targets), func(t alert.Target) bool { return !slices.Contains(was.Receivers, t.Receiver) })
+	return join(knows, l.named(was.Receivers...))
+}
+
 func receiverNames(targets []alert.Target) []string {
 	out := make([]string, len(targets))
 	for i, t := range targets {

@@ -172,6 +172,55 @@ func TestModelsThatMoveTogetherAreOneIncident(t *testing.T) {
 	}
 }
 
+// Who was told that something began hears that it ended, also one that was named no
+// more for a while, and of the same incident; who was named meanwhile does not.
+func TestReceiversThatComeAndGo(t *testing.T) {
+	w := emptyWorld(t, hour())
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselines())
+	people := map[string]*person{"chat": {}, "late": {}}
+	run := func(names ...string) {
+		t.Helper()
+		st := open(t, dir)
+		defer st.Close()
+		named := map[string]*person{}
+		routes := alert.RouteSpec{Receiver: names[0]}
+		for _, name := range names {
+			named[name] = people[name]
+			routes.Routes = append(routes.Routes, alert.RouteSpec{Receiver: name, Matchers: []string{"severity=~.+"}, Continue: true})
+		}
+		o := w.addressed(w.options(st), routes, named)
+		o.Grouped = func(name string) bool { return people[name] != nil }
+		d, stop := w.start(o)
+		w.caughtUp(d)
+		w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "everybody is told")
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.publishSpan(0, 28*time.Minute) // drift fires
+	run("chat")
+	w.publishSpan(28*time.Minute, 45*time.Minute)
+	began := map[string]bool{}
+	for _, g := range people["chat"].told {
+		began[g.Incident] = g.Status == "firing"
+	}
+	run("late")
+	for _, g := range people["late"].told {
+		if began[g.Incident] {
+			t.Errorf("who was named behind the start of %s heard that it is %s", g.Incident, g.Status)
+		}
+	}
+	run("chat", "late")
+	heard := len(people["chat"].told)
+	for _, g := range people["chat"].told {
+		began[g.Incident] = g.Status == "firing"
+	}
+	if heard < 2 || began[people["chat"].told[0].Incident] {
+		t.Errorf("who was named again heard %q, want the end of the first", people["chat"].heard())
+	}
+}
+
 // What nobody acknowledges goes to somebody else, and only while it fires.
 func TestEscalation(t *testing.T) {
 	w := emptyWorld(t, hour())

@@ -262,7 +262,8 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 	}
 	return Settings{
 		Spec: c.DriftSpec(), Detection: NewDetection(c), Rules: rules, Routes: routes, TimeIntervals: intervals, Retention: c.StoreRetention(), ConfigHash: c.DecisionHash(),
-		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial, Grouped: c.Grouped,
+		Owner: func(model string) string { return c.Model(model).Owner }, OnTrial: c.OnTrial,
+		Grouped:     func(name string) bool { return !slices.Contains(receivers, name) && c.Grouped(name) },
 		ExpectedGap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() },
 		Policy:      c.IncidentPolicy(), Digests: Digests{Receiver: c.Digest.Receiver, Every: c.Digest.Every.Std()},
 	}, nil

@@ -178,9 +178,8 @@ func (l *loop) noticeOf(ch *alert.Change) notice {
 		return n
 	}
 	n.targets = join(l.targets(n.labels), l.named(pager...))
-	if ch.Resolved() { // routes may have changed, and who was woken hears of the end
-		was, _ := l.book.Firing(ch.DedupKey)
-		n.targets = join(n.targets, l.named(was.Receivers...))
+	if was, firing := l.book.Firing(ch.DedupKey); firing {
+		n.targets = l.hearEnd(n.targets, was)
 	}
 	return n
 }

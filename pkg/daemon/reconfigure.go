@@ -39,7 +39,9 @@ func (d *Daemon) Reconfigure(ctx context.Context, r Reconfiguration) error {
 	}
 	d.settings.Store(&r.Settings)
 	d.pulse.forgive("")
-	return d.dispatcher.Replace(r.Settings.Receivers)
+	err := d.dispatcher.Replace(r.Settings.Receivers)
+	d.refusals.keep(r.Settings.Receivers)
+	return err
 }
 
 func (l *loop) reconfigure(r Reconfiguration) error {

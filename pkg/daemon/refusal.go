@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +76,16 @@ func (r *refusals) observe(a notify.Attempt) {
 	case r.wake <- struct{}{}:
 	default: // it is going to look anyway
 	}
+}
+
+// keep forgets the receivers that are not named any more: one that is named again may
+// refuse anew.
+func (r *refusals) keep(receivers []notify.Receiver) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.refusing, func(name string, _ bool) bool {
+		return !slices.ContainsFunc(receivers, func(to notify.Receiver) bool { return to.Name == name })
+	})
 }
 
 // take returns what is new, oldest first.

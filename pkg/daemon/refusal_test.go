@@ -127,3 +127,40 @@ func TestAReceiverThatIsGoneRefusesNoMore(t *testing.T) {
 		}
 	}
 }
+
+// TestAReceiverThatComesAgainMayRefuseAgain: a reload takes it away, and another names
+// it anew.
+func TestAReceiverThatComesAgainMayRefuseAgain(t *testing.T) {
+	w := newWorld(t, hour())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	chat := &picky{}
+	without := w.options(st)
+	without.Receivers[1].Sink = chat // "people"
+	with := without
+	with.Receivers = append(slices.Clone(without.Receivers), notify.Receiver{Name: "hook", Sink: &picky{refusing: true}})
+	routes, err := alert.CompileRoutes(alert.RouteSpec{
+		Receiver: "people", Routes: []alert.RouteSpec{{Receiver: "hook", Match: map[string]string{"alertname": "Busy"}}},
+	}, []string{"people", "hook"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with.Routes, with.Rules, with.ConfigHash = routes, w.rules(alert.Spec{Name: "Busy", Window: 5 * time.Minute, Expr: "events > 0"}), "test2"
+	d, stop := w.start(with)
+	w.caughtUp(d)
+	want := []string{"firing hook"}
+	w.until(func() bool { return slices.Equal(chat.refusals(), want) }, "it is told %q", want)
+	for _, c := range []struct {
+		o    daemon.Options
+		tell string
+	}{{without, "resolved hook"}, {with, "firing hook"}} { // the end of Busy is owed to it still
+		if err := d.Reconfigure(t.Context(), daemon.Reconfiguration{Settings: c.o.Settings, Actor: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, c.tell)
+		w.until(func() bool { return slices.Equal(chat.refusals(), want) }, "it is told %q", want)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}

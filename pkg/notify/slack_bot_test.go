@@ -63,6 +63,29 @@ func TestSlackBotChangesItsMessage(t *testing.T) {
 	}
 }
 
+// What was muted when an incident was told changes the message and adds to its thread;
+// a repetition alone is said in the channel.
+func TestSlackBotTellsWhatWasMuted(t *testing.T) {
+	fake := fakes.NewSlack()
+	s := bot(t, fake, nil)
+	d := delivery(t, ledger.KindAlert, fired())
+	d.Receipt = tell(t, s, "", d)
+	d.Told = true
+	receipt := tell(t, s, d.Receipt, d)
+	got := fake.Messages()
+	if len(got) != 3 || got[0].Edits != 1 || got[2].Thread != got[0].TS {
+		t.Fatalf("messages %+v: want one that was changed, with two replies", got)
+	}
+	d.Repeat = true
+	if next := tell(t, s, receipt, d); next != receipt {
+		t.Errorf("receipt %q, want %q", next, receipt)
+	}
+	got = fake.Messages()
+	if last := got[len(got)-1]; len(got) != 4 || got[0].Edits != 1 || !strings.HasPrefix(last.Text, "Still firing: ") {
+		t.Errorf("messages %+v: want a reply that says that it still fires", got)
+	}
+}
+
 // A message that cannot be changed any more is posted anew.
 func TestSlackBotPostsAnew(t *testing.T) {
 	for _, why := range []string{"deleted", "edit_window_closed", "cant_update_message"} {
