@@ -150,12 +150,15 @@ func (l *loop) restoreIncidents(open []*incident.Incident, legacy map[string]fir
 	for _, key := range slices.Sorted(maps.Keys(legacy)) {
 		f := legacy[key]
 		e, err := l.Store.Entry(f.Seq)
+		if errors.Is(err, store.ErrNotFound) { // retention may have taken it
+			e, err = ledger.Entry{Time: time.Unix(0, l.progress.Time), Body: []byte("{}")}, nil
+		}
 		if err != nil {
 			return fmt.Errorf("alert %s fires: %w", key, err)
 		}
 		var body ledger.Alert
 		if err := json.Unmarshal(e.Body, &body); err != nil {
-			return fmt.Errorf("%w: ledger entry %d: %w", store.ErrDamaged, e.Seq, err)
+			return fmt.Errorf("%w: ledger entry %d: %w", store.ErrDamaged, f.Seq, err)
 		}
 		labels := labelsOf(&body)
 		l.book.Put(key, incident.GroupOf(alert.DefaultGroupBy, labels), len(f.Receivers) == 0, incident.Member{

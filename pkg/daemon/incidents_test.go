@@ -2,6 +2,8 @@ package daemon_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -254,6 +256,66 @@ func TestEscalation(t *testing.T) {
 			if !ended[id] && slices.ContainsFunc(incidents(t, st), func(i *incident.Incident) bool { return i.ID == id && !i.Open() }) {
 				t.Errorf("%s never heard of the end of %s", name, id)
 			}
+		}
+	}
+}
+
+// Alerts that fire since before there were incidents become incidents of their own, and
+// end as such: also those of which the ledger keeps no entry any more.
+func TestAlertsOfOlderStores(t *testing.T) {
+	w := newWorld(t, hour())
+	dir := newSweep(w).prepared
+	st := open(t, dir)
+	o := w.options(st)
+	o.Rules = nil
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := st.Resume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counters map[string]json.RawMessage
+	if err := json.Unmarshal(r.Progress.Counters, &counters); err != nil {
+		t.Fatal(err)
+	}
+	e, err := r.Progress.Chain.Append(ledger.Draft{Time: w.scenario.Start, Kind: ledger.KindAlert, Body: ledger.Alert{
+		Type: "alert", Status: "firing", Rule: "DriftdReceiverRejected", DedupKey: "DriftdReceiverRejected/kept", Labels: map[string]string{"receiver": "kept"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters["firing"] = json.RawMessage(fmt.Sprintf(
+		`{"DriftdReceiverRejected/kept": {"seq": %d, "receivers": ["people"]}, "DriftdReceiverRejected/swept": {"seq": 4711, "receivers": ["people"]}}`, e.Seq))
+	if r.Progress.Counters, err = json.Marshal(counters); err != nil {
+		t.Fatal(err)
+	}
+	b := st.NewBatch()
+	b.Append(e)
+	b.PutProgress(r.Progress)
+	if err := errors.Join(st.Commit(b), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	st = open(t, dir)
+	defer st.Close()
+	o = w.options(st)
+	o.Rules = nil
+	d, stop = w.start(o) // neither receiver is there any more
+	w.until(func() bool { return len(alerts(t, st, "DriftdReceiverRejected")) == 3 }, "both have ended")
+	w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "people are told")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range alerts(t, st, "DriftdReceiverRejected")[1:] {
+		if a.Status != "resolved" || a.Incident != a.DedupKey || w.heard.count(st, t, a.DedupKey) == 0 {
+			t.Errorf("%+v was not told as the end of its incident", a)
+		}
+	}
+	for _, i := range incidents(t, st) {
+		if i.Open() {
+			t.Errorf("incident %s is open", i.ID)
 		}
 	}
 }

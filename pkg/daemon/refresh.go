@@ -3,11 +3,13 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/store"
 )
 
 // A refresher is a receiver that forgets a firing alert unless it hears of it
@@ -65,6 +67,9 @@ func (d *Daemon) firingFor(receiver string) ([]ledger.Delivery, error) {
 				continue
 			}
 			e, err := d.Store.Entry(m.Seq)
+			if errors.Is(err, store.ErrNotFound) { // retention may have taken it
+				e, err = m.Recalled()
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,24 @@ func TestRefreshRepeatsWhatFires(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What fires for longer than the ledger is kept is repeated all the same.
+func TestRefreshOfWhatTheLedgerHasNot(t *testing.T) {
+	d := &Daemon{Options: Options{Store: threeEntries(t), Log: zerolog.Nop()}}
+	if _, err := d.Store.Sweep(t.Context(), store.Retention{Ledger: time.Second}, map[string]time.Time{"fraud": time.Unix(100, 0)}, time.Unix(100, 0)); err != nil {
+		t.Fatal(err)
+	}
+	old := incident.Member{Key: "a", Seq: 1, Model: "fraud", Labels: map[string]string{"alertname": "Busy"}, Receivers: []string{"am"}}
+	d.open.Store(&[]*incident.Incident{{Members: []incident.Member{old}}})
+	firing, err := d.firingFor("am")
+	if err != nil || len(firing) != 1 || firing[0].Seq != 1 {
+		t.Fatalf("%+v: %v", firing, err)
+	}
+	var a ledger.Alert
+	if err := json.Unmarshal(firing[0].Entry.Body, &a); err != nil || a.Rule != "Busy" || a.Model != "fraud" || a.Status != "firing" {
+		t.Errorf("%+v: %v", a, err)
+	}
 }
 
 // threeEntries is a store whose ledger has three entries.

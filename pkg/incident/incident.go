@@ -2,6 +2,7 @@ package incident
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -66,6 +67,21 @@ type Acknowledgement struct {
 
 // Firing reports whether the alert has not ended.
 func (m *Member) Firing() bool { return m.EndsAt.IsZero() }
+
+// Recalled returns an entry of the alert as far as the incident knows it: for who has
+// to tell of it when retention has taken that of Seq.
+func (m *Member) Recalled() (ledger.Entry, error) {
+	a := ledger.Alert{
+		Type: "alert", Status: "firing", Rule: m.Labels["alertname"], Model: m.Model, ModelVersion: m.Labels["model_version"], Variant: m.Labels["variant"],
+		Segment: m.Labels["segment"], Feature: m.Labels["feature"], Severity: m.Severity, StartsAt: m.StartsAt, Labels: m.Labels, DedupKey: m.Key,
+		Reason: "it fires for longer than the ledger is kept",
+	}
+	if !m.Firing() {
+		a.Status, a.EndsAt, a.Reason = "resolved", &m.EndsAt, "it ended longer ago than the ledger is kept"
+	}
+	body, err := json.Marshal(a)
+	return ledger.Entry{Seq: m.Seq, ID: m.Key, Time: m.StartsAt, Kind: ledger.KindAlert, Model: m.Model, Body: body}, err
+}
 
 // Open reports whether any of its alerts fires.
 func (i *Incident) Open() bool { return i.Resolved.IsZero() }

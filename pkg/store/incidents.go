@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -125,12 +126,13 @@ func group(t *badger.Txn, d *ledger.Delivery, mute Mute) (due bool, err error) {
 	}
 	for _, m := range v.Listed() {
 		e, err := entry(t, m.Seq)
-		if optional(err) != nil {
+		if errors.Is(err, ErrNotFound) { // retention may have taken it
+			e, err = m.Recalled()
+		}
+		if err != nil {
 			return false, err
 		}
-		if err == nil { // retention may have taken it
-			d.Group.Alerts = append(d.Group.Alerts, e)
-		}
+		d.Group.Alerts = append(d.Group.Alerts, e)
 	}
 	return true, nil
 }

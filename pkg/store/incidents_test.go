@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -296,6 +297,28 @@ func TestWhatIsOwedIsNotSwept(t *testing.T) {
 		t.Errorf("hears %q", got)
 	}
 	sweep(1)
+}
+
+// What fires for longer than the ledger is kept is told as the incident knows it.
+func TestWhatFiresForLongerThanTheLedgerIsKept(t *testing.T) {
+	m := newMatter(t, timing(0, 0, time.Hour))
+	for n, what := range []string{"a", "b", "-b"} {
+		m.happens(what)
+		m.hears("people", time.Duration(n)*time.Second)
+	}
+	swept, err := m.Sweep(t.Context(), store.Retention{Ledger: time.Hour}, map[string]time.Time{"fraud": epoch.Add(24 * time.Hour)}, epoch)
+	if err != nil || swept.Entries != 2 {
+		t.Fatalf("%d entries swept, want 2: %v", swept.Entries, err)
+	}
+	d := m.next(2 * time.Hour)
+	if !d.Repeat || len(d.Group.Alerts) != 1 || d.Group.Alerts[0].Seq != 1 {
+		t.Fatalf("repeated %v: %+v", d.Repeat, d.Group)
+	}
+	var a ledger.Alert
+	must(t, json.Unmarshal(d.Group.Alerts[0].Body, &a))
+	if a.Status != "firing" || a.DedupKey != "a" || a.Severity != "ticket" || !a.StartsAt.Equal(epoch) {
+		t.Errorf("told %+v", a)
+	}
 }
 
 // Who hears in somebody's place hears late, and only what nobody has acknowledged.
