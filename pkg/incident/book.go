@@ -183,6 +183,9 @@ func (b *Book) touch(id string, seq uint64, targets []alert.Target) {
 	}
 	b.weight += memberWeight // of one more, and of deliveries
 	for _, t := range targets {
+		if t.Escalate == nil { // another route may have led there too
+			t.Escalate = owed[t.Receiver].Target.Escalate
+		}
 		owed[t.Receiver] = Owed{Target: t, Seq: seq}
 	}
 	delete(b.clones, id)
@@ -229,6 +232,7 @@ func (b *Book) Touched(now time.Time) []Touch {
 		t := Touch{Incident: i}
 		for _, name := range slices.Sorted(maps.Keys(b.touched[id])) {
 			t.Owed = append(t.Owed, b.touched[id][name])
+			i.escalate(b.touched[id][name].Target, now)
 		}
 		out = append(out, t)
 		if !i.Open() {

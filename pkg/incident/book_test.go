@@ -271,7 +271,7 @@ func TestTheLastThatAReceiverHearsOfIsKept(t *testing.T) {
 	for n := range 500 {
 		put(b, ends(fires(fmt.Sprintf("%04d", n), 0, alert.SeverityTicket, 0), uint64(2000+n), 1), 1, people)
 	}
-	if v := i.Of("pager", incident.Heard{Seq: 1}, nothingIsMuted); len(v.Ended) != 1 || !v.Fresh {
+	if v := i.Of([]string{"pager"}, incident.Heard{Seq: 1}, nothingIsMuted); len(v.Ended) != 1 || !v.Fresh {
 		t.Errorf("the pager hears of %+v", v)
 	}
 	if len(i.Members) != 200 || i.Open() {

@@ -28,11 +28,13 @@ type Incident struct {
 	Changed  time.Time         `json:"changed"`
 	Resolved time.Time         `json:"resolved,omitzero"` // zero while it is open
 	Issued   time.Time         `json:"issued,omitzero"`   // wall time at which it was first to be told
-	Closed   bool              `json:"closed,omitempty"`  // it takes no other alert
-	Severity string            `json:"severity"`          // of the worst alert that it has had
-	Members  []Member          `json:"members"`           // that fire, and the last that have ended; by Key
-	Ended    int               `json:"ended,omitempty"`   // members that have ended, listed or not
-	Seq      uint64            `json:"seq"`               // of the last ledger entry about it
+	// Escalated says who hears in the place of a receiver.
+	Escalated map[string]Escalated `json:"escalated,omitempty"`
+	Closed    bool                 `json:"closed,omitempty"` // it takes no other alert
+	Severity  string               `json:"severity"`         // of the worst alert that it has had
+	Members   []Member             `json:"members"`          // that fire, and the last that have ended; by Key
+	Ended     int                  `json:"ended,omitempty"`  // members that have ended, listed or not
+	Seq       uint64               `json:"seq"`              // of the last ledger entry about it
 
 	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
 	Story
@@ -51,6 +53,13 @@ type Member struct {
 	Moved     []Moved           `json:"moved,omitempty"`     // of drift: what moved
 
 	Entry ledger.Entry `json:"-"` // that of Seq, which the store may not have yet; zero after a restart: it has
+}
+
+// An Escalated is who hears of what a receiver was told and nobody has acknowledged, from
+// a wall time on; zero: nothing fires for that receiver now.
+type Escalated struct {
+	To string    `json:"to"`
+	At time.Time `json:"at,omitzero"`
 }
 
 // A Moved is a signal and when its change began.
@@ -173,6 +182,32 @@ func (i *Incident) forget(n int) {
 		}
 		i.Members = slices.Delete(i.Members, oldest, oldest+1)
 	}
+}
+
+// escalate keeps who hears in whose place, and from when on: routes may change before the
+// end, of which they hear too. Clones share the map, so it is never changed.
+func (i *Incident) escalate(t alert.Target, now time.Time) {
+	fires := slices.ContainsFunc(i.Members, func(m Member) bool { return m.Firing() && slices.Contains(m.Receivers, t.Receiver) })
+	was := i.Escalated[t.Receiver]
+	next := was
+	switch {
+	case !fires:
+		next.At = time.Time{}
+	case was.At.IsZero() && t.Escalate != nil:
+		next = Escalated{To: t.Escalate.Receiver, At: now.Add(t.Escalate.After).UTC()}
+	case was.At.IsZero():
+		next = Escalated{}
+	}
+	if next == was {
+		return
+	}
+	all := map[string]Escalated{t.Receiver: next}
+	for name, e := range i.Escalated {
+		if name != t.Receiver {
+			all[name] = e
+		}
+	}
+	i.Escalated = all
 }
 
 // Clone returns a copy that does not change with i. Labels and receivers are shared:

@@ -1,7 +1,7 @@
 package incident
 
 import (
-	"cmp"
+	"slices"
 	"time"
 
 	"driftd.dev/driftd/pkg/ledger"
@@ -10,6 +10,7 @@ import (
 // Deliveries returns what is owed for a change at a wall time: one to each receiver
 // of incidents that is to hear of it, and to whom it escalates.
 func (t Touch) Deliveries(now time.Time, grouped func(receiver string) bool) (out []ledger.Delivery) {
+	var escalated []ledger.Delivery // each receiver once
 	for _, o := range t.Owed {
 		if !grouped(o.Target.Receiver) {
 			continue
@@ -18,17 +19,35 @@ func (t Touch) Deliveries(now time.Time, grouped func(receiver string) bool) (ou
 			Receiver: o.Target.Receiver, Seq: o.Seq, Order: t.ID, IssuedAt: now.UTC(), Grouped: true, Timing: ledger.Timing(o.Target.Timing),
 			MuteTimeIntervals: o.Target.MuteTimeIntervals, ActiveTimeIntervals: o.Target.ActiveTimeIntervals,
 		}
-		if v := t.Of(o.Target.Receiver, Heard{}, func(*Member) bool { return false }); v.Open() {
+		if v := t.Of([]string{o.Target.Receiver}, Heard{}, func(*Member) bool { return false }); v.Open() {
 			d.Severity = v.Severity // an end is not worse than what was told, whatever has ended
 		}
 		out = append(out, d)
-		if up := o.Target.Escalate; up != nil && !t.Hears(up.Receiver) {
-			d.For, d.Receiver, d.NotBefore = d.Receiver, up.Receiver, t.Issued.Add(up.After)
+		if up := t.Escalated[o.Target.Receiver]; up.To != "" && !t.Hears(up.To) {
+			d.For, d.Receiver, d.NotBefore = []string{d.Receiver}, up.To, up.At
 			d.MuteTimeIntervals, d.ActiveTimeIntervals = nil, nil
-			out = append(out, d)
+			escalated = merged(escalated, d)
 		}
 	}
-	return out
+	return append(out, escalated...)
+}
+
+// merged adds an escalation: several of one change to one receiver are one delivery, at
+// the earliest of their times.
+func merged(all []ledger.Delivery, d ledger.Delivery) []ledger.Delivery {
+	k := slices.IndexFunc(all, func(o ledger.Delivery) bool { return o.Receiver == d.Receiver })
+	if k < 0 {
+		return append(all, d)
+	}
+	o := &all[k]
+	o.For, o.Seq = append(o.For, d.For...), max(o.Seq, d.Seq)
+	if d.NotBefore.Before(o.NotBefore) {
+		o.NotBefore = d.NotBefore
+	}
+	if rank(d.Severity) > rank(o.Severity) {
+		o.Severity = d.Severity
+	}
+	return all
 }
 
 // Tell fills in what a delivery about the incident tells now, but for the entries of
@@ -37,15 +56,19 @@ func (t Touch) Deliveries(now time.Time, grouped func(receiver string) bool) (ou
 func (i *Incident) Tell(d *ledger.Delivery, muted func(*Member) bool) (v View, due bool) {
 	heard := heardOf(d)
 	d.Repeat = d.Repeat && i.Acknowledged == nil // somebody looks after it
-	v = i.Of(cmp.Or(d.For, d.Receiver), heard, muted)
+	escalated, of := len(d.For) > 0 && !i.Hears(d.Receiver), []string{d.Receiver}
+	if escalated {
+		of = d.For
+	}
+	v = i.Of(of, heard, muted)
 	switch {
 	case !v.Open() && len(v.Held) > 0: // what was told stands
 		return v, false
-	case heard.Seq == 0 && (len(v.Ended) == 0 || d.For != "") && !v.Open(), // nobody has heard of it, and nobody need
-		heard.Seq == 0 && d.For != "" && i.Acknowledged != nil:
+	case heard.Seq == 0 && (len(v.Ended) == 0 || escalated) && !v.Open(), // nobody has heard of it, and nobody need
+		heard.Seq == 0 && escalated && i.Acknowledged != nil:
 		d.Moot = true
 		return v, true
-	case !v.Fresh && d.Told && (!d.Repeat || i.Acknowledged != nil): // nothing new, and who looks after it need not be reminded
+	case !v.Fresh && d.Told && !d.Repeat:
 		return v, false
 	case !v.Fresh && !d.Told && d.Entry.Kind == ledger.KindAlert:
 		d.Moot = len(v.Held) == 0

@@ -1,6 +1,7 @@
 package incident_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -23,15 +24,15 @@ func TestDeliveries(t *testing.T) {
 	got := b.Touched(start)[0].Deliveries(minute(1), func(receiver string) bool { return receiver != "machine" })
 	want := []ledger.Delivery{
 		{Receiver: "pager", Seq: 2, Order: "a", IssuedAt: minute(1), Grouped: true, Severity: "page"},
-		{Receiver: "boss", For: "pager", Seq: 2, Order: "a", IssuedAt: minute(1), Grouped: true, Severity: "page", NotBefore: start.Add(time.Hour)},
 		{Receiver: "people", Seq: 1, Order: "a", IssuedAt: minute(1), Grouped: true, Severity: "ticket", Timing: ledger.Timing{Wait: time.Minute}},
+		{Receiver: "boss", For: []string{"pager"}, Seq: 2, Order: "a", IssuedAt: minute(1), Grouped: true, Severity: "page", NotBefore: start.Add(time.Hour)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	// Who hears of it anyway is not told again for somebody else.
 	put(b, fires("c", 3, alert.SeverityPage, 1), 1, pager, alert.Target{Receiver: "boss"})
-	if got := b.Touched(minute(1))[0].Deliveries(minute(1), everybody); len(got) != 2 || got[0].Receiver != "boss" || got[0].For != "" || got[1].Receiver != "pager" {
+	if got := b.Touched(minute(1))[0].Deliveries(minute(1), everybody); len(got) != 2 || got[0].Receiver != "boss" || got[0].For != nil || got[1].Receiver != "pager" {
 		t.Errorf("owed %+v", got)
 	}
 	// Its end is no worse than what fired last, so that it does not come before its time.
@@ -40,6 +41,48 @@ func TestDeliveries(t *testing.T) {
 	}
 	if got := b.Touched(minute(5))[0].Deliveries(minute(5), everybody); len(got) != 1 || got[0].Severity != "" {
 		t.Errorf("owed at the end %+v", got)
+	}
+}
+
+// Whom it escalates to hears so long after what fires for the receiver was first to be
+// told, of the end at once, and of several receivers' alerts at the earliest time.
+func TestEscalations(t *testing.T) {
+	boss := func(b *incident.Book, at int) (out []ledger.Delivery) {
+		for _, touch := range b.Touched(minute(at)) {
+			for _, d := range touch.Deliveries(minute(at), everybody) {
+				if d.Receiver == "boss" {
+					out = append(out, d)
+				}
+			}
+		}
+		return out
+	}
+	b := incident.NewBook(nil)
+	chat := alert.Target{Receiver: "chat", Escalate: &alert.Escalation{After: 2 * time.Hour, Receiver: "boss"}}
+	put(b, fires("a", 1, alert.SeverityTicket, 0), 0, people)
+	if got := boss(b, 0); len(got) > 0 {
+		t.Errorf("owed %+v of a ticket that nobody escalates", got)
+	}
+	page := fires("b", 2, alert.SeverityPage, 30)
+	put(b, page, 30, pager)
+	put(b, fires("c", 3, alert.SeverityTicket, 30), 30, chat, alert.Target{Receiver: "pager"})
+	got := boss(b, 30)
+	if len(got) != 1 || !got[0].NotBefore.Equal(minute(90)) || got[0].Seq != 3 || len(got[0].For) != 2 || got[0].Severity != alert.SeverityPage {
+		t.Fatalf("owed %+v, want one delivery for both, an hour later", got)
+	}
+	// Routes that know nobody above any more do not keep the end from who was told.
+	put(b, ends(page, 4, 40), 40, alert.Target{Receiver: "pager"})
+	if got := boss(b, 40); len(got) != 1 || !got[0].NotBefore.IsZero() || !slices.Equal(got[0].For, []string{"pager"}) {
+		t.Errorf("owed %+v at the end", got)
+	}
+	put(b, fires("d", 5, alert.SeverityPage, 50), 50, pager)
+	if got := boss(b, 50); len(got) != 1 || !got[0].NotBefore.Equal(minute(110)) {
+		t.Errorf("owed %+v of the next page", got)
+	}
+	// That somebody looks after it is told to the boss too, if he was told before.
+	b.Acknowledge("a", incident.Acknowledgement{By: "ada"}, 6)
+	if got := boss(b, 55); len(got) != 1 || got[0].Seq != 6 || len(got[0].For) != 2 {
+		t.Errorf("owed %+v of the acknowledgement", got)
 	}
 }
 
@@ -65,9 +108,9 @@ func TestTell(t *testing.T) {
 		"the start":                          {do: firing, d: ledger.Delivery{Entry: entry}, due: true, tells: "firing"},
 		"the end, after the start":           {do: over, d: ledger.Delivery{Entry: entry, Earlier: toldOf(1)}, due: true, tells: "resolved"},
 		"over before it could be told":       {do: over, d: ledger.Delivery{Entry: entry}, due: true, tells: "resolved"},
-		"over before it escalates":           {do: over, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
-		"somebody looks after it":            {do: looked, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, moot: true},
-		"nobody does":                        {do: firing, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: "people"}, due: true, tells: "firing"},
+		"over before it escalates":           {do: over, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: []string{"people"}}, due: true, moot: true},
+		"somebody looks after it":            {do: looked, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: []string{"people"}}, due: true, moot: true},
+		"nobody does":                        {do: firing, d: ledger.Delivery{Entry: entry, Receiver: "boss", For: []string{"people"}}, due: true, tells: "firing"},
 		"an acknowledgement":                 {do: looked, d: ledger.Delivery{Entry: ledger.Entry{Kind: ledger.KindNote}, Earlier: toldOf(1)}, due: true, tells: "firing"},
 		"muted":                              {do: firing, d: ledger.Delivery{Entry: entry}, muted: muted},
 		"muted, and over":                    {do: over, d: ledger.Delivery{Entry: entry}, muted: muted, due: true, moot: true},

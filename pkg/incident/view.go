@@ -28,13 +28,13 @@ type Heard struct {
 
 func (h Heard) knows(m *Member) bool { return m.Seq <= h.Seq && !slices.Contains(h.Held, m.Key) }
 
-// Of returns what a receiver is to hear. Of what is muted it hears the end, if it may
-// have heard of the start.
-func (i *Incident) Of(receiver string, heard Heard, muted func(*Member) bool) View {
+// Of returns what is to be heard of the alerts that go to any of the receivers. Of what
+// is muted the end is, if the start may have been.
+func (i *Incident) Of(receivers []string, heard Heard, muted func(*Member) bool) View {
 	var v View
 	for k := range i.Members {
 		m := &i.Members[k]
-		if !slices.Contains(m.Receivers, receiver) {
+		if !slices.ContainsFunc(m.Receivers, func(r string) bool { return slices.Contains(receivers, r) }) {
 			continue
 		}
 		quiet, known := muted(m), heard.knows(m)

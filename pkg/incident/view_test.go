@@ -54,7 +54,7 @@ func TestViewOf(t *testing.T) {
 		"the end of what was muted": {incident.Heard{Seq: 4, Held: []string{"c"}}, "", "+b +a -c !"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := i.Of("people", c.heard, func(m *incident.Member) bool { return strings.Contains(c.muted, m.Key) })
+			v := i.Of([]string{"people"}, c.heard, func(m *incident.Member) bool { return strings.Contains(c.muted, m.Key) })
 			if got := shown(v); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
@@ -72,11 +72,11 @@ func TestViewSeverity(t *testing.T) {
 	put(b, page, 0, people)
 	put(b, ends(page, 3, 1), 1, people)
 	everything := func(*incident.Member) bool { return false }
-	if v := i.Of("people", incident.Heard{}, everything); v.Severity != alert.SeverityTicket {
+	if v := i.Of([]string{"people"}, incident.Heard{}, everything); v.Severity != alert.SeverityTicket {
 		t.Errorf("severity %s of what fires, want ticket", v.Severity)
 	}
 	put(b, ends(fires("a", 1, alert.SeverityTicket, 0), 4, 2), 2, people)
-	if v := i.Of("people", incident.Heard{}, everything); v.Severity != alert.SeverityPage {
+	if v := i.Of([]string{"people"}, incident.Heard{}, everything); v.Severity != alert.SeverityPage {
 		t.Errorf("severity %s of what has ended, want page", v.Severity)
 	}
 }
@@ -87,11 +87,11 @@ func TestViewIsBounded(t *testing.T) {
 	for n := range 300 {
 		i = put(b, fires(fmt.Sprintf("%03d", n), uint64(n+1), alert.SeverityTicket, 0), 0, people)
 	}
-	v := i.Of("people", incident.Heard{}, func(*incident.Member) bool { return false })
+	v := i.Of([]string{"people"}, incident.Heard{}, func(*incident.Member) bool { return false })
 	if len(v.Listed()) != ledger.GroupAlerts || len(v.Firing) != 300 {
 		t.Errorf("%d of %d listed", len(v.Listed()), len(v.Firing))
 	}
-	if v := i.Of("people", incident.Heard{}, func(*incident.Member) bool { return true }); len(v.Held) != 200 {
+	if v := i.Of([]string{"people"}, incident.Heard{}, func(*incident.Member) bool { return true }); len(v.Held) != 200 {
 		t.Errorf("%d held", len(v.Held))
 	}
 }

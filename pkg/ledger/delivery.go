@@ -46,9 +46,9 @@ type Delivery struct {
 	Severity string `json:"severity,omitempty"`
 	// Closing: nothing of the incident fires for this receiver any more.
 	Closing bool `json:"closing,omitempty"`
-	// For is the receiver in whose place this one hears, since nobody has
-	// acknowledged what that one was told; it hears at NotBefore.
-	For       string    `json:"for,omitempty"`
+	// For are the receivers in whose place this one hears, since nobody has
+	// acknowledged what they were told; it hears at NotBefore.
+	For       []string  `json:"in_place_of,omitempty"`
 	NotBefore time.Time `json:"not_before,omitzero"`
 	// Names of the time intervals within which the receiver is not told, and of those
 	// outside of which it is not.
@@ -153,7 +153,15 @@ func (l *line) last(now time.Time) []Delivery {
 		return l.repeat(now)
 	}
 	d := l.owed[len(l.owed)-1]
-	at := d.NotBefore
+	d.For = slices.Clone(d.For)
+	for _, o := range slices.Concat(l.told, l.owed) {
+		for _, name := range o.For {
+			if !slices.Contains(d.For, name) {
+				d.For = append(d.For, name)
+			}
+		}
+	}
+	at := slices.MinFunc(l.owed, func(a, b Delivery) int { return a.NotBefore.Compare(b.NotBefore) }).NotBefore
 	if d.Grouped {
 		at = later(at, l.owed[0].IssuedAt.Add(d.Timing.Wait))
 		if n := len(l.told); n > 0 && !worse(d.Severity, l.told[n-1].Severity) {

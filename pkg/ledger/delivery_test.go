@@ -90,6 +90,25 @@ func TestDue(t *testing.T) {
 	}
 }
 
+// Who hears in the place of several receivers hears at the earliest time, of all.
+func TestDueInPlaceOfOthers(t *testing.T) {
+	now := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	all := []ledger.Delivery{
+		{Seq: 1, Order: "a", Grouped: true, For: []string{"pager"}, NotBefore: now.Add(time.Minute)},
+		{Seq: 2, Order: "a", Grouped: true, For: []string{"chat"}, NotBefore: now.Add(time.Hour)},
+	}
+	if due := ledger.Due(slices.Values(all), now, 9, true); len(due) > 0 {
+		t.Errorf("due early: %+v", due)
+	}
+	due := ledger.Due(slices.Values(all), now.Add(time.Minute), 9, true)
+	if len(due) != 1 || due[0].Seq != 2 || !slices.Equal(due[0].For, []string{"chat", "pager"}) {
+		t.Errorf("due %+v, want the last, in the place of both", due)
+	}
+	if !slices.Equal(all[1].For, []string{"chat"}) {
+		t.Errorf("what was given is %+v now", all[1])
+	}
+}
+
 // What takes the place of another goes on with its patience.
 func TestDueKeepsAttempts(t *testing.T) {
 	now := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)

@@ -61,11 +61,11 @@ func (m *matter) happens(what ...string) {
 		for _, o := range t.Owed {
 			d := ledger.Delivery{
 				Receiver: "people", Seq: o.Seq, Order: t.ID, IssuedAt: m.now, Grouped: true, Timing: ledger.Timing(o.Target.Timing),
-				Severity: t.Of("people", incident.Heard{}, func(*incident.Member) bool { return false }).Severity,
+				Severity: t.Of([]string{"people"}, incident.Heard{}, func(*incident.Member) bool { return false }).Severity,
 			}
 			b.Owe(d)
 			if up := o.Target.Escalate; up != nil {
-				d.Receiver, d.For, d.NotBefore = up.Receiver, "people", t.Issued.Add(up.After)
+				d.Receiver, d.For, d.NotBefore = up.Receiver, []string{"people"}, t.Issued.Add(up.After)
 				b.Owe(d)
 			}
 		}
