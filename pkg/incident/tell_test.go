@@ -65,7 +65,8 @@ func TestEscalations(t *testing.T) {
 	}
 	page := fires("b", 2, alert.SeverityPage, 30)
 	put(b, page, 30, pager)
-	put(b, fires("c", 3, alert.SeverityTicket, 30), 30, chat, alert.Target{Receiver: "pager"})
+	put(b, page, 30, alert.Target{Receiver: "pager"}) // by another route, that does not escalate
+	put(b, fires("c", 3, alert.SeverityTicket, 30), 30, chat)
 	got := boss(b, 30)
 	if len(got) != 1 || !got[0].NotBefore.Equal(minute(90)) || got[0].Seq != 3 || len(got[0].For) != 2 || got[0].Severity != alert.SeverityPage {
 		t.Fatalf("owed %+v, want one delivery for both, an hour later", got)

@@ -123,6 +123,23 @@ func TestEmailThreads(t *testing.T) {
 	}
 }
 
+// Mails of long ids are mails of their own: a server drops what it has seen.
+func TestEmailsOfLongIDs(t *testing.T) {
+	fake := &fakes.SMTP{}
+	e := mailer(t, mailbox(t, fake))
+	for seq := range uint64(2) {
+		d := delivery(t, ledger.KindAlert, fired())
+		d.Order, d.Seq, d.Grouped = "DriftdReceiverRejected/"+strings.Repeat("long-", 10), seq+1, true
+		if err := e.Send(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := fake.Mails()[0].Header, fake.Mails()[1].Header
+	if a.Get("Message-ID") == b.Get("Message-ID") || a.Get("References") == "" || a.Get("References") != b.Get("References") {
+		t.Errorf("headers %v and %v: want two mails of one thread", a, b)
+	}
+}
+
 // Names from events and files are text: they end no header and open no tag.
 func TestEmailIsInert(t *testing.T) {
 	fake := &fakes.SMTP{}

@@ -2,7 +2,9 @@ package notify
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"mime"
@@ -193,14 +195,20 @@ func (e *Email) messageID(id string) string {
 	return "<" + mailToken(id) + "@" + domain + ">"
 }
 
-// mailToken leaves of a text what may stand in a Message-ID and in a boundary.
+// mailToken leaves of a text what may stand in a Message-ID and in a boundary. Of a long
+// one a digest takes the place of the end, which tells it from others.
 func mailToken(text string) string {
+	const longest, kept = 60, 40
+	if len(text) > longest {
+		digest := sha256.Sum256([]byte(text))
+		text = text[:kept] + "-" + hex.EncodeToString(digest[:8])
+	}
 	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
 			return r
 		}
 		return '_'
-	}, text[:min(len(text), 60)])
+	}, text)
 }
 
 // inOneLine makes control characters spaces: nobody's name ends a header.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -393,5 +394,44 @@ func TestToldIsKeptAndSwept(t *testing.T) {
 	}
 	if v := verify(t, m.Store); !v.OK() {
 		t.Errorf("damaged: %+v", v.Damaged)
+	}
+}
+
+// BenchmarkDue is a look at what is owed to a receiver that was away for long: ten
+// thousand deliveries about few incidents or about as many, and all of them muted.
+func BenchmarkDue(b *testing.B) {
+	const owed = 10_000
+	for _, c := range []struct {
+		name      string
+		incidents int
+		muted     bool
+	}{{"few", 10, false}, {"many", owed, false}, {"muted", owed, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := open(b, b.TempDir(), store.Options{})
+			var chain ledger.Chain
+			batch := s.NewBatch()
+			for n := range owed {
+				e, err := chain.Append(ledger.Draft{Time: epoch, Kind: ledger.KindAlert, Model: "fraud", Body: ledger.Alert{Type: "alert"}})
+				must(b, err)
+				batch.Append(e)
+				id := fmt.Sprint("i", n%c.incidents)
+				book := incident.NewBook(nil)
+				batch.PutIncident(book.Put(id, nil, false, incident.Member{Key: id, Seq: e.Seq, Severity: "ticket", StartsAt: epoch}, epoch, []alert.Target{{Receiver: "people"}}))
+				batch.Owe(ledger.Delivery{Receiver: "people", Seq: e.Seq, Order: id, IssuedAt: epoch, Grouped: true, Severity: "ticket"})
+				if n%1000 == 999 {
+					batch.PutProgress(store.Progress{Chain: chain})
+					must(b, s.Commit(batch))
+					batch = s.NewBatch()
+				}
+			}
+			mute := func(*ledger.Delivery, *incident.Member) bool { return c.muted }
+			b.ReportAllocs()
+			for b.Loop() {
+				due, err := s.Due("people", epoch, 64, true, mute)
+				if err != nil || c.muted != (len(due) == 0) {
+					b.Fatalf("%d are due: %v", len(due), err)
+				}
+			}
+		})
 	}
 }
