@@ -47,5 +47,5 @@ type Owed struct {
 	NotBefore *time.Time `json:"not_before"` // null: as soon as it is due
 	Attempts  int        `json:"attempts"`
 	Error     string     `json:"error,omitempty"` // of the last attempt
-	For       string     `json:"for,omitempty"`   // it is told in the place of this receiver, if nobody acknowledges
+	For       string     `json:"for,omitempty"`   // it is told in the place of these receivers, if nobody acknowledges
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
@@ -44,7 +45,7 @@ func (d *Daemon) Hearing(id string) (h api.Hearing, err error) {
 	}
 	for k := range owed {
 		o := &owed[k]
-		h.Owed[k] = api.Owed{Receiver: o.Receiver, Seq: o.Seq, IssuedAt: o.IssuedAt, Attempts: o.Attempt, Error: o.LastError, For: o.For}
+		h.Owed[k] = api.Owed{Receiver: o.Receiver, Seq: o.Seq, IssuedAt: o.IssuedAt, Attempts: o.Attempt, Error: o.LastError, For: strings.Join(o.For, ", ")}
 		if at := slices.MaxFunc([]time.Time{o.NotBefore, o.NextAt}, time.Time.Compare); !at.IsZero() {
 			h.Owed[k].NotBefore = &at
 		}
