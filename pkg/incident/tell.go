@@ -41,9 +41,7 @@ func merged(all []ledger.Delivery, d ledger.Delivery) []ledger.Delivery {
 	}
 	o := &all[k]
 	o.For, o.Seq = append(o.For, d.For...), max(o.Seq, d.Seq)
-	if d.NotBefore.Before(o.NotBefore) {
-		o.NotBefore = d.NotBefore
-	}
+	o.NotBefore = ledger.Earlier(o.NotBefore, d.NotBefore)
 	if rank(d.Severity) > rank(o.Severity) {
 		o.Severity = d.Severity
 	}

@@ -161,7 +161,7 @@ func (l *line) last(now time.Time) []Delivery {
 			}
 		}
 	}
-	at := slices.MinFunc(l.owed, func(a, b Delivery) int { return a.NotBefore.Compare(b.NotBefore) }).NotBefore
+	at := l.notBefore()
 	if d.Grouped {
 		at = later(at, l.owed[0].IssuedAt.Add(d.Timing.Wait))
 		if n := len(l.told); n > 0 && !worse(d.Severity, l.told[n-1].Severity) {
@@ -176,6 +176,21 @@ func (l *line) last(now time.Time) []Delivery {
 		return nil
 	}
 	return []Delivery{d.behind(slices.Concat(l.told, l.owed[:len(l.owed)-1]))}
+}
+
+// notBefore returns when the receiver may hear: at once of what is its own and, once it has
+// heard, of all; in the place of others at the earliest time of what began.
+func (l *line) notBefore() (at time.Time) {
+	if len(l.told) > 0 {
+		return at
+	}
+	for _, o := range l.owed {
+		if len(o.For) == 0 {
+			return o.NotBefore
+		}
+		at = Earlier(at, o.NotBefore)
+	}
+	return at
 }
 
 // repeat returns what was told if it may have to be told again.
@@ -195,6 +210,14 @@ func (d Delivery) behind(earlier []Delivery) Delivery {
 		d.Receipt = cmp.Or(d.Receipt, e.Receipt)
 	}
 	return d
+}
+
+// Earlier returns the earlier of two times, of which zero is none.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func later(a, b time.Time) time.Time {

@@ -100,6 +100,14 @@ func TestDueInPlaceOfOthers(t *testing.T) {
 	if due := ledger.Due(slices.Values(all), now, 9, true); len(due) > 0 {
 		t.Errorf("due early: %+v", due)
 	}
+	ended := append(slices.Clone(all[1:]), ledger.Delivery{Seq: 3, Order: "a", Grouped: true, For: []string{"pager"}})
+	if due := ledger.Due(slices.Values(ended), now.Add(time.Minute), 9, true); len(due) > 0 {
+		t.Errorf("the end of another is due before the beginning: %+v", due)
+	}
+	ended = append([]ledger.Delivery{{Seq: 0, Order: "a", Grouped: true, Told: true, For: []string{"chat"}}}, all...)
+	if due := ledger.Due(slices.Values(ended), now, 9, true); len(due) != 1 {
+		t.Errorf("who has heard is due %+v, want all at once", due)
+	}
 	due := ledger.Due(slices.Values(all), now.Add(time.Minute), 9, true)
 	if len(due) != 1 || due[0].Seq != 2 || !slices.Equal(due[0].For, []string{"chat", "pager"}) {
 		t.Errorf("due %+v, want the last, in the place of both", due)
