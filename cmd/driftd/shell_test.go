@@ -252,13 +252,19 @@ func TestShuffleStaysWithinItsBound(t *testing.T) {
 }
 
 // Every command explains itself, and every one that does something by example.
+// No two have one name: cobra would list both and run the first.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	var check func(*cobra.Command)
 	check = func(c *cobra.Command) {
 		if c.Short == "" || c.Long == "" || c.Example == "" && !c.HasSubCommands() {
 			t.Errorf("%s lacks a text: short %q, long %q, example %q", c.CommandPath(), c.Short, c.Long, c.Example)
 		}
+		names := map[string]bool{}
 		for _, sub := range c.Commands() {
+			if names[sub.Name()] {
+				t.Errorf("%s is there twice", sub.CommandPath())
+			}
+			names[sub.Name()] = true
 			if !sub.Hidden {
 				check(sub)
 			}

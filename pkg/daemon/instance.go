@@ -101,9 +101,6 @@ func Start(ctx context.Context, c *config.Config, x Extras) (_ *Instance, err er
 
 // newInstance returns one that has opened nothing.
 func newInstance(c *config.Config, x Extras) *Instance {
-	if x.Client == nil {
-		x.Client = notify.NewClient(notify.ClientOptions{})
-	}
 	i := &Instance{log: x.Log, extras: x, reloads: make(chan reloadRequest)}
 	i.config.Store(c)
 	return i
