@@ -23,7 +23,7 @@ func newCheckCmd(e *env) *cobra.Command {
 		Short: "Check files before the daemon reads them",
 		Long: `Check reads files as the daemon would and prints every fault with its place and
 what to do. The exit code is 3 when there are faults.`,
-		Example: "  driftd check config /etc/driftd/driftd.yaml\n  driftd check rules rules/*.yaml -o json",
+		Example: "  driftd check config /etc/driftd/driftd.yaml\n  driftd check rules rules/features.yaml rules/values.yaml -o json",
 	}
 	var bare bool
 	var noise noiseOptions
@@ -56,6 +56,9 @@ in 30 days, over all models that it watches.`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			return e.checkFiles(files, func(file string) error {
 				_, err := config.LoadRules(file, environment(bare))
+				if faults := (config.Faults{}); errors.As(err, &faults) && strings.HasSuffix(file, testSuffix) {
+					return config.Faults{{File: file, Line: 1, Column: 1, Message: "these are tests of rules: driftd test rules checks and runs them"}}
+				}
 				return err
 			}, func() ([]noiseReport, error) { return e.measureNoise(cmd.Context(), noise, files) })
 		},

@@ -58,8 +58,8 @@ rules that never fire, pages that nobody acknowledges, the most frequent cause.
 
 // digestHead says in a sentence what a digest is of.
 func digestHead(d *ledger.Digest) string {
-	return fmt.Sprintf("%s to %s: %d incidents, %d of them pages, %d still open, %d pages that nobody acknowledged",
-		d.From.Format(timeLayout), d.To.Format(timeLayout), d.Incidents, d.Pages, d.Open, len(d.Unheeded))
+	return fmt.Sprintf("%s to %s: %s, of which %s, %d still open, %s that nobody acknowledged",
+		d.From.Format(timeLayout), d.To.Format(timeLayout), count(d.Incidents, "incident"), count(d.Pages, "page"), d.Open, count(len(d.Unheeded), "page"))
 }
 
 // A digestTable is one part of a digest.

@@ -109,7 +109,7 @@ func TestIncidentDeeds(t *testing.T) {
 		status   int
 		says     string
 	}{
-		{"01K0", "close", 409, "1 of its alerts still fire"},
+		{"01K0", "close", 409, "alerts of it still fire (1)"},
 		{"01K1", "acknowledge", 409, "has ended"},
 		{"01K1", "close", 200, `"state":"closed"`},
 		{"01K1", "close", 409, "has closed the incident already"},

@@ -50,6 +50,14 @@ type parameter struct {
 	kind        string // "string", "integer", "boolean", "time", "duration" or values separated by "|"
 }
 
+// words are the values that it can have; nil: any of its kind.
+func (p parameter) words() []string {
+	if !strings.Contains(p.kind, "|") {
+		return nil
+	}
+	return strings.Split(p.kind, "|")
+}
+
 // A request is an *http.Request whose parameters are known to exist.
 type request struct {
 	*http.Request
@@ -91,7 +99,8 @@ func (s *Server) endpoint(rt route, role Role) http.Handler {
 	})
 }
 
-// admit refuses parameters that do not exist and bodies of another kind.
+// admit refuses parameters that do not exist, values that are none of those that a
+// parameter has, and bodies of another kind.
 func (s *Server) admit(rt route, w http.ResponseWriter, r *http.Request) error {
 	if len(r.URL.RawQuery) > 8<<10 {
 		return problem{Status: http.StatusRequestURITooLong, Detail: "the query is longer than 8 KiB"}
@@ -101,11 +110,15 @@ func (s *Server) admit(rt route, w http.ResponseWriter, r *http.Request) error {
 		return problem{Status: http.StatusBadRequest, Detail: "the query cannot be read: " + err.Error()}
 	}
 	for name, values := range query {
-		if !slices.ContainsFunc(rt.query, func(p parameter) bool { return p.name == name }) {
+		known := slices.IndexFunc(rt.query, func(p parameter) bool { return p.name == name })
+		if known < 0 {
 			return badParameter(name, values[0], "unknown parameter"+suggest(rt.query))
 		}
 		if len(values) > 1 {
 			return badParameter(name, values[1], "given twice")
+		}
+		if words := rt.query[known].words(); values[0] != "" && words != nil && !slices.Contains(words, values[0]) {
+			return badParameter(name, values[0], "must be one of "+strings.Join(words, ", "))
 		}
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, max(rt.bodyLimit, 1))

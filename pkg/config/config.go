@@ -283,7 +283,7 @@ type Route struct {
 	GroupWait      *Duration `json:"group_wait,omitempty" jsonschema:"how long the first message about an incident waits for other alerts; the parent's if absent"`
 	GroupInterval  *Duration `json:"group_interval,omitempty" jsonschema:"the least time between two messages about an incident, unless it becomes worse; the parent's if absent"`
 	RepeatInterval *Duration `json:"repeat_interval,omitempty" jsonschema:"after this time the same is told again while it fires and nobody has acknowledged it; 0: never; the parent's if absent"`
-	Escalate       *Escalate `json:"escalate,omitempty" jsonschema:"who is told what nobody acknowledges"`
+	Escalate       *Escalate `json:"escalate,omitempty" jsonschema:"who is told what nobody acknowledges of what this receiver was told; not inherited by the routes below"`
 }
 
 // Escalate names who hears of an incident that nobody has acknowledged for a while.

@@ -45,6 +45,13 @@ func (p *person) heard() (out []string) {
 	return out
 }
 
+// last is what the person was told last.
+func (p *person) last() ledger.Group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.told[len(p.told)-1]
+}
+
 // addressed lets people hear of incidents by a tree of routes.
 func (w *world) addressed(o daemon.Options, root alert.RouteSpec, people map[string]*person) daemon.Options {
 	w.t.Helper()
@@ -223,7 +230,8 @@ func TestReceiversThatComeAndGo(t *testing.T) {
 	}
 }
 
-// What nobody acknowledges goes to somebody else, and only while it fires.
+// What nobody acknowledges goes to somebody else, and only while it fires; who heard
+// of it so hears too when somebody looks after it.
 func TestEscalation(t *testing.T) {
 	w := emptyWorld(t, hour())
 	dir := t.TempDir()
@@ -238,6 +246,10 @@ func TestEscalation(t *testing.T) {
 	d, stop := w.start(o)
 	w.caughtUp(d)
 	w.until(func() bool { return len(boss.heard()) > 0 }, "the boss hears of it")
+	if _, err := d.ChangeIncident(t.Context(), boss.last().Incident, by("ada", incident.Change{Action: incident.ActionAcknowledge})); err != nil {
+		t.Fatal(err)
+	}
+	w.until(func() bool { return boss.last().Acknowledged == "ada" }, "the boss hears that ada looks after it")
 	w.publishSpan(28*time.Minute, time.Hour)
 	w.caughtUp(d)
 	w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 }, "everybody is told")

@@ -194,7 +194,7 @@ func (i *Incident) closable(p Policy) error {
 		return fmt.Errorf("%s has closed the incident already", i.ClosedBy.By)
 	}
 	if i.Open() {
-		return fmt.Errorf("%d of its alerts still fire: an incident can be closed when it has ended", i.Firing())
+		return fmt.Errorf("alerts of it still fire (%d): an incident can be closed when it has ended", i.Firing())
 	}
 	if missing := i.Missing(p); len(missing) > 0 {
 		return fmt.Errorf("closing requires %s (incidents.close_requires), which is missing", strings.Join(missing, ", "))

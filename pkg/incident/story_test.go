@@ -81,7 +81,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("owed %q: of an acknowledgement hear those who were told, of a note nobody", got)
 	}
 	closing := by("ada", incident.ActionClose)
-	if err := b.Incident("a").Check(&closing, policy); err == nil || !strings.Contains(err.Error(), "1 of its alerts still fire") {
+	if err := b.Incident("a").Check(&closing, policy); err == nil || !strings.Contains(err.Error(), "alerts of it still fire (1)") {
 		t.Errorf("closing while it fires: %v", err)
 	}
 	put(b, ends(m, 4, 5), 5, people, pager)

@@ -54,14 +54,15 @@ func TestIncidents(t *testing.T) {
 }
 
 // What somebody looks after is told at once to who was told, and then neither
-// repeated nor escalated; a new page is another matter.
+// repeated nor escalated; a new page is another matter. To whom it has escalated hears
+// of it too.
 func TestAcknowledgements(t *testing.T) {
 	w := people(t, alert.RouteSpec{
 		Receiver: "chat", RepeatInterval: new(2 * time.Hour), Escalate: &alert.Escalation{After: 3 * time.Hour, Receiver: "boss"},
 		Routes: []alert.RouteSpec{{Receiver: "machine", Match: map[string]string{"model": "none"}}},
 	}, alert.Spec{Name: "Page", Expr: "psi > 0.1", Severity: "page"})
 	test := given(t, amount, "0.3x8", `psi{model="fraud", feature="age"}`, "0.01x5 0.3x2", `psi{model="churn", feature="age"}`, "0.01x1 0.3x6")
-	test.Acks = []ruletest.Ack{{At: 7*time.Hour + time.Minute, Labels: set("model", "other"), By: "bob"}, {At: 90 * time.Minute, Labels: set("model", "fraud"), By: "ada"}}
+	test.Acks = []ruletest.Ack{{At: 7*time.Hour + time.Minute, Labels: set("model", "other"), By: "bob"}, {At: 90 * time.Minute, Labels: set("model", "fraud"), By: "ada"}, {At: 6*time.Hour + 30*time.Minute, Labels: set("model", "churn"), By: "eve"}}
 	fraud, churn := set("model", "fraud"), set("model", "churn")
 	test.Messages = []ruletest.Messages{
 		{Receiver: "chat", At: 8 * time.Hour, Wants: []ruletest.Message{
@@ -69,10 +70,13 @@ func TestAcknowledgements(t *testing.T) {
 			{Status: "firing", At: 90 * time.Minute, Labels: fraud, Acknowledged: "ada"},
 			{Status: "firing", At: 3 * time.Hour, Labels: churn},
 			{Status: "firing", At: 5 * time.Hour, Labels: churn},
-			{Status: "firing", At: 7 * time.Hour, Labels: churn},
+			{Status: "firing", At: 6*time.Hour + 30*time.Minute, Labels: churn, Acknowledged: "eve"},
 			{Status: "firing", At: 7 * time.Hour, Labels: fraud, Firing: 1},
 		}},
-		{Receiver: "boss", At: 7 * time.Hour, Wants: []ruletest.Message{{Status: "firing", At: 6 * time.Hour, Labels: churn}}},
+		{Receiver: "boss", At: 7 * time.Hour, Wants: []ruletest.Message{
+			{Status: "firing", At: 6 * time.Hour, Labels: churn},
+			{Status: "firing", At: 6*time.Hour + 30*time.Minute, Labels: churn, Acknowledged: "eve"},
+		}},
 	}
 	passes(t, w, test)
 }
