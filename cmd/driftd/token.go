@@ -40,10 +40,11 @@ token to its owner, and add the line, which holds its hash, to http.tokens_file;
 running daemon sees it within seconds. Deleting the line withdraws the token, and
 with --expires it ends by itself; the daemon warns of that a week before.
 
-Roles: ingest sends events and sees nothing, for publishers; read sees everything but the configuration; label also sends events
-and answers labelling tasks; operate also captures and approves baselines, looks after incidents, sets silences and
-sees the configuration;
-admin also imports baselines. What the owner changes is recorded under the name.`,
+Roles: ingest sends events and sees nothing, for publishers; read sees everything but
+the configuration; label also sends events and answers labelling tasks; operate also
+captures and approves baselines, looks after incidents, sets silences and sees the
+configuration; admin also imports baselines. What the owner changes is recorded under
+the name.`,
 		Example: `  driftd token new --name ann --role operate --expires 90d
   driftd token new --name kserve --role ingest
   driftd token new --name prometheus --role read -o json`,
