@@ -445,7 +445,7 @@ func (w *world) ChangeIncident(_ context.Context, id string, c incident.Change) 
 	}
 	w.entries = append(w.entries, e)
 	b := incident.NewBook(nil)
-	b.Change(i, &c, e.Seq, nil)
+	b.Change(i, &c, e.Seq)
 	w.incidents[id] = i
 	return i.Clone(), nil
 }
