@@ -92,6 +92,20 @@ func (m *Member) Recalled() (ledger.Entry, error) {
 	return ledger.Entry{Seq: m.Seq, ID: m.Key, Time: m.StartsAt, Kind: ledger.KindAlert, Model: m.Model, Body: body}, err
 }
 
+// Compare orders the alerts of an incident as people are told of them: those that
+// fire, the worst first and then by start, then those that have ended, the latest first.
+func (m *Member) Compare(o *Member) int {
+	switch {
+	case m.Firing() && !o.Firing():
+		return -1
+	case !m.Firing() && o.Firing():
+		return 1
+	case m.Firing():
+		return cmp.Or(cmp.Compare(rank(o.Severity), rank(m.Severity)), m.StartsAt.Compare(o.StartsAt), cmp.Compare(m.Key, o.Key))
+	}
+	return cmp.Or(cmp.Compare(o.Seq, m.Seq), cmp.Compare(m.Key, o.Key))
+}
+
 // Open reports whether any of its alerts fires.
 func (i *Incident) Open() bool { return i.Resolved.IsZero() }
 

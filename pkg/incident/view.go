@@ -1,7 +1,6 @@
 package incident
 
 import (
-	"cmp"
 	"slices"
 
 	"driftd.dev/driftd/pkg/ledger"
@@ -48,10 +47,8 @@ func (i *Incident) Of(receivers []string, heard Heard, muted func(*Member) bool)
 		}
 	}
 	v.Held = v.Held[:min(len(v.Held), maxHeld)]
-	slices.SortFunc(v.Firing, func(a, b *Member) int {
-		return cmp.Or(cmp.Compare(rank(b.Severity), rank(a.Severity)), a.StartsAt.Compare(b.StartsAt), cmp.Compare(a.Key, b.Key))
-	})
-	slices.SortFunc(v.Ended, func(a, b *Member) int { return cmp.Or(cmp.Compare(b.Seq, a.Seq), cmp.Compare(a.Key, b.Key)) })
+	slices.SortFunc(v.Firing, (*Member).Compare)
+	slices.SortFunc(v.Ended, (*Member).Compare)
 	for _, m := range slices.Concat(v.Firing, v.Ended) {
 		if len(v.Firing) > 0 && !m.Firing() {
 			break

@@ -21,12 +21,12 @@ func describeDrift(a ledger.Alert, m *Message) {
 		m.Title = "Resolved: drift of " + a.Model
 		m.Sentence = fmt.Sprintf("Model %s is back to normal", a.Model)
 		if a.EndsAt != nil {
-			m.Sentence += fmt.Sprintf(" since %s, after %s", timeText(*a.EndsAt), durationText(a.EndsAt.Sub(a.StartsAt)))
+			m.Sentence += fmt.Sprintf(" since %s, after %s", ledger.TimeText(*a.EndsAt), ledger.DurationText(a.EndsAt.Sub(a.StartsAt)))
 		}
 		m.Sentence += fmt.Sprintf(": %s %s.", orDash(a.Reason), span)
 	case "superseded":
 		m.Title = "Superseded: drift of " + a.Model
-		m.Sentence = fmt.Sprintf("The incident of model %s that was open since %s ends, and the drift goes on: %s %s.", a.Model, timeText(a.StartsAt), orDash(a.Reason), span)
+		m.Sentence = fmt.Sprintf("The incident of model %s that was open since %s ends, and the drift goes on: %s %s.", a.Model, ledger.TimeText(a.StartsAt), orDash(a.Reason), span)
 	case "noted":
 		m.Title = fmt.Sprintf("Noted: %s of %s", enumerate(moved), a.Model)
 		m.Sentence = fmt.Sprintf("A change of model %s is too small to matter: %s %s.", a.Model, orDash(a.Reason), span)
@@ -35,7 +35,7 @@ func describeDrift(a ledger.Alert, m *Message) {
 		if a.Change == "extended" {
 			m.Title = fmt.Sprintf("%s: more of %s drifted: %s", capital(a.Severity), a.Model, enumerate(moved))
 		}
-		m.Sentence = fmt.Sprintf("Model %s drifted: %s; seen %s, open since %s.", a.Model, orDash(a.Reason), span, timeText(a.StartsAt))
+		m.Sentence = fmt.Sprintf("Model %s drifted: %s; seen %s, open since %s.", a.Model, orDash(a.Reason), span, ledger.TimeText(a.StartsAt))
 	}
 	if a.Detectable > 0 && a.Status != "resolved" {
 		m.Sentence += fmt.Sprintf(" This window could not have seen less than a shift of %s standard deviations.", numberText(a.Detectable))
@@ -47,7 +47,7 @@ func describeDrift(a ledger.Alert, m *Message) {
 			m.Values = append(m.Values, Field{"more", fmt.Sprintf("%d", len(a.Findings)-i)})
 			break
 		}
-		m.Values = append(m.Values, Field{f.Signal + " " + f.Component, f.Reason + ", since " + timeText(f.Since)})
+		m.Values = append(m.Values, Field{f.Signal + " " + f.Component, f.Reason + ", since " + ledger.TimeText(f.Since)})
 	}
 }
 

@@ -39,7 +39,7 @@ func DescribeGroup(g *ledger.Group, externalURL string) (Message, error) {
 	// The subject of all mails of an incident, however it grows, and of no other.
 	m.Topic = "incident on " + groupName(g, alerts)
 	if !g.Opened.IsZero() {
-		m.Topic += ", " + timeText(g.Opened)
+		m.Topic += ", " + ledger.TimeText(g.Opened)
 	}
 	if g.Acknowledged != "" {
 		m.About = append(m.About, Field{"Acknowledged", "by " + g.Acknowledged})

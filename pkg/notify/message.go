@@ -148,7 +148,7 @@ func describeAlert(a ledger.Alert, m *Message, externalURL string) {
 		describeRule(a, m)
 	}
 	m.explain(&a, externalURL)
-	if e := a.Explanation; e != nil && e.Compared != nil && e.Compared.Fits() && m.Link != "" {
+	if a.Explanation.Pictured() && m.Link != "" {
 		m.Pictured = strings.TrimRight(externalURL, "/") + "/api/v1/ledger/" + strconv.FormatUint(m.Seq, 10) + "/picture.png"
 	}
 }
@@ -170,7 +170,7 @@ func describeRule(a ledger.Alert, m *Message) {
 		m.Title = "Resolved: " + m.Topic
 		m.Sentence = subject + " is back to normal"
 		if a.EndsAt != nil {
-			m.Sentence += fmt.Sprintf(" since %s, after %s", timeText(*a.EndsAt), durationText(a.EndsAt.Sub(a.StartsAt)))
+			m.Sentence += fmt.Sprintf(" since %s, after %s", ledger.TimeText(*a.EndsAt), ledger.DurationText(a.EndsAt.Sub(a.StartsAt)))
 		}
 		m.Sentence += fmt.Sprintf(": %s%s", orDash(a.Reason), span)
 		if a.Evidence.Peak != "" {
@@ -178,7 +178,7 @@ func describeRule(a ledger.Alert, m *Message) {
 		}
 	} else {
 		m.Title = capital(a.Severity) + ": " + m.Topic
-		m.Sentence = fmt.Sprintf("%s %s: %s%s, firing since %s", subject, verb, orDash(a.Reason), span, timeText(a.StartsAt))
+		m.Sentence = fmt.Sprintf("%s %s: %s%s, firing since %s", subject, verb, orDash(a.Reason), span, ledger.TimeText(a.StartsAt))
 	}
 	m.Sentence += "."
 	m.About = fields("Model", a.Model, "Version", a.ModelVersion, "Variant", a.Variant, "Segment", a.Segment,
@@ -305,8 +305,6 @@ func numberText(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
-
 // spanText does not repeat the date when both ends share it.
 func spanText(from, to time.Time) string {
 	const day, clock = "2006-01-02", "15:04"
@@ -316,18 +314,6 @@ func spanText(from, to time.Time) string {
 		end = to.Format(clock)
 	}
 	return from.Format(day+" "+clock) + " to " + end + " UTC"
-}
-
-// durationText is time.Duration.String without zero units: "2h", not "2h0m0s".
-func durationText(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 func orDash(s string) string {

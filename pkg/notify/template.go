@@ -97,7 +97,7 @@ func templateData(m *Message, e ledger.Entry) wording.Data {
 	}
 	if x := a.Explanation; x != nil {
 		d.Since, d.Signal, d.Origin, d.Because = x.Since.UTC(), x.Signal, x.Origin, x.Because
-		d.Cells, d.Versions, d.Segments, d.Around = cellTexts(x.Cells), shareTexts(x.Versions), shareTexts(x.Segments), aroundTexts(x.Around)
+		d.Cells, d.Versions, d.Segments, d.Around = ledger.Texts(x.Cells), ledger.Texts(x.Versions), ledger.Texts(x.Segments), ledger.Texts(x.Around)
 	}
 	return d
 }
