@@ -156,12 +156,13 @@ func TestBrowserPages(t *testing.T) {
 	w := newWorld(t)
 	key := drifted(t, w)
 	w.disturb(t)
+	w.explain(t, 2, func(a *ledger.Alert) { a.Annotations = nil })
 	w.change(func(s *api.Snapshot) { s.Alerts[0].DedupKey = key })
 	at, b := site(t, w), open(t)
 	for name, target := range map[string]string{
 		"fleet": "/", "model": "/models/fraud?windows=24", "feature": "/models/fraud/feature?name=amount&at=2026-01-01T02:30:00Z",
 		"category": "/models/fraud/feature?name=country&at=2026-01-01T02:30:00Z",
-		"alerts":   "/alerts", "alert": "/alerts/" + key, "incidents": "/incidents", "incident": "/incidents/01K0", "ended": "/incidents/01K1", "ledger": "/ledger", "entry": "/ledger/5", "baselines": "/baselines", "status": "/status",
+		"alerts":   "/alerts", "alert": "/alerts/" + key, "incidents": "/incidents", "incident": "/incidents/01K0", "ended": "/incidents/01K1", "ledger": "/ledger", "entry": "/ledger/5", "explained": "/ledger/11", "story": "/alerts/01K0", "baselines": "/baselines", "status": "/status",
 	} {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{1280, 320} {

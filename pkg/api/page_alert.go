@@ -44,6 +44,7 @@ type alertPage struct {
 	Last     *happening
 	Timeline []happening
 	Findings []findingRow
+	Why      *why // of the newest entry that says so, nil for none
 }
 
 // A happening is one ledger entry in words.
@@ -89,10 +90,13 @@ func (s *Server) sendAlert(w http.ResponseWriter, key string) error {
 			data.Now = &item
 		}
 	}
-	for i := range entries { // the newest that says what is wrong
-		if a := entries[i].Alert; a != nil && len(a.Findings) > 0 {
+	for i := range entries { // the newest first
+		a := entries[i].Alert
+		if a != nil && data.Findings == nil {
 			data.Findings = findingRows(a)
-			break
+		}
+		if a != nil && data.Why == nil {
+			data.Why = newWhy(entries[i].Seq, a)
 		}
 	}
 	return sendPage(w, "alert", data)

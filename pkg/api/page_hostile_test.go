@@ -69,6 +69,16 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
+// hostileExplanation names everything so, but the signal, which there has to be.
+func hostileExplanation(name string) *ledger.Explanation {
+	share := []ledger.Share{{Name: name, Variant: name, Weight: math.MaxFloat64, Share: -1}}
+	return &ledger.Explanation{
+		Since: start, Signal: hostileNames[0], Origin: name, Because: name, First: &ledger.First{Name: name, Since: start}, Versions: share, Segments: share,
+		Cells: []ledger.Cell{{Name: name, From: 1, To: math.MaxFloat64}}, Around: []ledger.Occurrence{{At: start, What: name, Seq: 1}},
+		Compared: &ledger.Histogram{Names: []string{name}, From: []float64{1}, To: []float64{1}},
+	}
+}
+
 // hostileWorld has a model of each hostile name; the first has a feature and a
 // category of each.
 func hostileWorld(t testing.TB) *world {
@@ -114,8 +124,9 @@ func hostileWorld(t testing.TB) *world {
 	for _, name := range hostileNames {
 		w.append(t, ledger.Draft{Time: start, Kind: ledger.KindAlert, Model: name, Body: ledger.Alert{
 			Type: "alert", Status: name, Rule: name, Model: name, ModelVersion: name, Feature: name, Reason: name, Severity: name, DedupKey: "key", Change: name,
-			Window:   ledger.Window{Start: start, End: start.Add(time.Hour)},
-			Findings: []ledger.Finding{{Signal: hostileNames[0], Component: name, Reason: name, Level: name}},
+			Window:      ledger.Window{Start: start, End: start.Add(time.Hour)},
+			Findings:    []ledger.Finding{{Signal: hostileNames[0], Component: name, Reason: name, Level: name}},
+			Annotations: map[string]string{"runbook_url": name}, Explanation: hostileExplanation(name),
 		}})
 		w.append(t, ledger.Draft{Time: start, Kind: ledger.KindBaseline, Model: name, Body: ledger.BaselineChange{Action: name, Actor: name, Baseline: name}})
 	}

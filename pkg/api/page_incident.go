@@ -121,6 +121,9 @@ type incidentPage struct {
 	Members  []memberRow
 	Hidden   int // members that are not listed
 	Findings []findingRow
+	Why      *why       // of the leading alert that says so, nil for none
+	Others   []briefWhy // of the next ones
+	Unsaid   int        // further alerts that say why
 	Timeline []happening
 	Earlier  bool // the ledger has more
 	Told     []Told
@@ -189,6 +192,9 @@ func (s *Server) sendIncident(w http.ResponseWriter, r *request, i *incident.Inc
 		return err
 	}
 	data.Findings = lastFindings(story)
+	if err := s.explain(&data, i, story); err != nil {
+		return err
+	}
 	data.Timeline, data.Earlier = within(story, storyBytes)
 	h, err := s.Incidents.Hearing(i.ID)
 	if err != nil {
@@ -235,19 +241,10 @@ func newIncidentForm(r *request, i *incident.Incident, p incident.Policy, refusa
 	return f
 }
 
-// memberRowsOf lists the alerts of an incident: those that fire, the worst first, then
-// those that ended last.
+// memberRowsOf lists the alerts of an incident, the leading one first.
 func memberRowsOf(i *incident.Incident) (rows []memberRow, hidden int) {
 	members := slices.Clone(i.Members)
-	slices.SortStableFunc(members, func(a, b incident.Member) int {
-		if a.Firing() != b.Firing() {
-			if a.Firing() {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(severityOrder(a.Severity), severityOrder(b.Severity)), cmp.Compare(b.Seq, a.Seq))
-	})
+	slices.SortFunc(members, func(a, b incident.Member) int { return a.Compare(&b) })
 	for k := range members[:min(len(members), memberRows)] {
 		m := &members[k]
 		row := memberRow{

@@ -10,6 +10,8 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/detect"
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
 )
 
 // heatTableCells bounds the cells of a heat map's table on one page.
@@ -32,6 +34,7 @@ type modelPage struct {
 	Alerts     []alertItem
 	AlertsLink string
 	PastLink   string // incidents, open or not
+	Outcomes   uint64 // that have come in for it
 }
 
 // A choice is one of several links; the chosen one is where the page is.
@@ -81,6 +84,9 @@ func (s *Server) getModelPage(w http.ResponseWriter, r *request) error {
 	snapshot := s.Reader.Snapshot()
 	data := modelPage{pageHead: s.head(m.Model, snapshot), Path: modelPath(m.Model), Item: newModelItem(snapshot, m), AlertsLink: linkTo("/alerts", "model", m.Model), PastLink: linkTo("/incidents", "model", m.Model)}
 	data.Script = heat.path
+	if counts := snapshot.Account; counts != nil && counts.Models[m.Model] != nil {
+		data.Outcomes = counts.Models[m.Model][event.Outcome-1][drift.Counted]
+	}
 	window, err := s.driftWindow(r, m)
 	var p problem
 	switch {

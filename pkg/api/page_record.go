@@ -77,6 +77,8 @@ func (s *Server) getEntry(w http.ResponseWriter, r *request) error {
 	return sendJSON(w, http.StatusOK, e)
 }
 
+const recordBytes = 28 << 10 // of the body of an entry, escaped
+
 // An entryPage is one entry of the ledger, which is where messages link to.
 type entryPage struct {
 	pageHead
@@ -84,8 +86,8 @@ type entryPage struct {
 	ModelLink        string
 	Story, AlertLink string
 	Findings         []findingRow
-	Picture          string // its path, "" without one
-	JSON             string
+	Why              *why   // nil: the entry does not explain itself
+	JSON             string // cut
 }
 
 func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
@@ -104,20 +106,13 @@ func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
 		data.Story = incidentPath(data.Item.Incident)
 	}
 	if data.Item.Alert != nil {
-		data.Findings = findingRows(data.Item.Alert)
-		if e := data.Item.Alert.Explanation; e != nil && e.Compared != nil && e.Compared.Fits() {
-			data.Picture = fmt.Sprintf("/api/v1/ledger/%d/picture.png", data.Item.Seq)
-		}
+		data.Findings, data.Why = findingRows(data.Item.Alert), newWhy(e.Seq, data.Item.Alert)
 	}
 	var body bytes.Buffer
 	if err := json.Indent(&body, e.Body, "", "  "); err != nil {
 		return fmt.Errorf("entry %d: %w", e.Seq, err)
 	}
-	const shown = 16 << 10
-	data.JSON = body.String()
-	if len(data.JSON) > shown {
-		data.JSON = data.JSON[:shown] + "\n…"
-	}
+	data.JSON = shorten(body.String(), recordBytes)
 	return sendPage(w, "entry", data)
 }
 

@@ -34,8 +34,10 @@ async function renew() {
     if (busy()) { due = true; return; }
     const focus = [...main.querySelectorAll("a,[tabindex]")].indexOf(document.activeElement);
     const scrolls = [...main.querySelectorAll(".table")].map(e => e.scrollLeft);
+    const opened = [...main.querySelectorAll("details")].map(e => e.open);
     main.replaceWith(document.adoptNode(fresh));
     fresh.querySelectorAll(".table").forEach((e, i) => { e.scrollLeft = scrolls[i] || 0; });
+    fresh.querySelectorAll("details").forEach((e, i) => { e.open = opened[i] ?? e.open; });
     if (focus >= 0) fresh.querySelectorAll("a,[tabindex]")[focus]?.focus({ preventScroll: true });
     document.getElementById("at").textContent = next.getElementById("at").textContent;
   } catch {
