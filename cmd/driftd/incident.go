@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -172,8 +173,8 @@ func newIncidentShowCmd(e *env) *cobra.Command {
 	var b backend
 	cmd := &cobra.Command{
 		Use:     "show ID",
-		Short:   "Show one incident: its alerts, what people did, who was told",
-		Long:    "Show the alerts of an incident, what people did about it, and who was told and is still to be.",
+		Short:   "Show one incident: its alerts, why they fired, what people did, who was told",
+		Long:    "Show the alerts of an incident, why the leading ones fired, what people did about it, and who was told and is still to be.",
 		Example: "  driftd incident show 01KB0Z8F\n  driftd incident show 01KB0Z8F -o json",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: e.incidentIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -272,8 +273,30 @@ func (i *incidentItem) above() []string {
 	return append(out, "")
 }
 
-// below says what people wrote, and who was told.
+// why says of the leading alert why it fired, and of the next ones in a sentence.
+func (i *incidentItem) why() (out []string) {
+	const most = 5
+	say := func(format string, args ...any) { out = append(out, printable(fmt.Sprintf(format, args...))) }
+	explained := incident.Explain(i.Members, i.Timeline)
+	for k := range explained[:min(len(explained), most)] {
+		a := &explained[k].Alert
+		say("why %s: %s", a.Rule, cmp.Or(strings.Join(a.Clauses(), "; "), a.Reason))
+		if k > 0 {
+			continue
+		}
+		for _, line := range a.Explanation.Lines() {
+			say("  %s: %s", strings.ToLower(line.Name), strings.Join(line.Texts, "; "))
+		}
+	}
+	if more := len(explained) - most; more > 0 {
+		say("%d more alerts say why: -o json has all of it", more)
+	}
+	return out
+}
+
+// below says why alerts fired, what people wrote, and who was told.
 func (i *incidentItem) below() (out []string) {
+	out = i.why()
 	say := func(format string, args ...any) { out = append(out, printable(fmt.Sprintf(format, args...))) }
 	for _, n := range i.Notes {
 		say("%s  %s: %s", n.At.Format(timeLayout), n.By, n.Text)

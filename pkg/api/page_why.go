@@ -149,11 +149,7 @@ type briefWhy struct {
 type briefLine struct{ Name, Text string }
 
 func newBriefWhy(x *incident.Explained) briefWhy {
-	clauses := x.Alert.Explanation.Clauses()
-	if sure := x.Alert.Sureness(); sure != "" {
-		clauses = append(clauses, sure)
-	}
-	out := briefWhy{whyHead: newWhyHead(x.Seq, &x.Alert), Sentence: shorten(strings.Join(clauses, "; "), whyBytes)}
+	out := briefWhy{whyHead: newWhyHead(x.Seq, &x.Alert), Sentence: shorten(strings.Join(x.Alert.Clauses(), "; "), whyBytes)}
 	for _, line := range x.Alert.Explanation.Lines() {
 		out.Lines = append(out.Lines, briefLine{line.Name, shorten(strings.Join(line.Texts, "; "), whyBytes)})
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 )
@@ -168,11 +170,18 @@ func TestHostileLinks(t *testing.T) {
 	}
 }
 
-// The page of a model does not claim what nobody measures.
+// The page of a model does not claim what nobody measures, and counts what it would
+// need.
 func TestQualityIsNotMeasured(t *testing.T) {
 	w := newWorld(t)
 	s := newServer(t, w)
-	if p := read(t, s, "/models/fraud"); !strings.Contains(p.text, "Not measured yet") || !strings.Contains(p.text, "None has come in") {
-		t.Errorf("the page of a model says of quality: %s", p.text)
+	if p := read(t, s, "/models/fraud"); !strings.Contains(p.text, "Not measured yet") || !strings.Contains(p.text, "none of this model so far") {
+		t.Errorf("without outcomes the page of a model says: %s", p.text)
+	}
+	for range 7 {
+		w.snapshot.Account.Count("fraud", event.Outcome, drift.Counted)
+	}
+	if p := read(t, s, "/models/fraud"); !strings.Contains(p.text, "7 of this model so far") {
+		t.Errorf("with outcomes the page of a model says: %s", p.text)
 	}
 }

@@ -41,11 +41,15 @@ func (e *Explanation) Lines() (out []Line) {
 	return out
 }
 
-// Clauses says since when, from where and in which segment, one clause each, for the
-// end of a sentence.
-func (e *Explanation) Clauses() (out []string) {
+// Clauses say how sure a is, since when, from where and in which segment the change
+// came, one clause each, for the end of a sentence. What is not known is left out.
+func (a *Alert) Clauses() (out []string) {
+	if sure := a.Sureness(); sure != "" {
+		out = append(out, sure)
+	}
+	e := a.Explanation
 	if e == nil {
-		return nil
+		return out
 	}
 	if !e.Since.IsZero() && e.Origin != OriginRelease { // which says it itself
 		out = append(out, "the change began at "+TimeText(e.Since))

@@ -13,11 +13,7 @@ type Link struct{ Text, URL string }
 // explain adds to a message what the entry's explanation says: the end of the
 // sentence, a table, the pages.
 func (m *Message) explain(a *ledger.Alert, external string) {
-	clauses := []string{strings.TrimSuffix(m.Sentence, ".")}
-	if sure := a.Sureness(); sure != "" {
-		clauses = append(clauses, sure)
-	}
-	m.Sentence = strings.Join(append(clauses, a.Explanation.Clauses()...), "; ") + "."
+	m.Sentence = strings.Join(append([]string{strings.TrimSuffix(m.Sentence, ".")}, a.Clauses()...), "; ") + "."
 	for _, line := range a.Explanation.Lines() {
 		m.Why = append(m.Why, Field{line.Name, strings.Join(line.Texts, "; ")})
 	}
