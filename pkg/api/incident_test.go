@@ -311,6 +311,7 @@ func TestIncidentPagesAreSmall(t *testing.T) {
 		m.Key, m.Labels = fmt.Sprint(hostile, k), map[string]string{"alertname": strings.Repeat("<", 20), "feature": strings.Repeat("&", 40), "model": "fraud"}
 		i.Members = append(i.Members, m)
 	}
+	w.explain(t, 19, atLength)
 	for range 90 {
 		c := incident.Change{Act: incident.Act{By: hostile, At: wall}, Action: incident.ActionNote, Text: strings.Repeat("<&\"'", 1024)}
 		if _, err := w.ChangeIncident(t.Context(), "01K0", c); err != nil {
@@ -333,7 +334,7 @@ func TestIncidentPagesAreSmall(t *testing.T) {
 	w.mu.Unlock()
 	p := read(t, s, "/incidents/01K0") // fails on what is too large
 	p.check(t, "/incidents/01K0")
-	if !strings.Contains(p.text, "271 more") || !strings.Contains(p.text, "Earlier entries are in the") {
+	if !strings.Contains(p.text, "300 more") || !strings.Contains(p.text, "Earlier entries are in the") {
 		t.Errorf("the page does not say that there is more")
 	}
 }

@@ -22,10 +22,10 @@ import (
 const (
 	listedRows  = 60  // of all incidents, open ones first
 	nameBytes   = 300 // of the name of one, escaped
-	memberRows  = 30
+	memberRows  = 20
 	hearingRows = 20
 	storyRows   = 60
-	storyBytes  = 12 << 10 // of the timeline, escaped
+	storyBytes  = 10 << 10 // of the timeline, escaped
 	saidBytes   = 2 << 10  // of one text, escaped; its ledger entry has all of it
 )
 

@@ -15,9 +15,10 @@ import (
 
 // Bounds of what pages say of why an alert fired, escaped: names come from events.
 const (
-	whyBytes    = 600     // of one clause
+	labelBytes  = 120     // of a name in a table, which has at most ledger.MostShares
+	whyBytes    = 400     // of one clause
 	addressSize = 2000    // of a link, which is left out beyond
-	othersBytes = 6 << 10 // of all alerts of an incident but the leading one
+	othersBytes = 4 << 10 // of all alerts of an incident but the leading one
 )
 
 // A whyHead is which alert an explanation is of.
@@ -83,14 +84,14 @@ func newWhy(seq uint64, a *ledger.Alert) *why {
 		return nil
 	}
 	out := &why{
-		whyHead: newWhyHead(seq, a), Missing: e.Missing, Since: instant(e.Since), Sureness: a.Sureness(), Origin: shorten(e.Origin, nameBytes), Because: shorten(e.Because, whyBytes),
+		whyHead: newWhyHead(seq, a), Missing: e.Missing, Since: instant(e.Since), Sureness: a.Sureness(), Origin: shorten(e.Origin, labelBytes), Because: shorten(e.Because, whyBytes),
 		Versions: pairTable{"version", newPairs(e.Versions)}, Segments: pairTable{"segment", newPairs(e.Segments)},
 	}
 	if e.PSI > 0 {
 		out.PSI = showNumber(Num(e.PSI))
 	}
 	if e.First != nil {
-		out.First, out.FirstAt = shorten(e.First.Name, nameBytes), instant(e.First.Since)
+		out.First, out.FirstAt = shorten(e.First.Name, labelBytes), instant(e.First.Since)
 	}
 	for _, l := range a.Links() {
 		if len(l.URL) <= addressSize {
@@ -102,10 +103,7 @@ func newWhy(seq uint64, a *ledger.Alert) *why {
 		highest = max(highest, c.From, c.To)
 	}
 	for _, c := range e.Cells[:min(len(e.Cells), ledger.MostShares)] {
-		out.Cells = append(out.Cells, pairRow{c.Name, Num(c.From), Num(c.To), Num(c.Share), pairWidth(c.From, highest), pairWidth(c.To, highest)})
-	}
-	for i := range out.Cells {
-		out.Cells[i].Name = shorten(out.Cells[i].Name, nameBytes)
+		out.Cells = append(out.Cells, pairRow{shorten(c.Name, labelBytes), Num(c.From), Num(c.To), Num(c.Share), pairWidth(c.From, highest), pairWidth(c.To, highest)})
 	}
 	for _, o := range e.Around[:min(len(e.Around), ledger.MostShares)] {
 		event := whyEvent{At: instant(o.At), What: shorten(o.What, whyBytes)}
@@ -123,7 +121,7 @@ func newWhy(seq uint64, a *ledger.Alert) *why {
 // newPairs shows what versions or segments bring beside what they have of the values.
 func newPairs(shares []ledger.Share) (out []pairRow) {
 	for _, s := range shares[:min(len(shares), ledger.MostShares)] {
-		name := shorten(strings.TrimSpace(s.Name+" "+s.Variant), nameBytes)
+		name := shorten(strings.TrimSpace(s.Name+" "+s.Variant), labelBytes)
 		out = append(out, pairRow{name, Num(s.Weight), Num(s.Share), Num(s.PSI), pairWidth(s.Weight, 1), pairWidth(s.Share, 1)})
 	}
 	return out
