@@ -35,7 +35,8 @@ func TestExplain(t *testing.T) {
 	entries := []ledger.Entry{
 		entry(1, ledger.KindAlert, "ended", "one"), entry(2, ledger.KindAlert, "ticket", "two"), entry(3, ledger.KindAlert, "later", "three"), entry(4, ledger.KindAlert, "page", "four"),
 		entry(5, ledger.KindAlert, "other", "five"), entry(6, ledger.KindAlert, "ticket", "six"), entry(7, ledger.KindNote, "page", "seven"), entry(8, ledger.KindAlert, "silent", ""),
-		entry(9, ledger.KindAlert, "ended", ""), {Seq: 10, Kind: ledger.KindAlert, Body: []byte("[")},
+		entry(9, ledger.KindAlert, "ended", ""),
+		{Seq: 10, Kind: ledger.KindAlert, Body: []byte("[")},
 	}
 	got := ""
 	for _, x := range incident.Explain(members, entries) {
