@@ -262,6 +262,24 @@ func TestBrowserLive(t *testing.T) {
 	b.clean(t, "live")
 }
 
+// TestBrowserUnfolded: what a reader has unfolded stays so when the page is renewed.
+func TestBrowserUnfolded(t *testing.T) {
+	w := newWorld(t)
+	w.disturb(t)
+	w.explain(t, 2, func(*ledger.Alert) {})
+	at, b := site(t, w), open(t)
+	b.visit(t, at+"/incidents/01K0")
+	b.expect(t, `document.getElementById("live").textContent === "live"`)
+	b.do(t, chromedp.Click(chromedp.CSS("details:last-of-type summary")))
+	b.expect(t, `document.querySelectorAll("details[open]").length === 1`)
+	if _, err := w.ChangeIncident(t.Context(), "01K0", incident.Change{Act: incident.Act{By: "ada"}, Action: incident.ActionAcknowledge}); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(t, `document.querySelector("header").textContent.includes("ada looks after it")`)
+	b.expect(t, `[...document.querySelectorAll("details")].map(e => e.open).join() === "false,true"`)
+	b.clean(t, "unfolded")
+}
+
 // TestBrowserHostileNames: names of events that want to be scripts are not run.
 func TestBrowserHostileNames(t *testing.T) {
 	at, b := site(t, hostileWorld(t)), open(t)

@@ -24,13 +24,14 @@ const (
 // A whyHead is which alert an explanation is of.
 type whyHead struct {
 	Seq                  uint64
-	Rule, Moved          string
+	Rule, Moved          string // Moved is the signal that moved most, "" if none did
 	AlertLink, EntryLink string
 }
 
+// newWhyHead is of an alert that has an explanation.
 func newWhyHead(seq uint64, a *ledger.Alert) whyHead {
 	return whyHead{
-		Seq: seq, Rule: shorten(cmp.Or(a.Rule, "the alert"), nameBytes), Moved: shorten(a.Moved(), nameBytes),
+		Seq: seq, Rule: shorten(cmp.Or(a.Rule, "the alert"), nameBytes), Moved: shorten(a.Explanation.Signal, nameBytes),
 		AlertLink: "/alerts/" + url.PathEscape(a.DedupKey), EntryLink: fmt.Sprintf("/ledger/%d", seq),
 	}
 }

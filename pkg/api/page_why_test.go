@@ -100,6 +100,12 @@ func TestPagesSayWhy(t *testing.T) {
 	if n := len(p.all("details")); n != 2 || !strings.Contains(p.text, "AmountDrift2: amount") || !strings.Contains(p.text, "> 90: 10 % -> 31 % (69 % of the PSI); <= 10") {
 		t.Errorf("%d others: %s", n, p.text)
 	}
+	learning := because("01K7")
+	learning.Explanation = &ledger.Explanation{Since: start, Around: learning.Explanation.Around}
+	w.append(t, ledger.Draft{Time: start, Kind: ledger.KindAlert, Model: "fraud", Body: learning})
+	if p := read(t, s, "/alerts/01K7"); strings.Contains(p.text, "moved most") || len(p.all("img")) > 0 || !strings.Contains(p.text, "About then") {
+		t.Errorf("of a model that learns: %s", p.text)
+	}
 	if p := read(t, s, "/ledger/6"); strings.Contains(p.text, "moved most") || len(p.all("img")) > 0 {
 		t.Error("an entry without an explanation shows one")
 	}
