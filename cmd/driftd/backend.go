@@ -94,6 +94,9 @@ func (e *env) offline(ctx context.Context, b backend, change bool, away error, f
 		return fmt.Errorf("no store in %s: %w", c.Store.Dir, err)
 	}
 	s, err := store.Open(c.Store.Dir, store.Options{})
+	if away != nil && errors.Is(err, store.ErrLocked) { // it runs, and listens elsewhere
+		return fmt.Errorf("%w; without it %w", away, err)
+	}
 	if err != nil {
 		return err
 	}

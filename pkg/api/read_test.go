@@ -299,6 +299,7 @@ func TestBadRequests(t *testing.T) {
 		"no window":            {"/api/v1/models/fraud/drift?at=2025-01-01T00:00:00Z", 404, "the last one is of"},
 		"no baseline":          {"/api/v1/baselines/b-0000000000000000", 404, "/api/v1/baselines"},
 		"unknown parameter":    {"/api/v1/status?pretty=1", 400, "unknown parameter"},
+		"none of its words":    {"/api/v1/incidents?state=ended", 400, "state: must be one of open, resolved, closed"},
 		"twice":                {"/api/v1/models?limit=1&limit=2", 400, "twice"},
 		"broken query":         {"/api/v1/models?limit=%zz", 400, "cannot be read"},
 		"long query":           {"/api/v1/models?cursor=" + long, 414, "8 KiB"},
