@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"driftd.dev/driftd/pkg/alert"
 )
@@ -67,7 +66,6 @@ const (
 
 	maxMatchers = 32
 	maxMatcher  = 2048 // bytes
-	maxComment  = 4096 // bytes
 )
 
 // Times that a silence may span: those that JSON and Unix nanoseconds have.
@@ -112,11 +110,10 @@ func (s Silence) Validate() error {
 	if !slices.Contains(SilenceKinds, s.Kind) {
 		fault("kind", "%.40q is none of silence, maintenance and expected", s.Kind)
 	}
-	switch {
-	case strings.TrimSpace(s.Comment) == "":
+	if strings.TrimSpace(s.Comment) == "" {
 		fault("comment", "say why: who meets the silence has to know")
-	case len(s.Comment) > maxComment || !utf8.ValidString(s.Comment):
-		fault("comment", "it must be UTF-8 text of at most %d bytes", maxComment)
+	} else if why := textFault(s.Comment); why != "" {
+		fault("comment", "%s", why)
 	}
 	for _, at := range []struct {
 		field string

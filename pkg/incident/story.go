@@ -159,16 +159,24 @@ func oneOf(what, given string, known []string) error {
 
 // checkText refuses what is too long, is no text, or would drive a terminal.
 func checkText(s string) error {
-	if len(s) > TextBytes {
-		return invalid("the text has %d bytes, %d are allowed", len(s), TextBytes)
-	}
-	if !utf8.ValidString(s) {
-		return invalid("the text is not UTF-8")
-	}
-	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }); i >= 0 {
-		return invalid("the text has a control character at byte %d", i)
+	if why := textFault(s); why != "" {
+		return invalid("%s", why)
 	}
 	return nil
+}
+
+// textFault says what is wrong with a text that a person wrote, "" for nothing.
+func textFault(s string) string {
+	if len(s) > TextBytes {
+		return fmt.Sprintf("the text has %d bytes, %d are allowed", len(s), TextBytes)
+	}
+	if !utf8.ValidString(s) {
+		return "the text is not UTF-8"
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }); i >= 0 {
+		return fmt.Sprintf("the text has a control character at byte %d", i)
+	}
+	return ""
 }
 
 // Check reports why a valid change cannot be made to this incident now.

@@ -1,9 +1,12 @@
 package notify_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -118,5 +121,48 @@ func TestGroupsAreBounded(t *testing.T) {
 		if body := fake.Calls()[0].Body; name == "slack" && (len(body) > 60_000 || strings.Contains(string(body), "<!here")) {
 			t.Errorf("%d bytes: %.500s", len(body), body)
 		}
+	}
+}
+
+// PagerDuty hears who looks after an incident: also of one that it had not heard of.
+func TestPagerDutyHearsOfAcknowledgements(t *testing.T) {
+	for name, c := range map[string]struct {
+		told bool
+		want string
+	}{
+		"told before": {true, "acknowledge"},
+		"not told":    {false, "trigger acknowledge"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pager := fakes.NewPagerDuty()
+			server := httptest.NewServer(pager)
+			t.Cleanup(server.Close)
+			pd, err := notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: routingKey, BaseURL: server.URL, Client: loopback(t, time.Second)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := grouped(t, 1, 0, on("AmountDrift", "fraud", "amount"))
+			g.Acknowledged = "ann"
+			d := ledger.Delivery{Receiver: "r", Entry: g.Alerts[0], Seq: 812, Order: "01", Grouped: true, Group: g}
+			if c.told {
+				d.Earlier = []ledger.Delivery{{Seq: 811, Order: "01", Grouped: true, Told: true}}
+			}
+			if err := pd.Send(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, call := range pager.Calls() {
+				var ev struct {
+					Action string `json:"event_action"`
+				}
+				if err := json.Unmarshal(call.Body, &ev); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, ev.Action)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("told %q, want %q", got, c.want)
+			}
+		})
 	}
 }

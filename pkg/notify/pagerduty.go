@@ -110,6 +110,17 @@ func (p *PagerDuty) Send(ctx context.Context, d ledger.Delivery) error {
 			return err
 		}
 	}
+	if err := p.post(ctx, ep, ev); err != nil {
+		return err
+	}
+	if ev.EventAction == "trigger" && d.Group != nil && d.Group.Acknowledged != "" {
+		ev.EventAction = "acknowledge" // somebody looked after it before it could be told
+		return p.post(ctx, ep, ev)
+	}
+	return nil
+}
+
+func (p *PagerDuty) post(ctx context.Context, ep endpoint, ev pdEvent) error {
 	body, err := encode(ev)
 	if err != nil {
 		return err
