@@ -108,7 +108,7 @@ what 'driftd doctor --plan' says.`,
 
 // benchFleet fills, measures, restarts and removes a store.
 func (e *env) benchFleet(ctx context.Context, o fleetOptions) (r fleetResult, err error) {
-	e.collectMore()
+	e.collectMore(ctx)
 	dir, err := os.MkdirTemp(o.dir, "driftd-fleet-")
 	if err != nil {
 		return r, err

@@ -32,6 +32,7 @@ const benchReference = 20_000 // rows of the baseline
 
 // benchIngest starts the server, runs the rounds and removes everything.
 func (e *env) benchIngest(ctx context.Context, o benchOptions) (r benchResult, err error) {
+	e.collectMore(ctx)
 	start := time.Now()
 	dir, err := os.MkdirTemp(o.dir, "driftd-bench-")
 	if err != nil {

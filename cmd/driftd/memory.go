@@ -2,34 +2,68 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
+	"time"
 )
 
-// serveGC is the garbage collector's GOGC while serving, unless the environment says
-// otherwise. Most of the heap is counts that stay, so a third of it as garbage is plenty.
-const serveGC = 30
+// garbage is how many bytes of it the collector leaves lying while serving, unless the
+// environment says otherwise: much of a small heap, where collecting often would slow
+// the counting, and little of a large one, which is counts that stay.
+const (
+	garbage   = 40 << 20
+	mostGOGC  = 100
+	leastGOGC = 15
+	// tuneEvery is how often GOGC is set for the heap as it is.
+	tuneEvery = 5 * time.Second
+)
+
+// gogc returns GOGC for a heap of which so many bytes live.
+func gogc(live uint64) int {
+	return int(max(leastGOGC, min(mostGOGC, 100*garbage/max(live, 1))))
+}
 
 // memoryShare is the part of a control group's limit that the Go runtime may take before
 // it collects garbage more often. What is left is for pages of Badger's files, which the
 // kernel takes back when it needs them.
 const memoryShare = 0.85
 
-// collectMore makes the garbage collector work for a daemon that shares its machine. What
-// the environment says in GOGC and GOMEMLIMIT stays.
-func (e *env) collectMore() {
+// collectMore makes the garbage collector work for a daemon that shares its machine,
+// until ctx ends. What the environment says in GOGC and GOMEMLIMIT stays.
+func (e *env) collectMore(ctx context.Context) {
 	if _, set := e.lookup("GOGC"); !set {
-		debug.SetGCPercent(serveGC)
+		tuneGC()
+		go func() {
+			tick := time.NewTicker(tuneEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					tuneGC()
+				}
+			}
+		}()
 	}
 	if _, set := e.lookup("GOMEMLIMIT"); !set {
 		if limit := groupLimit("/proc/self/cgroup", "/sys/fs/cgroup"); limit < math.MaxInt64 {
 			debug.SetMemoryLimit(int64(memoryShare * float64(limit)))
 		}
 	}
+}
+
+// tuneGC sets GOGC for what the last collection found alive.
+func tuneGC() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	debug.SetGCPercent(gogc(live[0].Value.Uint64()))
 }
 
 // groupLimit returns the memory in bytes that the process's control group may use, the

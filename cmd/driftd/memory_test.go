@@ -52,7 +52,7 @@ func TestTheEnvironmentTunesTheCollector(t *testing.T) {
 	t.Cleanup(func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
 	environment := map[string]string{"GOGC": "77", "GOMEMLIMIT": "off"}
 	e := &env{lookup: func(name string) (string, bool) { text, set := environment[name]; return text, set }}
-	e.collectMore()
+	e.collectMore(t.Context())
 	if got := debug.SetGCPercent(77); got != 77 {
 		t.Errorf("GOGC is %d, want that of the environment", got)
 	}
@@ -60,8 +60,17 @@ func TestTheEnvironmentTunesTheCollector(t *testing.T) {
 		t.Errorf("the memory limit is %d, want that of the environment", got)
 	}
 	clear(environment)
-	e.collectMore()
-	if got := debug.SetGCPercent(77); got != serveGC {
-		t.Errorf("GOGC is %d, want %d", got, serveGC)
+	e.collectMore(t.Context())
+	if got := debug.SetGCPercent(77); got == 77 || got < leastGOGC || got > mostGOGC {
+		t.Errorf("GOGC is %d, want one for this heap", got)
+	}
+}
+
+// A small heap may double, a large one grows by about the same bytes whatever lives.
+func TestGOGC(t *testing.T) {
+	for live, want := range map[uint64]int{0: 100, 10 << 20: 100, 40 << 20: 100, 80 << 20: 50, 200 << 20: 20, 1 << 30: 15} {
+		if got := gogc(live); got != want {
+			t.Errorf("GOGC %d for %d MiB, want %d", got, live>>20, want)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func loadConfig(file string) (*config.Config, error) {
 // load returns now and at every reload.
 func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) error {
 	ctx, log := cmd.Context(), e.logger()
-	e.collectMore()
+	e.collectMore(ctx)
 	e.hangup = make(chan os.Signal, 1) // several at once are one
 	signal.Notify(e.hangup, syscall.SIGHUP)
 	defer signal.Stop(e.hangup)
