@@ -34,7 +34,7 @@ type DriftReport struct {
 
 // A DriftChange is what would have been recorded of an incident.
 type DriftChange struct {
-	Kind     detect.ChangeKind `json:"kind"`  // opened, raised, extended, resolved; noted is told to nobody
+	Kind     detect.ChangeKind `json:"kind"`  // opened, raised, extended, resolved, superseded; noted is told to nobody
 	At       time.Time         `json:"at"`    // end of the window
 	Level    detect.Level      `json:"level"` // of the incident, "none" of what is noted
 	Page     bool              `json:"page"`  // it draws a page from the budget
@@ -58,8 +58,14 @@ type within struct {
 	judged  Judged          // after the reference period
 	learned int             // windows of it
 	changes []DriftChange
-	open    int    // index among the Run's intervals of the open incident
-	worst   string // its reason
+	open    episode // the incident that is open, or was last
+	before  episode // the one before it
+}
+
+// An episode is an incident among the Run's intervals.
+type episode struct {
+	at    int    // index
+	worst string // reason
 }
 
 // Within has the Run judge the drift of its model too: windows that Learn is given
@@ -134,16 +140,24 @@ func (r *Run) incident(ch *detect.Change) {
 	w.changes = append(w.changes, DriftChange{Kind: ch.Kind, At: ch.At, Level: i.Level, Page: ch.Page(), Reason: ch.Reason, Findings: nonNil(ch.New)})
 	switch ch.Kind {
 	case detect.Opened:
-		w.open, w.worst = len(r.intervals), ch.Reason
+		w.before, w.open = w.open, episode{len(r.intervals), ch.Reason}
 		r.intervals = append(r.intervals, Interval{
 			Rule: alert.RuleDrift, Model: w.budget.Config.Model, Severity: i.Level.String(), StartsAt: i.Opened, Reason: ch.Reason,
 		})
 	case detect.Raised:
-		r.intervals[w.open].Severity, w.worst = i.Level.String(), ch.Reason
+		r.intervals[w.open.at].Severity, w.open.worst = i.Level.String(), ch.Reason
 	case detect.Resolved:
-		r.intervals[w.open].EndsAt, r.intervals[w.open].Peak = &ch.At, w.worst
+		r.end(w.open, ch.At)
+	case detect.Superseded: // comes behind the Opened of the one that goes on
+		r.end(w.before, ch.At)
 	case detect.Extended, detect.Noted:
 	}
+}
+
+// end ends the interval of an incident.
+func (r *Run) end(e episode, at time.Time) {
+	i := &r.intervals[e.at]
+	i.EndsAt, i.Peak = &at, e.worst
 }
 
 // remember keeps a window for as long as its sum with later ones may be asked for.

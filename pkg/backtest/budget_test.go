@@ -2,6 +2,7 @@ package backtest_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"driftd.dev/driftd/pkg/backtest"
 	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/event"
 )
 
 const (
@@ -119,6 +121,45 @@ func TestBudget(t *testing.T) {
 	}
 	if r := want.Rules[0]; len(want.Rules) != 1 || r.Rule != alert.RuleDrift || r.Windows != judged || r.Decided != judged || r.Fired != 1 || r.Series != d.Status.Detectors || want.PagesDay != 1./3 {
 		t.Errorf("rules %+v, %g pages a day", want.Rules, want.PagesDay)
+	}
+}
+
+// TestSupersededIncident: another change, more than 12 windows after the page for the
+// first, is an incident of its own, in which the first one ends.
+func TestSupersededIncident(t *testing.T) {
+	base := reference()
+	amount := shifted(learned+20, learned+50)
+	all := closings(t, base, learned+judged, func(i uint64, e *event.Event) {
+		amount(i, e)
+		if hour := int(i-1) / perHour; hour >= learned+40 && hour < learned+50 && i%3 == 0 {
+			e.Values[1] = event.Cat("XX")
+		}
+	})
+	run := within(t, base, oncall(1))
+	learn(t, run, all[:learned])
+	add(t, run, all[learned:])
+	r := backtest.NewReport("fraud", backtest.Parts{Main: run})
+	var kinds []detect.ChangeKind
+	for _, c := range r.Drift.Changes {
+		if c.Kind != detect.Noted && c.Kind != detect.Extended {
+			kinds = append(kinds, c.Kind)
+		}
+	}
+	if diff := cmp.Diff([]detect.ChangeKind{detect.Opened, detect.Opened, detect.Superseded, detect.Resolved}, kinds); diff != "" {
+		t.Fatalf("changes (-want +got):\n%s", diff)
+	}
+	if len(r.Intervals) != 2 {
+		t.Fatalf("intervals %+v", r.Intervals)
+	}
+	first, second := r.Intervals[0], r.Intervals[1]
+	if first.EndsAt == nil || !first.EndsAt.Equal(second.StartsAt) || first.Peak != first.Reason || !strings.Contains(first.Reason, "amount") {
+		t.Errorf("the first incident %+v, want one of amount that ends where %s begins", first, second.StartsAt)
+	}
+	if second.EndsAt == nil || second.Peak != second.Reason || !strings.Contains(second.Reason, "country") {
+		t.Errorf("the second incident %+v, want one of country that has ended", second)
+	}
+	if r.Drift.Pages != 2 {
+		t.Errorf("%d pages, want 2", r.Drift.Pages)
 	}
 }
 
