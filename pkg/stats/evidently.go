@@ -18,7 +18,8 @@ const evidentlySmall = 1000
 // PSI and JS are on Sturges' bins of both sides together, so the bins of one
 // reference differ from window to window, or on values if the reference has at
 // most 20 of them. Special cases are: every figure NaN when a side is empty,
-// where evidently stops with an error.
+// where evidently stops with an error; PSI and JS NaN when the range of the values
+// overflows.
 func EvidentlyNumeric(ref, cur RawColumn) PeerShift {
 	a, b := ref.Numbers, cur.Numbers
 	if len(a) == 0 || len(b) == 0 {
@@ -36,7 +37,9 @@ func EvidentlyNumeric(ref, cur RawColumn) PeerShift {
 		edges := sturgesEdges(both, ref.Whole && cur.Whole)
 		counts, other = binCounts(a, edges), binCounts(b, edges)
 	}
-	out.PSI, out.JS = evidentlyDistances(counts, other, len(a), len(b))
+	if counts != nil {
+		out.PSI, out.JS = evidentlyDistances(counts, other, len(a), len(b))
+	}
 	switch {
 	case values <= 5:
 		out.few(counts, other)

@@ -18,7 +18,8 @@ const nannyMLExact = 10_000
 // equal bins over the reference's range, so that one outlier hides what it
 // hides there. NannyML has no PSI and gives no p-value; it decides by thresholds
 // made of the reference's own chunks, of which two columns know nothing, so
-// there is no Method. Special cases are: every figure NaN when a side is empty.
+// there is no Method. Special cases are: every figure NaN when a side is empty;
+// what is on bins NaN when the range of the reference, or its variance, overflows.
 func NannyMLNumeric(ref, cur RawColumn) PeerShift {
 	a, b := ref.Numbers, cur.Numbers
 	out := undefinedPeer()
@@ -26,10 +27,13 @@ func NannyMLNumeric(ref, cur RawColumn) PeerShift {
 		return out
 	}
 	edges := doaneEdges(a)
-	out.nannyMLJS(shares(binCounts(a, edges), len(a)), shares(binCounts(b, edges), len(b)))
-	if len(a) < nannyMLExact {
+	if edges != nil {
+		out.nannyMLJS(shares(binCounts(a, edges), len(a)), shares(binCounts(b, edges), len(b)))
+	}
+	switch {
+	case len(a) < nannyMLExact:
 		out.KS = stat.KolmogorovSmirnov(a, nil, b, nil)
-	} else {
+	case edges != nil:
 		out.KS = binnedKS(a, b, linspace(a[0], a[len(a)-1], 10_000))
 	}
 	return out

@@ -131,9 +131,18 @@ func (h *Numeric) CDF(x float64) float64 {
 	lo, hi := h.span(bin)
 	part := 1.0
 	if x < hi && hi > lo {
-		part = max(0, (x-lo)/(hi-lo))
+		part = max(0, between(lo, x, hi))
 	}
 	return (float64(sum) + part*float64(h.Counts[bin])) / float64(h.N)
+}
+
+// between returns how far x is on the way from lo to hi, whose distance may
+// overflow.
+func between(lo, x, hi float64) float64 {
+	if width := hi - lo; !math.IsInf(width, 1) {
+		return (x - lo) / width
+	}
+	return (x/2 - lo/2) / (hi/2 - lo/2)
 }
 
 // Quantile returns the value below which a share p of the values lies, within

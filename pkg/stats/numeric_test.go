@@ -209,3 +209,15 @@ func TestWasserstein(t *testing.T) {
 		t.Error("undefined distances")
 	}
 }
+
+// TestCDFOfAHugeRange: the width of a bin overflows, and the share of values below a
+// number in it does not.
+func TestCDFOfAHugeRange(t *testing.T) {
+	h := count(mustEdges(t, -math.MaxFloat64, math.MaxFloat64), []float64{-math.MaxFloat64, math.MaxFloat64})
+	for _, c := range []struct{ x, want float64 }{{-math.MaxFloat64, .5}, {0, .75}, {math.MaxFloat64 / 2, .875}, {math.MaxFloat64, 1}} {
+		near(t, "cdf", h.CDF(c.x), c.want, 1e-15)
+	}
+	if got := h.Transform(.5, 0); sum(got.Counts) != 2 {
+		t.Errorf("of half of it: %v, want 2 values", got.Counts)
+	}
+}

@@ -34,7 +34,7 @@ type RawColumn struct {
 }
 
 // sturgesEdges returns the edges of numpy's histogram_bin_edges(bins="sturges")
-// over ascending values.
+// over ascending values, nil if their range overflows.
 func sturgesEdges(sorted []float64, whole bool) []float64 {
 	span := sorted[len(sorted)-1] - sorted[0]
 	width := span / (math.Log2(float64(len(sorted))) + 1)
@@ -44,12 +44,16 @@ func sturgesEdges(sorted []float64, whole bool) []float64 {
 	return equalEdges(sorted[0], sorted[len(sorted)-1], width)
 }
 
-// doaneEdges returns the edges of numpy's histogram_bin_edges(bins="doane").
+// doaneEdges returns the edges of numpy's histogram_bin_edges(bins="doane"), nil if
+// the range of the values or their variance overflows.
 func doaneEdges(sorted []float64) []float64 {
 	n := float64(len(sorted))
 	lo, hi := sorted[0], sorted[len(sorted)-1]
 	sigma := math.Sqrt(stat.PopVariance(sorted, nil))
-	if n <= 2 || sigma == 0 {
+	switch {
+	case math.IsNaN(sigma) || math.IsInf(sigma, 1):
+		return nil
+	case n <= 2 || sigma == 0:
 		return equalEdges(lo, hi, 0)
 	}
 	mean, skew := stat.Mean(sorted, nil), 0.0
@@ -61,9 +65,13 @@ func doaneEdges(sorted []float64) []float64 {
 	return equalEdges(lo, hi, (hi-lo)/(1+math.Log2(n)+math.Log2(1+math.Abs(skew)/spread)))
 }
 
-// equalEdges splits [lo, hi] into bins of at most the width; 0 is one bin.
+// equalEdges splits [lo, hi] into bins of at most the width; 0 is one bin. It is nil
+// if the range overflows.
 func equalEdges(lo, hi, width float64) []float64 {
-	if lo == hi {
+	switch {
+	case math.IsInf(hi-lo, 1):
+		return nil
+	case lo == hi:
 		lo, hi = lo-.5, hi+.5
 	}
 	bins := 1
@@ -85,8 +93,12 @@ func linspace(lo, hi float64, bins int) []float64 {
 }
 
 // binCounts counts ascending values in bins that hold their lower edge, the
-// last one both: numpy.histogram. What lies outside is not counted.
+// last one both: numpy.histogram. What lies outside is not counted. It is nil without
+// edges.
 func binCounts(sorted, edges []float64) []float64 {
+	if len(edges) == 0 {
+		return nil
+	}
 	counts := make([]float64, len(edges)-1)
 	before := sort.SearchFloat64s(sorted, edges[0])
 	for i := range counts {

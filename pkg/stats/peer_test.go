@@ -218,3 +218,30 @@ func TestPeersOfEmptyColumns(t *testing.T) {
 		}
 	}
 }
+
+// TestPeersOfHugeRanges: the largest numbers of both signs, as sentinels of other
+// programs are, have no bins of finite width; what is on bins is not defined.
+func TestPeersOfHugeRanges(t *testing.T) {
+	var xs []float64
+	for i := range 25 {
+		xs = append(xs, float64(i))
+	}
+	column := stats.RawColumn{Numbers: slices.Concat([]float64{-math.MaxFloat64}, xs, []float64{math.MaxFloat64})}
+	if got := stats.EvidentlyNumeric(column, column); !math.IsNaN(got.PSI) || !math.IsNaN(got.JS) || got.KS != 0 || got.Drift {
+		t.Errorf("evidently %+v, want KS 0 and no figure on bins", got)
+	}
+	if got := stats.NannyMLNumeric(column, column); !math.IsNaN(got.JS) || got.KS != 0 {
+		t.Errorf("nannyml %+v, want KS 0 and no figure on bins", got)
+	}
+	for len(xs) < 10_000 { // from here on NannyML's KS is on bins too
+		xs = append(xs, float64(len(xs)))
+	}
+	column.Numbers = slices.Concat([]float64{-math.MaxFloat64}, xs, []float64{math.MaxFloat64})
+	if got := stats.NannyMLNumeric(column, column); !math.IsNaN(got.KS) {
+		t.Errorf("nannyml %+v, want no figure on bins", got)
+	}
+	column.Numbers = []float64{0, 1e200, 2e200, 3e200} // only the variance overflows
+	if got := stats.NannyMLNumeric(column, column); !math.IsNaN(got.JS) || got.KS != 0 {
+		t.Errorf("nannyml %+v, want KS 0 and no figure on bins", got)
+	}
+}

@@ -2,7 +2,7 @@ package stats
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"math"
 	"strconv"
 
@@ -306,7 +306,7 @@ func appendFloats32(b []byte, lists ...[]float64) []byte {
 // maxDim bounds the dimension of a projection that is read.
 const maxDim = 1 << 16
 
-var errProjection = errors.New("damaged projection")
+var errProjection = fmt.Errorf("decode projection: %w", ErrCodec)
 
 // DecodeProjection reads what AppendProjection wrote, and returns what follows.
 func DecodeProjection(b []byte) (p *Projection, rest []byte, err error) {
