@@ -111,18 +111,35 @@ func (c *Config) HMACKey() ([]byte, error) {
 }
 
 // makeKey writes 256 random bits in hex to a file that only the owner reads.
-// It is whole or absent after a crash, since a short key would change every
-// pseudonym.
 func makeKey(path string) ([]byte, error) {
 	key := []byte(hex.EncodeToString(random(32)))
-	part := path + ".part"
-	if err := os.WriteFile(part, append(key, '\n'), 0o600); err != nil {
-		return nil, fmt.Errorf("make a key for privacy hmac: %w", err)
-	}
-	if err := os.Rename(part, path); err != nil {
+	if err := writeDurably(path, append(key, '\n')); err != nil {
 		return nil, fmt.Errorf("make a key for privacy hmac: %w", err)
 	}
 	return key, nil
+}
+
+// writeDurably makes a file that is whole or absent, and on the disk when it
+// returns: what is hashed with a key that a power cut then takes away could never
+// be counted with what comes later.
+func writeDurably(path string, text []byte) error {
+	part := path + ".part"
+	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(part, path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 func random(n int) []byte {

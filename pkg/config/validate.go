@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"driftd.dev/driftd/pkg/detect"
 	"driftd.dev/driftd/pkg/event"
 )
 
@@ -253,13 +255,13 @@ func durations(ds []Duration) string {
 	return strings.Join(texts, ", ")
 }
 
-// bounds checks the numbers that have a least and a greatest value.
 func (v *validator) watch(c *Config) {
 	if every := c.Watch.Every.Std(); every != 0 && (every < time.Second || every > time.Hour) {
 		v.fault("watch.every", "%s is neither 0 nor between 1s and 1h", c.Watch.Every)
 	}
 }
 
+// bounds checks the numbers that have a least and a greatest value.
 func (v *validator) bounds(c *Config) {
 	l := c.Limits
 	for _, b := range []struct {
@@ -295,8 +297,8 @@ func (v *validator) privacy(c *Config) {
 	if c.Privacy.Default == "bucket" {
 		v.fault("privacy.default", "bucket needs a width, which no single number is for all fields: use count, drop or hmac")
 	}
-	for name, rule := range c.Privacy.Fields {
-		v.privacyRule(join("privacy.fields", name), rule)
+	for _, name := range slices.Sorted(maps.Keys(c.Privacy.Fields)) {
+		v.privacyRule(join("privacy.fields", name), c.Privacy.Fields[name])
 	}
 	v.features("features", c.Features)
 }
@@ -311,7 +313,8 @@ func (v *validator) privacyRule(path string, r PrivacyRule) {
 }
 
 func (v *validator) features(path string, features map[string]Feature) {
-	for name, f := range features {
+	for _, name := range slices.Sorted(maps.Keys(features)) {
+		f := features[name]
 		v.weight(join(path, name)+".weight", f.Weight)
 		if f.Privacy != nil {
 			v.privacyRule(join(path, name)+".privacy", *f.Privacy)
@@ -321,9 +324,9 @@ func (v *validator) features(path string, features map[string]Feature) {
 
 func (v *validator) payloads(c *Config) {
 	p := c.Payloads
-	for path, template := range map[string]string{"payloads.model": p.Model, "payloads.version": p.Version, "payloads.variant": p.Variant} {
-		if err := event.ValidateTemplate(template); err != nil {
-			v.fault(path, "%v", err)
+	for _, t := range []struct{ path, template string }{{"payloads.model", p.Model}, {"payloads.version", p.Version}, {"payloads.variant", p.Variant}} {
+		if err := event.ValidateTemplate(t.template); err != nil {
+			v.fault(t.path, "%v", err)
 		}
 	}
 }
@@ -411,13 +414,10 @@ func (v *validator) budgets(c *Config, whole bool) {
 	}
 }
 
-// The bounds of detect.Config, which is checked again where it is used.
-const leastReference, mostReference = 168, 2016
-
 func (v *validator) detection(c *Config) {
 	d := c.Detection
-	if d.Reference < leastReference || d.Reference > mostReference {
-		v.fault("detection.reference", "%d windows: what is normal needs %d to %d of them", d.Reference, leastReference, mostReference)
+	if d.Reference < detect.MinReference || d.Reference > detect.MaxRows {
+		v.fault("detection.reference", "%d windows: what is normal needs %d to %d of them", d.Reference, detect.MinReference, detect.MaxRows)
 	}
 	if d.MinEvents < 1 {
 		v.fault("detection.min_events", "a window without events says nothing: 1 at least")

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"driftd.dev/driftd/pkg/alert"
@@ -18,10 +19,10 @@ func (v *validator) rules(c *Config, whole bool) {
 		if slices.Contains(alert.OwnRules, r.Alert) {
 			v.fault(path+".alert", "%q is the name of one of driftd's own alerts: choose another", r.Alert)
 		}
-		for key, pattern := range map[string]string{
-			"model": r.Model, "version": r.Version, "variant": r.Variant, "segment": r.Segment, "feature": r.Feature,
+		for _, selector := range []struct{ key, pattern string }{
+			{"model", r.Model}, {"version", r.Version}, {"variant", r.Variant}, {"segment", r.Segment}, {"feature", r.Feature},
 		} {
-			v.glob(path+"."+key, pattern)
+			v.glob(path+"."+selector.key, selector.pattern)
 		}
 		if whole && !slices.Contains(c.Windows.Sizes, r.Window) {
 			v.fault(path+".window", "%s is none of windows.sizes (%s)", r.Window, durations(c.Windows.Sizes))
@@ -38,7 +39,7 @@ const maxRuleLimit = 1000
 
 // compile lets alert check what only it knows, expressions above all.
 func (v *validator) compile(path string, r Rule, decide Duration) {
-	for name := range r.Annotations {
+	for _, name := range slices.Sorted(maps.Keys(r.Annotations)) {
 		if !labelName.MatchString(name) {
 			v.fault(join(path+".annotations", name), "%q: an annotation's name has letters, digits and '_' only, and no digit first", name)
 		}
@@ -92,7 +93,7 @@ func (v *validator) route(path string, r Route, c *Config, root bool) {
 		v.receiver(path+".receiver", r.Receiver, c)
 	}
 	v.routeIntervals(path, r, c, root)
-	for name := range r.Match {
+	for _, name := range slices.Sorted(maps.Keys(r.Match)) {
 		if !labelName.MatchString(name) {
 			v.fault(join(path+".match", name), "%q is no name of a label", name)
 		}
