@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"driftd.dev/driftd/pkg/event"
 )
 
 // BodyMode says what a dead letter carries of the original message.
@@ -176,7 +178,7 @@ func (p *Publisher) letter(d DeadLetter) *nats.Msg {
 		HeaderDetail:  {headerText(d.Detail)},
 		nats.MsgIdHdr: {headerText(fmt.Sprintf("%s:%d:%d#%d", d.Stream, d.Epoch, d.Seq, d.Row))},
 	}
-	m := &nats.Msg{Subject: "driftd.dlq." + token(d.Reason), Header: h}
+	m := &nats.Msg{Subject: "driftd.dlq." + event.Token(d.Reason), Header: h}
 	switch p.opts.Body {
 	case BodyFull:
 		m.Data = d.Data

@@ -74,18 +74,3 @@ func validFilter(s string) bool {
 	}
 	return true
 }
-
-// token makes one subject token of text: every character outside [A-Za-z0-9_-]
-// becomes "_", and the empty text too.
-func token(text string) string {
-	if text == "" {
-		return "_"
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
-			return r
-		}
-		return '_'
-	}, text)
-}
