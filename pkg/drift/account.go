@@ -3,6 +3,7 @@ package drift
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"driftd.dev/driftd/pkg/event"
 )
@@ -42,7 +43,7 @@ func (a *Account) Count(model string, kind event.Kind, o Outcome) {
 			a.Models = map[string]*ModelAccount{}
 		}
 		m = &ModelAccount{}
-		a.Models[string([]byte(model))] = m // the name aliases its message
+		a.Models[strings.Clone(model)] = m // the name aliases its message
 	}
 	m[kind-1][o]++
 }

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -150,7 +149,7 @@ func AppendDictionary(dst []byte, d *Dictionary) []byte {
 	for h := range d.known {
 		hashes = append(hashes, h)
 	}
-	slices.SortFunc(hashes, cmp.Compare[uint64])
+	slices.Sort(hashes)
 	dst = binary.AppendUvarint(append(dst, 0), uint64(len(hashes)))
 	for _, h := range hashes {
 		dst = binary.LittleEndian.AppendUint64(dst, h)
