@@ -114,8 +114,8 @@ func TestNoDataIsAnAlertOfItsOwn(t *testing.T) {
 	}
 	want := map[string]string{"alertname": "NoData", "rule": "AmountDrift", "model": "fraud", "severity": "page", "team": "risk"}
 	for _, c := range []alert.Change{fired[0], ended[0]} {
-		if diff := cmp.Diff(want, c.LabelSet()); diff != "" || c.Actions != nil {
-			t.Errorf("actions %v, labels %s", c.Actions, diff)
+		if diff := cmp.Diff(want, c.LabelSet()); diff != "" || c.Actions != nil || c.Unapproved || len(c.Stats) > 0 {
+			t.Errorf("actions %v, stats %v, unapproved %v, labels %s", c.Actions, c.Stats, c.Unapproved, diff)
 		}
 	}
 	if fired[0].Reason != "no events for the rule AmountDrift to judge" || ended[0].Reason != "there are events again" || fired[0].At != window(2).End {

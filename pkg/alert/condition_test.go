@@ -160,6 +160,8 @@ func TestBadExpressions(t *testing.T) {
 		"too many nodes":   {strings.Repeat("n+", 300) + "n>1", 0, "exceeds maximum allowed nodes"},
 		"too deep":         {strings.Repeat("-", 200) + "n>1", 0, "nested more than 100 deep"},
 		"too deep, not":    {strings.Repeat("!", 200) + "(n>1)", 0, "nested more than 100 deep"},
+		"just too deep":    {strings.Repeat("!", 100) + "(n>1)", 0, "nested more than 100 deep"},
+		"too deep, calls":  {strings.Repeat("abs(", 100) + "n" + strings.Repeat(")", 100) + ">1", 0, "nested more than 100 deep"},
 		"parentheses":      {strings.Repeat("(", 1000) + "n", 0, ""},
 		"huge literal":     {"n > 1e999", 0, ""},
 	}
@@ -180,6 +182,18 @@ func TestBadExpressions(t *testing.T) {
 				t.Errorf("got %v, want column %d and %q", err, test.column, test.want)
 			}
 		})
+	}
+}
+
+// TestDeepExpressions: what is nested as deep as it may be is judged; "just too deep"
+// above is one more.
+func TestDeepExpressions(t *testing.T) {
+	for _, expr := range []string{
+		strings.Repeat("!", 99) + "(n<1)", strings.Repeat("abs(", 99) + "n" + strings.Repeat(")", 99) + ">1",
+	} {
+		if verdict, reason := judge(t, expr, map[string]float64{"n": 2}); verdict != "true" {
+			t.Errorf("%.20s...: %s, %s", expr, verdict, reason)
+		}
 	}
 }
 

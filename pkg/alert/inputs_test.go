@@ -2,6 +2,7 @@ package alert_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,6 +144,24 @@ func TestVars(t *testing.T) {
 	for _, name := range []string{"recall", "precision", "n", "nothing"} {
 		if _, ok := w.Get(name); ok {
 			t.Errorf("%s is defined", name)
+		}
+	}
+}
+
+// TestWindowsBeforeTheBaseline: of a window that was counted in part before there was a
+// baseline only what needs none is defined, whatever its report holds.
+func TestWindowsBeforeTheBaseline(t *testing.T) {
+	alone := []string{"n", "missing_ratio", "mean", "error_ratio", "events", "latency_p50", "latency_p95", "latency_p99"}
+	values := map[string]float64{}
+	for _, name := range alert.Variables() {
+		values[name] = 1
+	}
+	for _, name := range alert.Variables() {
+		r := mustCompile(t, alert.Spec{Expr: name + " == 1"})
+		in := input(0, 'L')
+		in.Vars = alert.NewVars(values)
+		if want := slices.Contains(alone, name); r.Decides(in) != want {
+			t.Errorf("%s is defined: %v, want %v", name, !want, want)
 		}
 	}
 }

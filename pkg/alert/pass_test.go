@@ -155,6 +155,23 @@ func TestOverflowSeries(t *testing.T) {
 	}
 }
 
+// TestAnOverflowThatIsOver: a series that was held back and calms down before it fires
+// is held back no longer, also if it remembers that it fired earlier that day.
+func TestAnOverflowThatIsOver(t *testing.T) {
+	r := mustCompile(t, alert.Spec{Expr: "psi > 0.2", Limit: 1})
+	states := map[alert.Series]alert.State{}
+	for i, p := range []psis{{"a": 0.5}, {"a": 0.1}, {"a": 0.3, "b": 0.5}, {"a": 0.1, "b": 0.5}} {
+		next, _ := r.StepAll(states, pass(i, p))
+		alert.Apply(states, next)
+		if held, want := states[overflowSeries].Active(), i == 2; held != want {
+			t.Errorf("window %d: the overflow fires: %v, want %v; states %+v", i, held, want, states)
+		}
+	}
+	if a := states[seriesOf("a")]; a.Phase != alert.Resolved || a.Limited {
+		t.Errorf("%+v, want what it was before it was held back", a)
+	}
+}
+
 // Only what differs is returned, so a quiet model writes nothing.
 func TestStepAllReturnsDifferences(t *testing.T) {
 	r := mustCompile(t, alert.Spec{Expr: "psi > 0.2", Limit: 3})

@@ -46,6 +46,25 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestMatchers(t *testing.T) {
+	labels := map[string]string{"model": "fraud-eu"}
+	tests := map[string]bool{
+		"model=fraud-eu": true, "model=fraud": false, "team=\"\"": true, // an absent label is empty
+		"model!=fraud-eu": false, "model!=fraud": true,
+		`model=~"fraud-.*"`: true, `model=~"fraud"`: false,
+		`model!~"fraud-.*"`: false, `model!~"fraud"`: true,
+	}
+	for text, want := range tests {
+		m, err := alert.ParseMatcher(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Matches(labels) != want {
+			t.Errorf("%s matches %v: %v, want %v", text, labels, !want, want)
+		}
+	}
+}
+
 func TestBadRoutes(t *testing.T) {
 	deep := alert.RouteSpec{}
 	for range 20 {
