@@ -125,3 +125,82 @@ func TestDueKeepsAttempts(t *testing.T) {
 		t.Errorf("due %+v, want 3 attempts", due)
 	}
 }
+
+// TestDueOfAGroup: what is told of an incident waits as its Timing says, all times
+// after ten.
+func TestDueOfAGroup(t *testing.T) {
+	ten := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	timing := ledger.Timing{Wait: 30 * time.Second, Interval: 5 * time.Minute, Repeat: 4 * time.Hour}
+	owed := func(seq uint64, issued time.Duration, severity string) ledger.Delivery {
+		return ledger.Delivery{Seq: seq, Order: "i", Grouped: true, Timing: timing, Severity: severity, IssuedAt: ten.Add(issued)}
+	}
+	told := func(change ...func(*ledger.Delivery)) ledger.Delivery {
+		d := owed(1, 0, "ticket")
+		d.Told, d.ToldAt = true, ten
+		for _, f := range change {
+			f(&d)
+		}
+		return d
+	}
+	for name, c := range map[string]struct {
+		all    []ledger.Delivery
+		at     time.Duration // from which on it is due; -1: never
+		repeat bool
+	}{
+		"the first waits for others":               {all: []ledger.Delivery{owed(1, 0, "ticket")}, at: 30 * time.Second},
+		"the wait is that of the first":            {all: []ledger.Delivery{owed(1, 0, "ticket"), owed(2, 20*time.Second, "page")}, at: 30 * time.Second},
+		"the next after the interval":              {all: []ledger.Delivery{told(), owed(2, time.Minute, "ticket")}, at: 5 * time.Minute},
+		"what is less too":                         {all: []ledger.Delivery{told(), owed(2, time.Minute, "info")}, at: 5 * time.Minute},
+		"what is worse does not wait for it":       {all: []ledger.Delivery{told(), owed(2, time.Minute, "page")}, at: 90 * time.Second},
+		"an interval that is over":                 {all: []ledger.Delivery{told(), owed(2, time.Hour, "ticket")}, at: time.Hour + 30*time.Second},
+		"the same again":                           {all: []ledger.Delivery{told()}, at: 4 * time.Hour, repeat: true},
+		"never again":                              {all: []ledger.Delivery{told(func(d *ledger.Delivery) { d.Timing.Repeat = 0 })}, at: -1},
+		"nothing fires any more":                   {all: []ledger.Delivery{told(func(d *ledger.Delivery) { d.Closing = true })}, at: -1},
+		"again, and the receiver asks to wait":     {all: []ledger.Delivery{told(func(d *ledger.Delivery) { d.NextAt = ten.Add(5 * time.Hour) })}, at: 5 * time.Hour, repeat: true},
+		"something was muted when it was told":     {all: []ledger.Delivery{told(func(d *ledger.Delivery) { d.Held = []string{"a"} })}, at: 0},
+		"its own is not earlier than it says":      {all: []ledger.Delivery{{Seq: 1, Order: "i", Grouped: true, NotBefore: ten.Add(time.Hour)}}, at: time.Hour},
+		"its own goes before what is for others":   {all: []ledger.Delivery{{Seq: 1, Order: "i", For: []string{"pager"}, NotBefore: ten.Add(time.Hour)}, {Seq: 2, Order: "i"}}, at: 0},
+		"what is for others has its earliest time": {all: []ledger.Delivery{{Seq: 1, Order: "i", For: []string{"pager"}, NotBefore: ten.Add(time.Hour)}}, at: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			due := func(after time.Duration) []ledger.Delivery {
+				return ledger.Due(slices.Values(c.all), ten.Add(after), 9, true)
+			}
+			if c.at < 0 {
+				if got := due(1000 * time.Hour); len(got) > 0 {
+					t.Errorf("due %+v, want nothing", got)
+				}
+				return
+			}
+			if got := due(c.at - 1); c.at > 0 && len(got) > 0 {
+				t.Errorf("before %v: due %+v", c.at, got)
+			}
+			got := due(c.at)
+			if len(got) != 1 || got[0].Seq != c.all[len(c.all)-1].Seq || got[0].Repeat != c.repeat {
+				t.Errorf("at %v: due %+v, want the last, a repetition: %v", c.at, got, c.repeat)
+			}
+		})
+	}
+}
+
+// TestUnheardOfAGroup: a receiver hears of an incident for the first time until it has
+// confirmed something of it.
+func TestUnheardOfAGroup(t *testing.T) {
+	first := ledger.Delivery{Seq: 1, Order: "i", Grouped: true}
+	told, next := first, first
+	told.Told = true
+	next.Seq = 2
+	next.Earlier = []ledger.Delivery{first}
+	again := next
+	again.Earlier = []ledger.Delivery{first, told}
+	for name, c := range map[string]struct {
+		d    ledger.Delivery
+		want bool
+	}{
+		"the first": {first, true}, "it is told": {told, false}, "in the place of one that was not": {next, true}, "behind one that was": {again, false},
+	} {
+		if got := c.d.Unheard(); got != c.want {
+			t.Errorf("%s: unheard %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func phases(from, to alert.Phase) func(*alert.Change) {
 
 // traffic of three versions: 41 and 42 serve, 43 is the canary.
 var traffic = lifecycle.Traffic{End: noon, Versions: []lifecycle.VersionTraffic{
-	{Version: "41", Primary: 100}, {Version: "42", Primary: 900}, {Version: "43", Primary: 5, Canary: 95},
+	{Version: "41", Primary: 100}, {Version: "42", Primary: 900}, {Version: "43", Primary: 6, Canary: 95},
 }}
 
 var manifest = lifecycle.Manifest{
@@ -123,7 +123,7 @@ func TestRollback(t *testing.T) {
 	state, got := lifecycle.Decide(lifecycle.State{}, request(trigger("01A", "43", "rollback", asCanary), trigger("01B", "43", "rollback", asCanary, unapproved)))
 	want := &lifecycle.Rollback{
 		Model: "fraud", FromVersion: "43", ToVersion: "42", Reason: "Bad: error_ratio 0.3 > 0.1", AlertIDs: []string{"01A"},
-		Evidence: lifecycle.RollbackEvidence{Test: "rule:Bad", NCanary: 100, NControl: 900}, // 95 as canary and 5 as primary
+		Evidence: lifecycle.RollbackEvidence{Test: "rule:Bad", NCanary: 101, NControl: 900}, // 95 as canary and 6 as primary
 	}
 	if diff := cmp.Diff([]lifecycle.Decision{{Rollback: want}}, got); diff != "" {
 		t.Error(diff)
@@ -222,12 +222,15 @@ func TestSeed(t *testing.T) {
 }
 
 func TestPolicy(t *testing.T) {
-	if err := lifecycle.DefaultPolicy().Validate(); err != nil {
-		t.Error(err)
+	for _, p := range []lifecycle.Policy{lifecycle.DefaultPolicy(), {}} {
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
-	err := lifecycle.Policy{RetrainExpiry: -1}.Validate()
-	if err == nil || !strings.Contains(err.Error(), "no duration can be negative") {
-		t.Errorf("got %v", err)
+	for _, p := range []lifecycle.Policy{{RetrainCooldown: -1}, {RetrainExpiry: -1}, {RollbackCooldown: -1}} {
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "no duration can be negative") {
+			t.Errorf("%+v: got %v", p, err)
+		}
 	}
 }
 
