@@ -30,7 +30,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Cell struct {
 	Kind Kind
 	Num  float64 // Number, Integer; ±Inf allowed, never NaN (NaN is read as Null)
-	Int  int64   // Integer; Bool: 0 or 1; Time: unix nanoseconds
+	Int  int64   // Integer; Bool: 0 or 1; Time: unix nanoseconds, the least or the greatest int64 beyond what they can say
 	Str  string  // String, Nested; may be kept by the caller
 }
 
@@ -70,11 +70,12 @@ func (c Cell) Text() string {
 
 // UnixNano returns the cell as a point in time: a Time, an ISO date or RFC 3339
 // string (UTC where it names no zone), or epoch seconds, milliseconds,
-// microseconds or nanoseconds by magnitude.
+// microseconds or nanoseconds by magnitude. ok is false of what is none, and of years
+// before 1678 and after 2261, as sentinels such as 9999-12-31 have them.
 func (c Cell) UnixNano() (int64, bool) {
 	switch c.Kind {
 	case Time:
-		return c.Int, true
+		return c.Int, c.Int != math.MinInt64 && c.Int != math.MaxInt64
 	case String:
 		return parseTime(strings.TrimSpace(c.Str))
 	case Integer, Number:
@@ -192,16 +193,34 @@ var timeLayouts = []string{
 	"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", "2006-01-02 15:04", "2006/01/02", "2006/01/02 15:04:05",
 }
 
-// parseTime reads an ISO 8601 date or time; without a zone it is UTC. Years
-// outside 1678..2261 do not fit nanoseconds and are not times.
+// parseTime reads what readTime does, in nanoseconds, which years outside of
+// 1678..2261 do not fit.
 func parseTime(s string) (int64, bool) {
+	t, ok := readTime(s)
+	return t.UnixNano(), ok && t.Year() >= 1678 && t.Year() <= 2261
+}
+
+// readTime reads an ISO 8601 date or time of any year; without a zone it is UTC.
+func readTime(s string) (time.Time, bool) {
 	if len(s) < 10 || len(s) > 40 || s[0] < '0' || s[0] > '9' || s[4] != '-' && s[4] != '/' {
-		return 0, false
+		return time.Time{}, false
 	}
 	for _, layout := range timeLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t.UnixNano(), t.Year() >= 1678 && t.Year() <= 2261
+			return t, true
 		}
 	}
-	return 0, false
+	return time.Time{}, false
+}
+
+// timeCell returns the time so many units after 1970, held to what nanoseconds can say.
+func timeCell(n int64, unit time.Duration) Cell {
+	ns := n * int64(unit)
+	switch most := math.MaxInt64 / int64(unit); {
+	case n > most:
+		ns = math.MaxInt64
+	case n < -most:
+		ns = math.MinInt64
+	}
+	return Cell{Kind: Time, Int: ns}
 }

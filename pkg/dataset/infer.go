@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -34,10 +35,11 @@ type evidence struct {
 }
 
 // infer reads the sample and returns the columns with their types.
-func infer(src source, l Limits) (cols []Column, rows int64, err error) {
+func infer(src source, l Limits) ([]Column, error) {
 	var (
 		cells []Cell
 		seen  []evidence
+		rows  int64
 	)
 	for ; rows < l.Sample; rows++ {
 		n := len(src.columns())
@@ -54,7 +56,7 @@ func infer(src source, l Limits) (cols []Column, rows int64, err error) {
 			break
 		}
 		if err != nil {
-			return nil, rows, err
+			return nil, err
 		}
 		for len(seen) < len(cells) {
 			seen = append(seen, evidence{min: math.Inf(1), max: math.Inf(-1), monotone: true})
@@ -63,7 +65,7 @@ func infer(src source, l Limits) (cols []Column, rows int64, err error) {
 			seen[i].add(cells[i], line)
 		}
 	}
-	cols = append([]Column(nil), src.columns()...)
+	cols := slices.Clone(src.columns())
 	for len(seen) < len(cols) {
 		seen = append(seen, evidence{})
 	}
@@ -76,7 +78,7 @@ func infer(src source, l Limits) (cols []Column, rows int64, err error) {
 	if n := len(cols); n > 1 && cols[n-1].Name == "" && seen[n-1].values() == 0 {
 		cols = cols[:n-1] // a trailing comma, not a column
 	}
-	return nameUnnamed(cols), rows, nil
+	return nameUnnamed(cols), nil
 }
 
 func nameUnnamed(cols []Column) []Column {
@@ -108,7 +110,7 @@ func (e *evidence) add(c Cell, line int64) {
 		e.min, e.max = math.Min(e.min, c.Num), math.Max(e.max, c.Num)
 	case String:
 		if e.times == e.counts[String]-1 {
-			if _, ok := parseTime(strings.TrimSpace(c.Str)); ok {
+			if _, ok := readTime(strings.TrimSpace(c.Str)); ok { // also 9999-12-31, for "never"
 				e.times++
 			}
 		}

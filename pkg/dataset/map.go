@@ -445,7 +445,7 @@ func (c *clause) setTime(cell Cell, n int64, e *event.Event) error {
 	}
 	t, ok := cell.UnixNano()
 	if !ok && cell.Kind != Null {
-		return fmt.Errorf("column %q: %s %q is no time", c.column, cell.Kind, clip(cell.Text()))
+		return fmt.Errorf("column %q: %s %q is no time of the years 1678 to 2261", c.column, cell.Kind, clip(cell.Text()))
 	}
 	e.Time = t
 	return nil

@@ -314,7 +314,7 @@ func converter(c *parquet.Column) func(parquet.Value) Cell {
 	case parquet.Int64:
 		return func(v parquet.Value) Cell { return integer(v.Int64()) }
 	case parquet.Int96: // the timestamps of old Spark and Impala
-		return func(v parquet.Value) Cell { return Cell{Kind: Time, Int: int96Nanos(v.Int96())} }
+		return func(v parquet.Value) Cell { return int96(v.Int96()) }
 	case parquet.Float:
 		return func(v parquet.Value) Cell { return number(float64(v.Float())) }
 	case parquet.Double:
@@ -327,13 +327,13 @@ func converter(c *parquet.Column) func(parquet.Value) Cell {
 func logical(lt *format.LogicalType, t parquet.Type) func(parquet.Value) Cell {
 	switch l := lt.Value.(type) {
 	case *format.DateType:
-		return func(v parquet.Value) Cell { return Cell{Kind: Time, Int: int64(v.Int32()) * int64(24*time.Hour)} }
+		return func(v parquet.Value) Cell { return timeCell(int64(v.Int32()), 24*time.Hour) }
 	case *format.TimestampType:
 		if l.Unit.Value == nil {
 			return nil
 		}
 		unit := l.Unit.Value.Duration()
-		return func(v parquet.Value) Cell { return Cell{Kind: Time, Int: v.Int64() * int64(unit)} }
+		return func(v parquet.Value) Cell { return timeCell(v.Int64(), unit) }
 	case *format.DecimalType:
 		return decimal(int(l.Scale), t.Kind())
 	case *format.IntType:
@@ -394,10 +394,16 @@ func decimal(scale int, k parquet.Kind) func(parquet.Value) Cell {
 	}
 }
 
-func int96Nanos(v deprecated.Int96) int64 {
+// int96 reads nanoseconds of a day and the Julian day.
+func int96(v deprecated.Int96) Cell {
 	const julianEpoch = 2440588 // Julian day of 1970-01-01
+	const perDay = int64(24 * time.Hour)
 	nanos := int64(v[1])<<32 | int64(v[0])
-	return (int64(v[2])-julianEpoch)*int64(24*time.Hour) + nanos
+	c := timeCell(int64(v[2])-julianEpoch+nanos/perDay, 24*time.Hour)
+	if most := math.MaxInt64 - perDay; c.Int > -most && c.Int < most {
+		c.Int += nanos % perDay
+	}
+	return c
 }
 
 // float16 reads an IEEE 754 half, little-endian.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -277,6 +278,52 @@ func TestParquetPageBomb(t *testing.T) {
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 { // S17
 			t.Errorf("%s: allocated %d MiB", name, got>>20)
+		}
+	}
+}
+
+// TestParquetTimesOfFarYears: what nanoseconds cannot say stays a time, before or after
+// all others, and is none of an event.
+func TestParquetTimesOfFarYears(t *testing.T) {
+	type far struct {
+		Day int32            `parquet:"day,date"`
+		At  int64            `parquet:"at,timestamp(microsecond)"`
+		Old deprecated.Int96 `parquet:"old"`
+	}
+	rows := []far{ // days since 1970: 9999-12-31 and 0001-01-01, by Python's date.toordinal() - 719163
+		{2_932_896, 253_402_214_400_000_000, deprecated.Int96{0, 0, 2_440_588 + 2_932_896}},
+		{-719_162, -62_135_596_800_000_000, deprecated.Int96{0, 0, 2_440_588 - 719_162}},
+		{1, 86_400_000_000, deprecated.Int96{1_000, 0, 2_440_588 + 1}},
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[far](&b)
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	table, err := dataset.Open(write(t, "t.parquet", b.Bytes()), dataset.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	want := [][]int64{
+		{math.MaxInt64, math.MaxInt64, math.MaxInt64}, {math.MinInt64, math.MinInt64, math.MinInt64}, {86_400e9, 86_400e9, 86_400e9 + 1000},
+	}
+	for row, err := range table.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range row.Cells {
+			if _, ok := c.UnixNano(); c.Kind != dataset.Time || c.Int != want[row.N][i] || ok != (row.N == 2) {
+				t.Errorf("row %d, %s: %s %d, a time: %v; want %d", row.N, table.Columns()[i].Name, c.Kind, c.Int, ok, want[row.N][i])
+			}
+		}
+	}
+	for _, c := range table.Columns() {
+		if c.Type != dataset.TimeType {
+			t.Errorf("%s is %s, want time", c.Name, c.Type)
 		}
 	}
 }

@@ -50,7 +50,7 @@ type Column struct {
 // Feature reports whether the column is a member of an event's features object.
 func (c Column) Feature() bool { return strings.HasPrefix(c.Path, "features.") }
 
-// Row is one row. Cells is reused by the next call of Next; the strings in it are not.
+// Row is one row. Cells is reused for the row behind it; the strings in it are not.
 type Row struct {
 	N     int64 // 0-based number of the row
 	Line  int64 // 1-based line in a text file (header included), N+1 in Parquet
@@ -98,16 +98,14 @@ type source interface {
 
 // Table is an open file, read row by row.
 type Table struct {
-	path    string
-	format  string
-	limits  Limits
-	cols    []Column
-	src     source
-	row     Row
-	rows    int64
-	err     error
-	done    bool
-	sampled int64
+	path   string
+	format string
+	limits Limits
+	cols   []Column
+	src    source
+	row    Row
+	rows   int64
+	done   bool
 }
 
 // Open opens a table and infers the types of its columns from the first
@@ -120,7 +118,7 @@ func Open(path string, l Limits) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	cols, sampled, err := infer(src, l)
+	cols, err := infer(src, l)
 	_ = src.Close() // only read
 	if err != nil {
 		return nil, err
@@ -129,7 +127,7 @@ func Open(path string, l Limits) (*Table, error) {
 		return nil, err
 	}
 	src.use(cols)
-	return &Table{path: path, format: format, limits: l, cols: cols, src: src, sampled: sampled, row: Row{N: -1, Cells: make([]Cell, len(cols))}}, nil
+	return &Table{path: path, format: format, limits: l, cols: cols, src: src, row: Row{N: -1, Cells: make([]Cell, len(cols))}}, nil
 }
 
 // Format returns csv, jsonl or parquet.
@@ -140,10 +138,6 @@ func (t *Table) Path() string { return t.path }
 
 // Columns returns the columns in file order. The caller must not change them.
 func (t *Table) Columns() []Column { return t.cols }
-
-// Sampled returns the number of rows that the inference read: all of the file
-// when it is below Limits.Sample.
-func (t *Table) Sampled() int64 { return t.sampled }
 
 // Index returns the position of a column by name, or -1.
 func (t *Table) Index(name string) int { return indexOf(t.cols, name) }
@@ -190,10 +184,10 @@ func names(cols []Column) string {
 	return b.String()
 }
 
-// Next returns the next row; false at the end of the file or at an error (Err).
-func (t *Table) Next() (Row, bool) {
+// next returns the next row, io.EOF alone at the end of the file.
+func (t *Table) next() (Row, error) {
 	if t.done {
-		return Row{}, false
+		return Row{}, io.EOF
 	}
 	line, err := t.src.next(t.row.Cells)
 	if err == nil && t.rows >= t.limits.Rows {
@@ -201,14 +195,11 @@ func (t *Table) Next() (Row, bool) {
 	}
 	if err != nil {
 		t.done = true
-		if !errors.Is(err, io.EOF) || isTyped(err) {
-			t.err = err
-		}
-		return Row{}, false
+		return Row{}, err
 	}
 	t.row.N, t.row.Line = t.rows, line
 	t.rows++
-	return t.row, true
+	return t.row, nil
 }
 
 func isTyped(err error) bool {
@@ -216,19 +207,17 @@ func isTyped(err error) bool {
 	return errors.As(err, &e)
 }
 
-// Err returns what stopped Next, nil at the end of the file.
-func (t *Table) Err() error { return t.err }
-
 // All returns the remaining rows; an error comes last, with an empty row.
 func (t *Table) All() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		for row, ok := t.Next(); ok; row, ok = t.Next() {
-			if !yield(row, nil) {
+		for {
+			row, err := t.next()
+			if errors.Is(err, io.EOF) && !isTyped(err) {
 				return
 			}
-		}
-		if t.err != nil {
-			yield(Row{}, t.err)
+			if !yield(row, err) || err != nil {
+				return
+			}
 		}
 	}
 }
