@@ -213,6 +213,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(stats.AppendDictionary(nil, dict))
 	f.Add(stats.AppendEdges(nil, edges))
 	f.Add(stats.AppendNumeric(nil, count(edges, []float64{.5, 1.5, 3})))
+	f.Add(stats.AppendProjection(nil, stats.NewProjection([]float64{1, 2, 3, 5, 8, 13, 21, 34}, 2, true)))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _, _ = stats.DecodeEdges(data)
 		_, _, _ = stats.DecodeMoments(data)
@@ -222,6 +223,7 @@ func FuzzDecoders(f *testing.F) {
 		_, _, _ = stats.DecodeSpaceSaving(data)
 		_, _, _ = stats.DecodeDictionary(data)
 		_, _, _ = stats.DecodeCategorical(data, dict)
+		_, _, _ = stats.DecodeProjection(data)
 	})
 }
 
