@@ -1,6 +1,8 @@
 package drift
 
 import (
+	"sort"
+	"strings"
 	"time"
 
 	"driftd.dev/driftd/pkg/event"
@@ -120,12 +122,11 @@ type Window struct {
 
 // Signal returns the summary of the named signal, nil if no event gave one.
 func (w *Window) Signal(name string) *Signal {
-	for i := range w.Signals {
-		if w.Signals[i].Name == name {
-			return &w.Signals[i]
-		}
+	i, found := sort.Find(len(w.Signals), func(i int) int { return strings.Compare(name, w.Signals[i].Name) })
+	if !found {
+		return nil
 	}
-	return nil
+	return &w.Signals[i]
 }
 
 // Missing returns how many of the window's events gave no usable value for s.
