@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"driftd.dev/driftd/pkg/alert"
+	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/sim"
 )
 
@@ -137,7 +138,7 @@ func labelText(labels map[string]string) string {
 
 // alerts compares how the alerts of a name stand with what is wanted.
 func (s *story) alerts(a *Alerts) Check {
-	c := Check{What: fmt.Sprintf("alerts of %s at %s", a.Name, since(a.At)), Line: a.Line}
+	c := Check{What: fmt.Sprintf("alerts of %s at %s", a.Name, ledger.DurationText(a.At)), Line: a.Line}
 	var shown []alert.Series
 	taken := map[alert.Series]bool{}
 	for i := range a.Wants {
@@ -248,7 +249,7 @@ func mutedText(muted bool) string {
 // heard compares what a receiver was told with what it should have been, in order.
 func (s *story) heard(want *Messages) Check {
 	at := want.At
-	c := Check{What: fmt.Sprintf("messages to %s until %s", want.Receiver, since(at)), Line: want.Line}
+	c := Check{What: fmt.Sprintf("messages to %s until %s", want.Receiver, ledger.DurationText(at)), Line: want.Line}
 	if at == 0 {
 		at = s.test.end()
 		c.What = fmt.Sprintf("messages to %s in all", want.Receiver)
@@ -299,7 +300,7 @@ func (m *Message) text() string {
 	}
 	out := strings.Join(strings.Fields(m.Status+" "+m.Severity), " ") + " " + about[0]
 	if m.At != 0 {
-		out += " at " + since(m.At)
+		out += " at " + ledger.DurationText(m.At)
 	}
 	if m.Firing+m.Ended > 0 {
 		out += fmt.Sprintf(", %d firing, %d ended", m.Firing, m.Ended)
@@ -315,7 +316,7 @@ func (m *Message) text() string {
 
 // action compares what was decided with what should have been.
 func (s *story) action(want *Action) Check {
-	c := Check{What: fmt.Sprintf("%s of %s at %s", want.Kind, want.Model, since(want.At)), Line: want.Line}
+	c := Check{What: fmt.Sprintf("%s of %s at %s", want.Kind, want.Model, ledger.DurationText(want.At)), Line: want.Line}
 	outcome, reason := Absent, ""
 	for _, d := range s.decisions {
 		if d.at != want.At || d.model != want.Model || (d.Retrain != nil) != (want.Kind == alert.ActionRetrain) {

@@ -9,6 +9,7 @@ import (
 
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/drift"
+	"driftd.dev/driftd/pkg/ledger"
 )
 
 // How much of a series a failed check shows.
@@ -57,7 +58,7 @@ func (m *moment) row(r *alert.Rule, here bool) []string {
 	if m.absent {
 		n = "-"
 	}
-	out := []string{mark, since(m.at), m.state.Phase.String(), flag, n}
+	out := []string{mark, ledger.DurationText(m.at), m.state.Phase.String(), flag, n}
 	for _, name := range without(r.Variables(), "n") {
 		text := "-"
 		if x, ok := m.vars.Get(name); ok {
@@ -89,7 +90,7 @@ func describe(spec alert.Spec) string {
 	}{{"for", spec.For}, {"keep_firing_for", spec.KeepFiringFor}} {
 		switch {
 		case h.hold.Duration > 0:
-			out += fmt.Sprintf("; %s %s", h.name, since(h.hold.Duration))
+			out += fmt.Sprintf("; %s %s", h.name, ledger.DurationText(h.hold.Duration))
 		case h.hold.Of > 0:
 			out += fmt.Sprintf("; %s %d of %d", h.name, h.hold.Windows, h.hold.Of)
 		case h.hold.Windows > 0:
@@ -116,16 +117,4 @@ func align(rows [][]string) []string {
 		lines[k] = strings.TrimRight(b.String(), " ")
 	}
 	return lines
-}
-
-// since writes a time of a test without the units that are zero: 2h, 1h30m.
-func since(d time.Duration) string {
-	out := d.String()
-	if strings.HasSuffix(out, "m0s") {
-		out = strings.TrimSuffix(out, "0s")
-	}
-	if strings.HasSuffix(out, "h0m") {
-		out = strings.TrimSuffix(out, "0m")
-	}
-	return out
 }
