@@ -1,6 +1,7 @@
 package stats_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -51,6 +52,13 @@ func many(n int) map[string]uint64 {
 
 // Above 100,000 known categories `other` swallows what is not in the
 // dictionary, and unseen is expected nowhere.
+func TestEmptyDictionary(t *testing.T) {
+	dict, c := stats.BuildDictionary(nil, 0)
+	if c.Add("x"); dict.UnseenRate() != 0 || c.N != 1 || c.Unseen != 1 {
+		t.Errorf("unseen rate %v, %+v", dict.UnseenRate(), c)
+	}
+}
+
 func TestOpenDictionary(t *testing.T) {
 	dict, base := stats.BuildDictionary(many(100_500), 256)
 	if dict.Index("never") != stats.KnownOther || dict.UnseenRate() != 0 {
@@ -106,8 +114,11 @@ func TestCategoricalMerge(t *testing.T) {
 		t.Errorf("round trip: %v", err)
 	}
 	other, strange := stats.BuildDictionary(map[string]uint64{"x": 1}, 2)
-	if err := ab.Merge(strange); err == nil {
-		t.Error("merged other dictionaries")
+	_, alike := stats.BuildDictionary(map[string]uint64{"y": 1}, 2)
+	for _, to := range []*stats.Categorical{ab, alike} { // of another length, and of the same
+		if err := to.Merge(strange); !errors.Is(err, stats.ErrEdges) {
+			t.Errorf("merged other dictionaries: %v", err)
+		}
 	}
 	if _, _, err := stats.DecodeCategorical([]byte(bytesOf(ab)), other); err == nil {
 		t.Error("decoded on another dictionary")

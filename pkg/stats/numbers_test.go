@@ -67,6 +67,13 @@ func TestKolmogorov(t *testing.T) {
 		near(t, "Q", stats.KolmogorovTail(c.lambda), c.want, 1e-6*c.want)
 		near(t, "inverse", stats.KolmogorovQuantile(stats.KolmogorovTail(c.lambda)), c.lambda, 1e-5)
 	}
+	for lambda := .5; lambda < 1.6; lambda += .05 { // both sides of where the series change, by the definition alone
+		want := 0.0
+		for k := 50.0; k > 0; k-- {
+			want += 2 * math.Pow(-1, k-1) * math.Exp(-2*k*k*lambda*lambda)
+		}
+		near(t, "Q", stats.KolmogorovTail(lambda), want, 1e-14)
+	}
 	for lambda := .01; lambda < 8; lambda += .01 { // no jump where the series change, none at the ends
 		if stats.KolmogorovTail(lambda) < stats.KolmogorovTail(lambda+.01) {
 			t.Fatalf("Q rises at %v", lambda)
@@ -95,6 +102,12 @@ func TestKSP(t *testing.T) {
 		{"n 10", stats.KolmogorovQuantile(.0497) * math.Sqrt(1.0/10+1.0/1000), 10, 1000, .0342, .03},
 	} {
 		t.Run(c.name, func(t *testing.T) { near(t, "p", stats.KSP(c.d, c.n, c.m), c.want, c.part*c.want) })
+	}
+	one, none := count(mustEdges(t, 1), []float64{1, 2}), stats.NewNumeric(mustEdges(t, 1))
+	for _, sides := range [][2]*stats.Numeric{{one, none}, {none, one}, {one, count(mustEdges(t, 2), []float64{1, 2})}} {
+		if ks := stats.NewKS(sides[0], sides[1]); !math.IsNaN(ks.Lo) || !math.IsNaN(ks.Hi) {
+			t.Errorf("%+v between %+v and %+v, want NaN", ks, sides[0], sides[1])
+		}
 	}
 	if p := stats.KSP(0, 10, 10); p != 1 {
 		t.Errorf("p of no distance = %v, want 1", p)
@@ -196,6 +209,7 @@ func TestRates(t *testing.T) {
 		// scipy.stats.binom.sf(k-1, n, p), cdf(k, n, p)
 		{"binomial 9 of 10 at 1/2", stats.NewRate(9, 10, .5), 11. / 1024, 1023. / 1024, 22. / 1024, 1e-14},
 		{"binomial none at 1/10", stats.NewRate(0, 20, .1), 1, math.Pow(.9, 20), 2 * math.Pow(.9, 20), 1e-14},
+		{"binomial all at 1/2", stats.NewRate(5, 5, .5), 1. / 32, 1, 1. / 16, 1e-14},
 		{"binomial none at 0", stats.NewRate(0, 20, 0), 1, 1, 1, 0},
 		{"binomial one at 0", stats.NewRate(1, 20, 0), 0, 1, 0, 0},
 		// Fisher's tea tasting: 3 of 4 against 1 of 4, 17/70 (Fisher 1935)

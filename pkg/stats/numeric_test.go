@@ -221,3 +221,11 @@ func TestCDFOfAHugeRange(t *testing.T) {
 		t.Errorf("of half of it: %v, want 2 values", got.Counts)
 	}
 }
+
+// TestEdgesOfZeros: -0 and +0 are one edge, as they are one value.
+func TestEdgesOfZeros(t *testing.T) {
+	e := stats.BuildEdges(nil, 1, math.Copysign(0, -1), 0, 1)
+	if got := e.Values(); len(got) != 2 || math.Signbit(got[0]) || e.ID() != mustEdges(t, 0, 1).ID() {
+		t.Errorf("edges %v, want 0 and 1", got)
+	}
+}

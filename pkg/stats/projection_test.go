@@ -2,6 +2,7 @@ package stats_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -89,6 +90,39 @@ func TestProjectionAgreesWithGonum(t *testing.T) {
 	}
 }
 
+// TestAxesAreADirection: of the two directions of an axis that is taken in which its
+// strongest component grows, whatever the eigenvectors' signs are, and it has length 1.
+func TestAxesAreADirection(t *testing.T) {
+	const dim = 5
+	out, scratch := make([]float64, dim+2), make([]float64, dim)
+	for seed := range uint64(20) {
+		rows := factors(seed, 100, dim)
+		p := stats.NewProjection(slices.Clone(rows), dim, false)
+		at := func(x []float64) []float64 {
+			if !p.Apply(out, scratch, x) {
+				t.Fatal("no finite numbers")
+			}
+			return slices.Clone(out[:dim])
+		}
+		axes, origin := mat.NewDense(dim, dim, nil), at(rows[:dim]) // column k is axis k
+		for i := range dim {
+			x := slices.Clone(rows[:dim])
+			x[i]++
+			for k, y := range at(x) {
+				axes.Set(i, k, y-origin[k])
+			}
+		}
+		for k := range dim {
+			axis := mat.Col(nil, k, axes)
+			near(t, "length", mat.Norm(mat.NewVecDense(dim, axis), 2), 1, 1e-6)
+			strongest := slices.MaxFunc(axis, func(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) })
+			if strongest < 0 {
+				t.Errorf("seed %d, axis %d is %v: it falls in its strongest component", seed, k, axis)
+			}
+		}
+	}
+}
+
 // TestProjectionOfManyDimensions: the axes found by iteration keep what those
 // of the covariance matrix keep, and leave a residual.
 func TestProjectionOfManyDimensions(t *testing.T) {
@@ -146,6 +180,9 @@ func TestProjectionSpecialCases(t *testing.T) {
 		if p != nil {
 			t.Errorf("%s: %d axes, want no projection", name, p.Axes())
 		}
+	}
+	if p := stats.NewProjection([]float64{1, 2, 4}, 1, false); p == nil || p.Axes() != 1 {
+		t.Errorf("three numbers have the projection %+v, want one axis", p)
 	}
 	rows := factors(1, 50, 3)
 	for i := range 50 {
