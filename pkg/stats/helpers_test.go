@@ -2,13 +2,10 @@ package stats_test
 
 import (
 	"math"
-	"strings"
 	"testing"
 
 	"driftd.dev/driftd/pkg/stats"
 )
-
-func replaceAll(s, old, with string) string { return strings.ReplaceAll(s, old, with) }
 
 // count is the histogram of xs on edges.
 func count(edges *stats.Edges, xs []float64) *stats.Numeric {

@@ -1,10 +1,14 @@
 package stats_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,7 +53,7 @@ func load(t *testing.T, file string, into any) {
 
 // nanless makes Python's NaN readable.
 func nanless(data []byte) []byte {
-	return []byte(replaceAll(string(data), ": NaN", ": null"))
+	return bytes.ReplaceAll(data, []byte(": NaN"), []byte(": null"))
 }
 
 func TestSmallOracles(t *testing.T) {
@@ -206,11 +210,17 @@ func TestMultipleTestingOracles(t *testing.T) {
 	for i, p := range stats.BH(file.Multitest.P) {
 		near(t, "bh", p, file.Multitest.BH[i], 1e-12)
 	}
-	for _, q := range []struct {
-		key       string
-		alpha, df float64
-	}{{"0.95_1", .05, 1}, {"0.95_9", .05, 9}, {"0.99_19", .01, 19}, {"0.999_9", .001, 9}, {"0.999_29", .001, 29}} {
-		near(t, q.key, stats.ChiSquareQuantile(q.alpha, q.df), file.Quantiles[q.key], 1e-8)
-		near(t, q.key, stats.ChiSquareTail(file.Quantiles[q.key], q.df), q.alpha, 1e-10)
+	if len(file.Quantiles) != 21 {
+		t.Errorf("%d quantiles, want 21", len(file.Quantiles))
+	}
+	for key, want := range file.Quantiles { // such as 0.95_9: of .95, 9 degrees of freedom
+		share, freedom, _ := strings.Cut(key, "_")
+		p, err := strconv.ParseFloat(share, 64)
+		df, err2 := strconv.ParseFloat(freedom, 64)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		near(t, key, stats.ChiSquareQuantile(1-p, df), want, 1e-8)
+		near(t, key, stats.ChiSquareTail(want, df), 1-p, 1e-10)
 	}
 }
