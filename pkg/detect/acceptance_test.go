@@ -35,6 +35,39 @@ func TestDailyCycle(t *testing.T) {
 	}
 }
 
+// What moves every weekend is a season: on a Saturday it explains a part of how far a
+// value is up, and on a Monday that it should be down.
+func TestWeekends(t *testing.T) {
+	for day, up := range map[time.Weekday]bool{time.Saturday: true, time.Monday: false} {
+		t.Run(day.String(), func(t *testing.T) {
+			m := newModel(t, 34)
+			m.config.Reference = 3 * 7 * 24
+			level := func() float64 {
+				if d := m.at.Weekday(); d == time.Saturday || d == time.Sunday {
+					return .8
+				}
+				return 0
+			}
+			for range m.config.Reference {
+				m.traffic.amount = level()
+				m.next()
+			}
+			for m.at.Weekday() != day {
+				m.traffic.amount = level()
+				m.next()
+			}
+			m.traffic.amount = level() + 2
+			opened, _ := m.until(detect.Opened, 6)
+			// .8 sd in 2 of 7 days: a Saturday is 4/7 sd above the mean, of which .408/sd is .23
+			// by KS, and a Monday 1.6/7 below it, .09.
+			e, f := opened.New[0].Effect, opened.New[0]
+			if f.Signal != "amount" || f.Component != detect.Location || up && !(e.Season > .15) || !up && !(e.Season < -.05 && e.Season > -.15) {
+				t.Errorf("%s %s, season %g: %s", f.Signal, f.Component, e.Season, f.Reason)
+			}
+		})
+	}
+}
+
 // A tenth of the traffic in a category nobody has seen is always flagged.
 func TestNewCategoryIsAlwaysFlagged(t *testing.T) {
 	for seed := range uint64(10) {

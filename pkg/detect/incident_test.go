@@ -205,6 +205,23 @@ func TestGross(t *testing.T) {
 	}
 }
 
+// What stays grossly off against a baseline that nobody has approved is a ticket, and
+// a page in the first window after somebody has.
+func TestGrossUntilApproved(t *testing.T) {
+	m := ready(t, 8)
+	m.approved, m.traffic.amount = false, 1.5
+	opened, windows := m.until(detect.Opened, 2)
+	if windows != 2 || opened.Page() || opened.New[0].Level != detect.Ticket || opened.New[0].Lowered == "" {
+		t.Errorf("after %d windows opened %+v, want a ticket in 2", windows, opened.New)
+	}
+	m.quietOr(detect.Extended, 3)
+	m.approved = true
+	raised, windows := m.until(detect.Raised, 1)
+	if windows != 1 || !raised.Page() || !slices.Contains(found(raised.New), "amount location") || !raised.New[0].Gross {
+		t.Errorf("after %d windows raised by %+v, want the same as a page", windows, raised.New)
+	}
+}
+
 // What is seen before the reference period is over is normal, whatever it is.
 func TestTheReferencePeriodIsSilent(t *testing.T) {
 	m := newModel(t, 9)

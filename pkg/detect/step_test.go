@@ -307,3 +307,18 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestRawRowsAreDated: a row of the reference period begins with the day and the second
+// of its window's middle, which tell the hour and the weekend.
+func TestRawRowsAreDated(t *testing.T) {
+	m := newModel(t, 17)
+	for i := range 30 {
+		middle := m.at.Add(m.config.Window / 2)
+		m.next()
+		midnight := middle.Truncate(24 * time.Hour)
+		want := []float32{float32(midnight.Sub(time.Unix(0, 0)).Hours() / 24), float32(middle.Sub(midnight).Seconds())}
+		if got := m.rows.Row(i)[:2]; !slices.Equal(got, want) {
+			t.Fatalf("window %d, %v: day and second %v, want %v", i, middle, got, want)
+		}
+	}
+}

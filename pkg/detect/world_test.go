@@ -211,7 +211,24 @@ func (m *model) judge(w *drift.Window) []detect.Change {
 	}
 	m.outcome = j.Outcome
 	m.rows.Take(&j.Decision)
+	for _, c := range j.Changes {
+		m.told(c)
+	}
 	return j.Changes
+}
+
+// told checks that a change lists nothing twice: what is beside its alarms is about
+// other signals, or about something else of a signal.
+func (m *model) told(c detect.Change) {
+	m.t.Helper()
+	absent := func(f detect.Finding) bool { return f.Component == detect.Missing || f.Component == detect.NonFinite }
+	for i, f := range c.New {
+		for _, g := range c.New[:i] {
+			if f.Connected && g.Connected && f.Signal == g.Signal && absent(f) == absent(g) {
+				m.t.Errorf("%s lists %s of %s beside %s", c.Kind, f.Component, f.Signal, g.Component)
+			}
+		}
+	}
 }
 
 // sum adds up the panes from a time on.
