@@ -270,19 +270,6 @@ func TestYAMLInThePagesLoads(t *testing.T) {
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-
-// TestLinksInThePages: what a page points at is there.
-func TestLinksInThePages(t *testing.T) {
-	for page, text := range pages(t) {
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
-				t.Errorf("%s points at %s: %v", page, m[1], err)
-			}
-		}
-	}
-}
-
 // metricFile is the part of a file of Prometheus rules that the tests read.
 type metricFile struct {
 	Groups []struct {

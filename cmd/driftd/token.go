@@ -41,10 +41,10 @@ running daemon sees it within seconds. Deleting the line withdraws the token, an
 with --expires it ends by itself; the daemon warns of that a week before.
 
 Roles: ingest sends events and sees nothing, for publishers; read sees everything but
-the configuration; label also sends events and answers labelling tasks; operate also
-captures and approves baselines, looks after incidents, sets silences and sees the
-configuration; admin also imports baselines. What the owner changes is recorded under
-the name.`,
+the configuration; label also sends events, such as outcomes; operate also captures and
+approves baselines, looks after incidents, sets silences, tries receivers and sees the
+configuration; admin also imports baselines, takes backups and reloads. What the owner
+changes is recorded under the name.`,
 		Example: `  driftd token new --name ann --role operate --expires 90d
   driftd token new --name kserve --role ingest
   driftd token new --name prometheus --role read -o json`,

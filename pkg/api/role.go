@@ -12,8 +12,8 @@ const (
 	Public     Role = iota
 	IngestOnly      // send events, and see nothing: for publishers
 	Read            // see everything but the configuration
-	Label           // also answer labelling tasks, and send events
-	Operate         // also change what driftd compares with, and see its configuration
+	Label           // also send events: outcomes are what labels are made of
+	Operate         // also change what driftd compares with, look after incidents, set silences, see the configuration
 	Admin           // everything
 )
 

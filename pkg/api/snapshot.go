@@ -23,7 +23,7 @@ type Snapshot struct {
 	Role     string // "active"
 	Epoch    uint64
 	Cause    string   // of "degraded", and how to leave it; "" otherwise
-	NotReady []string // reasons: "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
+	NotReady []string // reasons: "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify"; empty when ready
 
 	Stream     Stream
 	Disk       Disk

@@ -156,7 +156,7 @@ func (s *Snapshot) counters() map[string]uint64 {
 
 // ready is the answer of /-/ready.
 type ready struct {
-	Reasons []string `json:"reasons"`         // "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify", "replay", "store", "config"; empty when ready
+	Reasons []string `json:"reasons"`         // "degraded", "nats", "nats_auth", "nats_permission", "disk", "verify"; empty when ready
 	Cause   string   `json:"cause,omitempty"` // of "degraded", and how to leave it
 	// Unwell are the organs for which no heartbeats are sent. driftd may be ready all the
 	// same; /api/v1/status says what is wrong.
