@@ -209,17 +209,21 @@ func (s *stage) wait(ctx context.Context) {
 }
 
 func (s *stage) yourTurn() string {
-	nats := strings.TrimSuffix(s.instance.Embedded.URL(), "/")
+	nats, at := strings.TrimSuffix(s.instance.Embedded.URL(), "/"), ""
+	if url := s.instance.URL(); url != defaultServer {
+		at = " --server " + url
+	}
 	return fmt.Sprintf(`
 Your turn; everything stays up until Ctrl-C.
   pages               %[1]s
   fake Slack          %[1]s/demo/slack
   metrics             curl -s %[1]s/metrics | grep driftd_feature_psi
-  drift of a model    driftd drift fraud --window 5m
-  the audit ledger    driftd ledger verify
+  drift of a model    driftd drift fraud --window 5m%[3]s
+  incidents           driftd incident list%[3]s
+  the audit ledger    driftd ledger verify%[3]s
   signals             nats --server %[2]s sub 'driftd.>'
   your own events     driftd send prediction --nats %[2]s --file events.jsonl
-`, s.instance.URL(), nats)
+`, s.instance.URL(), nats, at)
 }
 
 // close ends everything that the stage has started, and reports how driftd ended.

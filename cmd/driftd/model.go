@@ -168,9 +168,11 @@ func (e *env) showModel(ctx context.Context, c *client, name string, explain boo
 		}{raw, budgets, detectors},
 		above: append(m.title(), m.Detection.lines(budgets, explain)...),
 		items: []any{},
-		sheet: sheet{head: []string{"signal", "watched", "evidence", "told as"}},
 	}
-	if explain {
+	if m.Detection != nil || e.output == "csv" {
+		r.head = []string{"signal", "watched", "evidence", "told as"}
+	}
+	if explain && r.head != nil {
 		r.head = append(r.head, "log_r", "threshold")
 	}
 	for _, d := range detectors {
@@ -195,7 +197,7 @@ func (m *modelItem) title() []string {
 // lines say what a model draws its pages from and what is wrong with it.
 func (d *detectionItem) lines(budgets []budgetItem, explain bool) []string {
 	if d == nil {
-		return []string{"no budget: its drift is reported and does not page", ""}
+		return []string{"no budget: only rules judge it"}
 	}
 	out := []string{fmt.Sprintf("budget %s: drift of this model may cost %.3g false pages in %s", printable(d.Budget), d.Pages, d.Per)}
 	for _, b := range budgets {

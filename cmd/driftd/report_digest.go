@@ -116,6 +116,7 @@ func digestResult(d *ledger.Digest) result {
 			r.above = append(append(r.above, lines...), "")
 		}
 	}
+	r.above = append(r.above, tables[rules].title)
 	for _, t := range tables[rules+1:] {
 		if lines := t.lines(); len(lines) > 0 {
 			r.below = append(append(r.below, ""), lines...)
@@ -127,16 +128,17 @@ func digestResult(d *ledger.Digest) result {
 	return r
 }
 
-// lines writes a table as a list under its title; nothing if it is empty.
+// lines writes a table as a list under its title, what a row is about in front;
+// nothing if it is empty.
 func (t *digestTable) lines() (out []string) {
 	for _, row := range t.rows {
 		var cells []string
-		for k, cell := range row {
+		for k, cell := range row[1:] {
 			if text := cellText(cell, 4); text != "" {
-				cells = append(cells, t.head[k]+" "+text)
+				cells = append(cells, t.head[k+1]+" "+text)
 			}
 		}
-		out = append(out, "  "+printable(strings.Join(cells, ", ")))
+		out = append(out, "  "+printable(cellText(row[0], 4)+": "+strings.Join(cells, ", ")))
 	}
 	if len(out) > 0 {
 		out = slices.Insert(out, 0, t.title)

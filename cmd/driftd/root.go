@@ -58,6 +58,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 		Example: `  driftd demo
   driftd compare --reference last-month.csv.gz --current today.parquet
   driftd serve -c driftd.yaml`,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -67,6 +68,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 store refused or a check has findings,
 		},
 	}
 	e.flags(root)
+	root.SetVersionTemplate("driftd {{.Version}}\n")
 	root.AddCommand(
 		newServeCmd(e),
 		newDemoCmd(e),
@@ -149,7 +151,8 @@ func (e *env) check(cmd *cobra.Command) error {
 }
 
 // arm makes every command note that it runs, which is how run tells mistakes in
-// the use of a command from its failures: cobra reports both as plain errors.
+// the use of a command from its failures: cobra reports both as plain errors. A
+// refusal of arguments shows how the command is written.
 func (e *env) arm(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		e.arm(sub)
@@ -159,6 +162,14 @@ func (e *env) arm(cmd *cobra.Command) {
 	}
 	if cmd.HasSubCommands() || cmd.RunE == nil {
 		return
+	}
+	if fits := cmd.Args; strings.Contains(cmd.Use, " ") { // it has arguments to be shown
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := fits(cmd, args); err != nil {
+				return fmt.Errorf("%w: write %s", err, cmd.UseLine())
+			}
+			return nil
+		}
 	}
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

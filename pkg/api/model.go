@@ -30,9 +30,7 @@ type modelItem struct {
 	Overflow   drift.Overflow    `json:"overflow"`
 	Detection  *detectionItem    `json:"detection"`         // null if the model has no budget
 	SignalDefs []signalDef       `json:"signals,omitempty"` // of a single model
-
-	driftingFeatures int
-	Windows          []lastWindow `json:"windows,omitempty"` // of a single model
+	Windows    []lastWindow      `json:"windows,omitempty"` // of a single model
 }
 
 type versionItem struct {
@@ -134,7 +132,7 @@ func (s *Server) getModel(w http.ResponseWriter, r *request) error {
 
 func newModelItem(s *Snapshot, m *Model) modelItem {
 	item := modelItem{
-		Model: m.Model, State: m.Status, Owner: m.Owner, Versions: m.versions(), Traffic: map[string]uint64{}, Drifting: m.drifting(drift.Material, false), driftingFeatures: len(m.drifting(drift.Material, true)),
+		Model: m.Model, State: m.Status, Owner: m.Owner, Versions: m.versions(), Traffic: map[string]uint64{}, Drifting: m.drifting(drift.Material, false),
 		Started: instant(m.Started), Watermark: instant(m.Watermark), LastEvent: instant(m.MaxTime), LastSeq: m.LastSeq, Overflow: m.Overflow, Detection: newDetectionItem(m.Drift),
 	}
 	for _, d := range m.Signals {

@@ -26,7 +26,7 @@ type fleetRow struct {
 	Model, Path, State, Owner, Versions string
 	Incident                            string // severity of the worst open one, "" for none
 	IncidentLink                        string
-	Drifting, Features                  int
+	Drifting, Signals                   int
 	Traffic                             *sparkline
 	Budget, Left                        string
 	LastAlert, LastEvent                *time.Time
@@ -112,7 +112,7 @@ func (s *Snapshot) fleet(text, state, owner string) []*Model {
 	}
 	drifting := map[*Model]int{}
 	for _, m := range out {
-		drifting[m] = len(m.drifting(drift.Material, true))
+		drifting[m] = len(m.drifting(drift.Material, false))
 	}
 	slices.SortStableFunc(out, func(a, b *Model) int {
 		return cmp.Or(
@@ -140,7 +140,7 @@ func (s *Snapshot) fleetRow(m *Model) fleetRow {
 	item := newModelItem(s, m)
 	row := fleetRow{
 		Model: m.Model, Path: modelPath(m.Model), State: m.Status, Owner: m.Owner, Versions: versionNames(item.Versions), Incident: m.incident(),
-		Drifting: item.driftingFeatures, Features: item.Features, LastEvent: item.LastEvent,
+		Drifting: len(item.Drifting), Signals: len(m.Signals), LastEvent: item.LastEvent,
 	}
 	if open := s.openOf(m.Model); len(open) > 0 {
 		row.Incident, row.IncidentLink = open[0].Severity, incidentPath(open[0].ID)

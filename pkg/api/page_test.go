@@ -47,6 +47,11 @@ func read(t testing.TB, s *api.Server, target string) page {
 	if len(body) > pageBytes {
 		t.Errorf("%s has %d bytes, more than %d", target, len(body), pageBytes)
 	}
+	return takeApart(t, target, body)
+}
+
+func takeApart(t testing.TB, target, body string) page {
+	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(body))
 	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
 	var p page
@@ -189,6 +194,39 @@ func drifted(t testing.TB, w *world) (key string) {
 }
 
 // TestAlertPage: the page tells the story of one alert, with what was found.
+// TestProblemsAreShownToPeople: who comes with a browser gets a page, and who comes
+// with a program the problem of RFC 9457.
+func TestProblemsAreShownToPeople(t *testing.T) {
+	s := newServer(t, newWorld(t))
+	const browser, hostile = "text/html,application/xhtml+xml,*/*;q=0.8", "/models/%3Cscript%3Ealert(1)%3C%2Fscript%3E"
+	for _, c := range []struct {
+		target, accept string
+		status         int
+		page           bool
+		says           string
+	}{
+		{hostile, browser, 404, true, `driftd knows no model "<script>alert(1)</script>"`},
+		{"/nothing", browser, 404, true, "there is nothing at this path"},
+		{"/incidents?state=opne", browser, 400, true, "state"},
+		{hostile, "*/*", 404, false, ""},
+		{"/nothing", "", 404, false, ""},
+		{"/api/v1/models/nobody", browser, 404, false, ""},
+		{"/metrics/x", browser, 404, false, ""},
+	} {
+		r := call(t, s.Handler(), http.MethodGet, c.target, "", "Accept", c.accept)
+		body, media := text(t, r), r.Header.Get("Content-Type")
+		if r.StatusCode != c.status || (media == "text/html; charset=utf-8") != c.page || !c.page && media != "application/problem+json" {
+			t.Errorf("%s for %q: %d %s", c.target, c.accept, r.StatusCode, media)
+		}
+		if c.page {
+			p := takeApart(t, c.target, body)
+			if p.check(t, c.target); !strings.Contains(p.text, c.says) {
+				t.Errorf("%s does not say %q: %s", c.target, c.says, p.text)
+			}
+		}
+	}
+}
+
 func TestAlertPage(t *testing.T) {
 	w := newWorld(t)
 	key := drifted(t, w)
@@ -296,7 +334,7 @@ func TestFleetPage(t *testing.T) {
 	}
 	// Drift is measured in the test's own world: amount and country of fraud moved.
 	p := read(t, newServer(t, newWorld(t)), "/")
-	if !strings.Contains(p.text, "▲ alerting") || !strings.Contains(p.text, "2/3") || !strings.Contains(p.text, "1 of 2 oncall") {
+	if !strings.Contains(p.text, "▲ alerting") || !strings.Contains(p.text, "2/7") || !strings.Contains(p.text, "1 of 2 oncall") {
 		t.Errorf("fraud's row: %s", p.text)
 	}
 	spark := slices.IndexFunc(p.elements, func(e element) bool { return e.attr["class"] == "spark" })

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Errors by which a Reader or a Commander says what kind of failure it is.
@@ -78,6 +80,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
+	if forPeople(r) {
+		s.failPage(w, p)
+		return
+	}
 	body, err := json.Marshal(p)
 	if err != nil { // strings only: cannot happen
 		body = []byte("{}")
@@ -85,6 +91,29 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// forPeople tells whether a browser shows the answer to somebody. Under the paths of
+// programs a problem is always that of RFC 9457.
+func forPeople(r *http.Request) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	return strings.Contains(r.Header.Get("Accept"), "text/html") && !slices.Contains([]string{"-", "api", "assets", "ingest", "metrics", "v1"}, first)
+}
+
+// failPage sends a problem as a page. It tells no more than the problem does: not
+// everybody who gets one may read.
+func (s *Server) failPage(w http.ResponseWriter, p problem) {
+	var b bytes.Buffer
+	err := pages.ExecuteTemplate(&b, "problem", struct {
+		pageHead
+		Problem problem
+	}{pageHead{Title: p.Title + " · driftd", Style: styles.path}, p})
+	if err != nil {
+		s.Log.Error().Err(err).Str("request_id", p.RequestID).Msg("a problem could not be shown")
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(b.Bytes())
 }
 
 // sendJSON sends v. Nothing is sent before all of it could be encoded.

@@ -28,7 +28,7 @@ func (s *Server) tryReceiver(r *request, _ []byte) (int, any, error) {
 	name := r.PathValue("name")
 	out, err := s.TryReceiver(r.Context(), name)
 	if errors.Is(err, ErrNotFound) {
-		return 0, nil, notFound(fmt.Sprintf("there is no receiver %q to test; /api/v1/status lists them, and that of the signals is not told apart", name))
+		return 0, nil, notFound(fmt.Sprintf("there is no receiver %q to try; /api/v1/status lists them, of which nats, the signals, cannot be tried", name))
 	}
 	if err != nil {
 		return 0, nil, err

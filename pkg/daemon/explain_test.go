@@ -105,7 +105,7 @@ func TestAlertsSayThatAReleaseMovedThem(t *testing.T) {
 // When the old version moves as the new one does, it is the data.
 func TestAlertsSayThatTheDataMovedThem(t *testing.T) {
 	e := explained(t, released(""), asItIs).Explanation
-	if e.Origin != ledger.OriginUpstream || e.Because != "all 2 versions moved alike" {
+	if e.Origin != ledger.OriginUpstream || e.Because != "both versions moved alike" {
 		t.Errorf("from %s because %s", e.Origin, e.Because)
 	}
 }

@@ -225,6 +225,9 @@ func (a *Attribution) Source(since time.Time, near time.Duration, began func(Gro
 		return Undecided, "too few values by version"
 	}
 	if together && len(enough) > 1 {
+		if len(enough) == 2 {
+			return Upstream, "both versions moved alike"
+		}
 		return Upstream, fmt.Sprintf("all %d versions moved alike", len(enough))
 	}
 	top := enough[0]

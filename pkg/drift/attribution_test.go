@@ -145,7 +145,7 @@ func TestSource(t *testing.T) {
 		want  drift.Source
 		why   string
 	}{
-		"all versions alike":           {both, nil, drift.Upstream, "all 2 versions moved alike"},
+		"all versions alike":           {both, nil, drift.Upstream, "both versions moved alike"},
 		"a canary since its beginning": {split, map[string]time.Time{"2": since.Add(5 * time.Minute)}, drift.Release, "version 2 brings"},
 		"a canary that was there":      {split, nil, drift.Undecided, "served before the change too"},
 		"a canary that came later":     {split, map[string]time.Time{"2": since.Add(time.Hour)}, drift.Undecided, "its first traffic was at"},

@@ -29,7 +29,7 @@ func described(t *testing.T, a ledger.Alert, external string) notify.Message {
 func TestExplainedSentence(t *testing.T) {
 	base := "amount of fraud version 42, canary, segment channel=app moved: psi_debiased 0.31 > 0.1, n 5000 >= 1000 in the window 2026-01-01 10:00 to 11:00 UTC, firing since 2026-01-01 11:00 UTC"
 	upstream, undecided, bare := explained(), explained(), explained()
-	upstream.Explanation.Origin, upstream.Explanation.Because, upstream.Explanation.Segments = ledger.OriginUpstream, "all 2 versions moved alike", nil
+	upstream.Explanation.Origin, upstream.Explanation.Because, upstream.Explanation.Segments = ledger.OriginUpstream, "both versions moved alike", nil
 	undecided.Explanation.Origin, undecided.Explanation.Because, undecided.Explanation.Segments = ledger.OriginUndecided, "too few values by version", nil
 	bare.Explanation = &ledger.Explanation{Since: at}
 	found := ledger.Alert{
@@ -41,10 +41,10 @@ func TestExplainedSentence(t *testing.T) {
 		want string
 	}{
 		"this release": {explained(), base + "; p 3e-12; it comes from this release: version 42 brings 92 % of the move with 20 % of the values, and the change began with its first traffic at 2026-01-01 09:00 UTC; segment channel=app brings 95 % of it."},
-		"upstream":     {upstream, base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; it comes from upstream data: all 2 versions moved alike."},
+		"upstream":     {upstream, base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; it comes from upstream data: both versions moved alike."},
 		"undecided":    {undecided, base + "; p 3e-12; the change began at 2026-01-01 09:00 UTC; whether from upstream data or a release is undecided: too few values by version."},
 		"no signal":    {bare, base + "; p 3e-12; the change began at 2026-01-01 10:00 UTC."},
-		"drift":        {found, "Model fraud drifted: age moved up; seen in the window 2026-01-01 10:00 to 11:00 UTC, open since 2026-01-01 10:00 UTC; chance alone brings such evidence at most once in 2e+05 windows; the change began at 2026-01-01 09:00 UTC; it comes from upstream data: all 2 versions moved alike."},
+		"drift":        {found, "Model fraud drifted: age moved up; seen in the window 2026-01-01 10:00 to 11:00 UTC, open since 2026-01-01 10:00 UTC; chance alone brings such evidence at most once in 2e+05 windows; the change began at 2026-01-01 09:00 UTC; it comes from upstream data: both versions moved alike."},
 	} {
 		if diff := cmp.Diff(c.want, described(t, c.a, "").Sentence); diff != "" {
 			t.Errorf("%s: %s", name, diff)

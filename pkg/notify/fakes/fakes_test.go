@@ -94,10 +94,13 @@ func TestSlackPageShowsMessagesInert(t *testing.T) {
 	for range 2 {
 		call(s, "POST", "/services/a", `{"text":"x","blocks":[{"type":"header","text":{"type":"plain_text","text":"&lt;script&gt;"}},
 			{"type":"section","text":{"type":"plain_text","text":"it moved"}},{"type":"section","fields":[{"type":"mrkdwn","text":"*n*\n5"}]},
-			{"type":"context","elements":[{"type":"mrkdwn","text":"ledger 1"}]}]}`)
+			{"type":"context","elements":[{"type":"mrkdwn","text":"ledger 1 · <https://driftd.example/ledger/1|open in driftd> <javascript:x|no link>"}]}]}`)
 	}
 	page := call(s, "GET", "/", "").Body.String()
-	for _, want := range []string{"<h2>&lt;script&gt;</h2>", "it moved", "ledger 1", "2 messages"} {
+	for _, want := range []string{
+		"<h2>&lt;script&gt;</h2>", "it moved", "<b>n</b>\n5", "2 messages",
+		`ledger 1 · <a href="https://driftd.example/ledger/1">open in driftd</a> &lt;javascript:x|no link&gt;`,
+	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q:\n%s", want, page)
 		}

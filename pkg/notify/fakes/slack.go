@@ -7,6 +7,7 @@ import (
 	"html"
 	"html/template"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -235,16 +236,39 @@ func (b slackBlock) show(m *SlackMessage) {
 	}
 }
 
-var slackPage = template.Must(template.New("slack").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
+var slackPage = template.Must(template.New("slack").Funcs(template.FuncMap{"parts": mrkdwn}).Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Slack (fake): {{len .}} messages</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1d1c1d}
-article{border-left:4px solid #4a154b;padding:.2rem 1rem;margin:1rem 0}h2{font-size:1rem;margin:.2rem 0}
-ul{columns:2;list-style:none;padding:0}li{white-space:pre-line;break-inside:avoid}small{color:#616061}.reply{margin-left:2rem;border-color:#ddd}</style>
+<style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+article{border-left:4px solid #8d3f8f;padding:.2rem 1rem;margin:1.5rem 0}h1{font-size:1.3rem}h2{font-size:1rem;margin:.2rem 0}
+ul{columns:18rem 2;list-style:none;padding:0}li{white-space:pre-line;break-inside:avoid}.reply{margin-left:2rem;border-color:#999}</style>
 <h1>#ml-alerts</h1>
-{{range .}}<article{{if .Thread}} class="reply"{{end}}><h2>{{.Header}}</h2><p>{{or .Body .Text}}</p><ul>{{range .Fields}}<li>{{.}}</li>{{end}}</ul><small>{{.Foot}}{{if .Edits}} (edited){{end}}</small></article>
+{{range .}}<article{{if .Thread}} class="reply"{{end}}><h2>{{.Header}}</h2><p>{{or .Body .Text}}</p><ul>{{range .Fields}}<li>{{template "parts" parts .}}</li>{{end}}</ul><small>{{template "parts" parts .Foot}}{{if .Edits}} (edited){{end}}</small></article>
 {{else}}<p>Nothing was posted yet.</p>{{end}}</html>
+{{define "parts"}}{{range .}}{{if .Link}}<a href="{{.Link}}">{{.Text}}</a>{{else if .Bold}}<b>{{.Text}}</b>{{else}}{{.Text}}{{end}}{{end}}{{end}}
 `))
+
+// A part of a text is plain, bold or a link.
+type part struct {
+	Text, Link string
+	Bold       bool
+}
+
+var marked = regexp.MustCompile(`^\*([^*\n]+)\*|<(https?://[^|>]*)\|([^>]*)>`)
+
+// mrkdwn reads what driftd writes of Slack's mark-up: a bold name in front, links.
+func mrkdwn(text string) (out []part) {
+	for text != "" {
+		at := marked.FindStringSubmatchIndex(text)
+		if at == nil {
+			return append(out, part{Text: text})
+		}
+		m := marked.FindStringSubmatch(text)
+		out = append(out, part{Text: text[:at[0]]}, part{Text: m[1] + m[3], Link: m[2], Bold: m[1] != ""})
+		text = text[at[1]:]
+	}
+	return out
+}
 
 // page shows the channel, newest message first.
 func (s *Slack) page(w http.ResponseWriter) {
