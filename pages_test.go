@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -249,6 +250,44 @@ func TestListsInThePagesAreWhole(t *testing.T) {
 		if !strings.Contains(all["docs/access.md"], "| `"+role.String()+"` |") {
 			t.Errorf("docs/access.md does not say what the role %s may", role)
 		}
+	}
+}
+
+// TestWhatTakesARestartIsSaid: the settings that a reload refuses to change are
+// listed, all of them.
+func TestWhatTakesARestartIsSaid(t *testing.T) {
+	_, list, _ := strings.Cut(pages(t)["docs/install.md"], "takes a restart (")
+	list, _, ok := strings.Cut(list, ")")
+	said := strings.Split(strings.ReplaceAll(strings.ReplaceAll(list, "\n", " "), "`", ""), ", ")
+	var are []string
+	var visit func(reflect.Type, string)
+	visit = func(of reflect.Type, path string) {
+		for i := range of.NumField() {
+			f := of.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			switch {
+			case strings.Contains(f.Tag.Get("config"), "restart"):
+				are = append(are, path+name)
+			case f.Type.Kind() == reflect.Struct:
+				visit(f.Type, path+name+".")
+			}
+		}
+	}
+	visit(reflect.TypeFor[config.Config](), "")
+	slices.Sort(are)
+	if slices.Sort(said); !ok || !slices.Equal(said, are) {
+		t.Errorf("docs/install.md says that\n%v\ntake a restart, and\n%v\ndo", said, are)
+	}
+	text, err := os.ReadFile("configs/driftd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ = strings.Cut(string(text), "What is under ")
+	list, _, _ = strings.Cut(list, " take a restart")
+	said = strings.FieldsFunc(strings.ReplaceAll(list, " and ", ", "), func(r rune) bool { return strings.ContainsRune(", #\n", r) })
+	said = slices.DeleteFunc(said, func(word string) bool { return word == "and" })
+	if slices.Sort(said); !slices.Equal(said, are) {
+		t.Errorf("configs/driftd.yaml says that\n%v\ntake a restart, and\n%v\ndo", said, are)
 	}
 }
 

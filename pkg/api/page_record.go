@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"driftd.dev/driftd/pkg/ledger"
 )
@@ -112,9 +113,13 @@ func (s *Server) getEntryPage(w http.ResponseWriter, r *request) error {
 	if err := json.Indent(&body, e.Body, "", "  "); err != nil {
 		return fmt.Errorf("entry %d: %w", e.Seq, err)
 	}
-	data.JSON = shorten(body.String(), recordBytes)
+	data.JSON = shorten(unescaped.Replace(body.String()), recordBytes)
 	return sendPage(w, "entry", data)
 }
+
+// unescaped writes <, > and & in JSON as people read them. The template escapes them
+// for the page.
+var unescaped = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 // A baselinesPage lists references, and where they come from.
 type baselinesPage struct {

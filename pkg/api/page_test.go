@@ -284,6 +284,10 @@ func TestLedgerPage(t *testing.T) {
 	if len(seqs) != 120 || seqs[0] != "124" || seqs[119] != "5" {
 		t.Errorf("%d entries from %v", len(seqs), seqs[:min(2, len(seqs))])
 	}
+	w.append(t, ledger.Draft{Time: start.Add(6 * time.Hour), Kind: ledger.KindConfig, Body: ledger.ConfigChange{Type: "config", Hash: `<&> \u003c`}})
+	if p := read(t, s, "/ledger/125"); !strings.Contains(p.text, `"<&> \\u003c"`) {
+		t.Errorf("the record of an entry is not as it was written: %s", p.text)
+	}
 	if p := read(t, s, "/ledger?model=fraud"); strings.Contains(p.text, "hash-") || !strings.Contains(p.text, "imported") {
 		t.Error("the entries of one model are not those")
 	}

@@ -73,7 +73,7 @@ type Retention struct {
 	Hourly  Duration `json:"hourly" jsonschema:"hourly rollups of the panes; then they become daily ones"`
 	Daily   Duration `json:"daily" jsonschema:"daily rollups, by UTC: history in windows of full days"`
 	Ledger  Duration `json:"ledger" jsonschema:"entries of the audit log"`
-	Samples Duration `json:"samples" jsonschema:"captured examples and their labels"`
+	Samples Duration `json:"samples" jsonschema:"captured examples and their labels; not used yet"`
 }
 
 // HTTP says where the API listens.
@@ -186,11 +186,11 @@ type Payload struct {
 type Defaults struct {
 	Owner         string         `json:"owner" jsonschema:"who answers for a model; a label of its alerts"`
 	Budget        string         `json:"budget" jsonschema:"name of the budget that pages are drawn from"`
-	PositiveLabel string         `json:"positive_label" jsonschema:"the label that counts as positive in recall and precision"`
+	PositiveLabel string         `json:"positive_label" jsonschema:"the label that counts as positive in recall and precision; not used yet"`
 	Segments      []Segmentation `json:"segments" jsonschema:"ways to cut traffic: channel, or [channel, country] together"`
-	LabelHorizon  Duration       `json:"label_horizon" jsonschema:"how long after a prediction its outcome can arrive"`
+	LabelHorizon  Duration       `json:"label_horizon" jsonschema:"how long after a prediction its outcome can arrive; not used yet"`
 	ExpectedGap   Duration       `json:"expected_gap" jsonschema:"longest silence of a model that is usual, to 7d; longer ones are alerts; 0: learned from its traffic, if it has a budget"`
-	Capture       Capture        `json:"capture" jsonschema:"examples kept for labelling"`
+	Capture       Capture        `json:"capture" jsonschema:"examples kept for labelling; not used yet"`
 }
 
 // Capture says how many examples are kept.
@@ -204,12 +204,12 @@ type Model struct {
 	Name           string             `json:"name" config:"required" jsonschema:"name or glob"`
 	Owner          string             `json:"owner,omitempty" jsonschema:"who answers for it"`
 	Budget         string             `json:"budget,omitempty" jsonschema:"name of the budget that pages are drawn from"`
-	PrimaryMetrics []string           `json:"primary_metrics,omitempty" jsonschema:"quality metrics and KPIs that matter most, in order"`
-	PositiveLabel  string             `json:"positive_label,omitempty" jsonschema:"the label that counts as positive"`
+	PrimaryMetrics []string           `json:"primary_metrics,omitempty" jsonschema:"quality metrics and KPIs that matter most, in order; not used yet"`
+	PositiveLabel  string             `json:"positive_label,omitempty" jsonschema:"the label that counts as positive; not used yet"`
 	Segments       []Segmentation     `json:"segments,omitempty" jsonschema:"ways to cut its traffic; replaces the default ones"`
-	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive"`
+	LabelHorizon   Duration           `json:"label_horizon,omitempty" jsonschema:"how long after a prediction its outcome can arrive; not used yet"`
 	ExpectedGap    Duration           `json:"expected_gap,omitempty" jsonschema:"longest silence that is usual, to 7d; longer ones are alerts"`
-	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling"`
+	Capture        *Capture           `json:"capture,omitempty" jsonschema:"examples kept for labelling; not used yet"`
 	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
 	Notify         Notify             `json:"notify,omitempty" jsonschema:"shadow: alerts on it are recorded, nobody is told and no action follows; receivers if absent"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`

@@ -110,8 +110,8 @@ type Checkpoint struct {
 	Bytes  int64
 }
 
-// DefaultCheckpoint is that of architecture.md section 3. What one message more may
-// close must fit into the same commit, so a checkpoint ends at half of what
+// DefaultCheckpoint bounds what a crash makes driftd read again. What one message more
+// may close must fit into the same commit, so a checkpoint ends at half of what
 // store.Options.MemTableBytes allows by default.
 func DefaultCheckpoint() Checkpoint {
 	return Checkpoint{Every: time.Second, Events: 64 << 10, Bytes: 1800 << 10}
