@@ -55,7 +55,11 @@ func (b *backtestReport) result() result {
 		if m.Baseline == "" {
 			reference = "no baseline: rules that compare say nothing"
 		}
-		r.above = append(r.above, printable(fmt.Sprintf("%s  %s to %s, %s", m.Model, m.From.Format(time.RFC3339), m.To.Format(time.RFC3339), reference)))
+		span := "no closed windows"
+		if m.To.After(m.From) {
+			span = m.From.Format(time.RFC3339) + " to " + m.To.Format(time.RFC3339)
+		}
+		r.above = append(r.above, printable(fmt.Sprintf("%s  %s, %s", m.Model, span, reference)))
 		for _, rule := range m.Rules {
 			per, between := noiseCells(rule.Noise)
 			r.rows = append(r.rows, []any{m.Model, rule.Rule, rule.Severity, rule.Windows, rule.Decided, rule.Fired, per, between})

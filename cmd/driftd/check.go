@@ -45,8 +45,8 @@ fault, for files that are checked on another machine.`,
 	checkRules := &cobra.Command{
 		Use:   "rules FILE...",
 		Short: "Check files of rules",
-		Long: `Check files that hold rules alone: a list of rules, or a mapping with the key
-rules. Expressions are compiled.
+		Long: `Check files of rules: a list of rules, or a mapping with the key rules, beside which
+budgets, defaults, models and features may stand. Expressions are compiled.
 
 With --noise each rule is also judged on so much of the history that a daemon has
 stored, asked by its API or read from --store: how often must it be expected to fire

@@ -23,7 +23,7 @@ func newConfigInitCmd(e *env) *cobra.Command {
 		Use:   "init",
 		Short: "Print a configuration to begin with",
 		Long: `Print a configuration with every setting, its default and what it is for.
-Rules to begin with are in /usr/share/driftd/rules, with tests (driftd test rules).
+The packages have rules to begin with in /usr/share/driftd/rules, and their tests.
 
 With --from-stream it is made of the last messages of a stream, which are read and
 nothing else: models, numbers that are codes, segments worth having, the positive

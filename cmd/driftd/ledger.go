@@ -28,8 +28,9 @@ func newLedgerCmd(e *env) *cobra.Command {
 		Use:     "ledger",
 		Aliases: []string{"audit"},
 		Short:   "Prove and export the record of all decisions",
-		Long: `The ledger holds every alert, trigger and change of a baseline as a chain of hashes:
-an entry that is changed, removed or added later breaks it.
+		Long: `The ledger holds everything that was decided as a chain of hashes: alerts and triggers,
+and changes of baselines, configurations, incidents and silences. An entry that is
+changed, removed or added later breaks it.
 
 Beside a running daemon the commands ask it; with the daemon stopped they open its
 store.`,

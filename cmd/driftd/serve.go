@@ -28,7 +28,8 @@ func newServeCmd(e *env) *cobra.Command {
 tells receivers what it decided, until it is asked to stop (SIGTERM, Ctrl-C).
 It then commits what it has counted and ends within 10 s; what is unsent stays
 owed. SIGHUP makes it read the configuration again: one with any fault is refused
-as a whole, with a line for each in the log, and the one before it stays. Without -c it runs on the defaults that 'driftd config show' prints.
+as a whole, with a line for each in the log, and the one before it stays. Without -c
+it runs on the defaults that 'driftd config show' prints.
 
 When it has failed three times within five minutes it does not try again, but stays up
 degraded: it serves health, /-/ready (503 with the cause), /api/v1/status and /metrics
@@ -73,6 +74,10 @@ func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) err
 	signal.Notify(e.hangup, syscall.SIGHUP)
 	defer signal.Stop(e.hangup)
 	c, err := load()
+	var faults config.Faults
+	if err != nil && !errors.As(err, &faults) {
+		err = withCode(codeConfig, err) // it cannot be read: no restart helps
+	}
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ type silenceSpan struct {
 
 func (s *silenceSpan) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.from, "from", "", "when it starts, as 2026-01-02T15:04:05Z (default now)")
+	f.StringVar(&s.from, "from", "", "when it starts, as 2026-01-02T15:04:05Z; a new one now if absent")
 	f.StringVar(&s.to, "to", "", "when it ends")
 	f.StringVar(&s.length, "for", "", "instead of --to: how long it lasts, such as 2h or 1d")
 	f.StringVar(&s.comment, "comment", "", "why")

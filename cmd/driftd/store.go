@@ -50,7 +50,7 @@ func newStoreVerifyCmd(e *env) *cobra.Command {
 		Long: `Read every record, check its checksum, and compare what is there with what the last
 commit counted: so a record that has vanished is found too. The exit code is 3 when
 something is damaged; there is no repair that would not guess numbers. A running
-daemon has verified its store when it started.`,
+daemon does the same by itself, after its start and every store.verify_every.`,
 		Example: "  driftd store verify --store ./data\n  driftd store verify -c driftd.yaml -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

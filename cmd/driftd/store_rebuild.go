@@ -21,8 +21,8 @@ It cannot bring back
   - anything from before the stream's first message;
   - baselines that were imported, captured or approved: import them again, else models
     learn new ones, and what was drift before may be normal now;
-  - the old ledger, and who did what: the new chain begins with entry 1, and a head that
-    you noted elsewhere does not fit it;
+  - the old ledger, who did what, what people said about incidents, and silences: the new
+    chain begins with entry 1, and a head that you noted elsewhere does not fit it;
   - what was owed to receivers: nobody is told anything of the past, also not of alerts
     that are still firing at its end, before they resolve.
 

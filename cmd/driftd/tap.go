@@ -50,8 +50,8 @@ with its reason. Nothing is acknowledged or counted: the daemon does not notice.
 
 With --config the events are shown as the file's privacy rules leave them, and
 refused by its limits; without it they are shown whole. Hashed values are pseudonyms
-of this run, not the daemon's. Whether a model is followed,
-and whether an event is late or a duplicate, only the daemon knows.
+of this run, not the daemon's. Whether a model is followed, and whether an event is
+late or a duplicate, only the daemon knows.
 
 A line is the message's sequence, when it was stored, its subject and the event;
 -o json and -o ndjson print one JSON object a line. Interrupt to stop.`,
@@ -69,7 +69,7 @@ A line is the message's sequence, when it was stored, its subject and the event;
 	f.BoolVar(&o.invalid, "invalid", false, "only what is refused")
 	f.Uint64Var(&o.last, "last", 0, "begin with so many messages that are in the stream already")
 	f.Uint64Var(&o.count, "count", 0, "stop after so many lines; 0 = never")
-	f.StringVar(&o.streamName, "stream", "ML", "stream to look into (default with --config: its nats.stream)")
+	f.StringVar(&o.streamName, "stream", "ML", "stream to look into; with --config its nats.stream if absent")
 	e.natsFlags(cmd, &o)
 	return cmd
 }

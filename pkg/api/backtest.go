@@ -177,7 +177,7 @@ func (s *Server) compileRules(name string, in []RuleJSON) ([]*alert.Rule, error)
 func (t *storedBacktest) bound() error {
 	for _, size := range t.sizes() {
 		if t.to.Sub(t.from)/size >= maxWindows {
-			return badParameter("from", t.from.Format(time.RFC3339), fmt.Sprintf("to %s are more than %d windows of %s; ask for a shorter range",
+			return badParameter("from", t.from.Format(time.RFC3339), fmt.Sprintf("from then to %s there are more than %d windows of %s; ask for a shorter range",
 				t.to.Format(time.RFC3339), maxWindows, formatDuration(size)))
 		}
 	}

@@ -156,6 +156,9 @@ func (e *evidence) decide(c *Column, index int, rows int64) {
 		c.Type, c.Note = TimeType, "date or time"
 	case e.identifies(c.Name, n, rows):
 		c.Type, c.Note = ID, "a different value in every row"
+		if n < rows {
+			c.Note += " that has one"
+		}
 	case e.counts[Bool] == n:
 		c.Type, c.bool = Categorical, true
 	case numbers == n:
@@ -168,12 +171,18 @@ func (e *evidence) decide(c *Column, index int, rows int64) {
 	}
 }
 
-// identifies reports whether the values are all there, all different and all
-// integers or all strings, and whether that is more than chance: by the name, by
-// enough strings, by a rising sequence, by integers beyond float precision, or by
-// integers so dense that 10 collisions would be expected of random ones.
+// identifies reports whether the values are all different and all integers or all
+// strings, and whether that is more than chance: by enough strings, or where none is
+// missing by the name, by a rising sequence, by integers beyond float precision, or
+// by integers so dense that 10 collisions would be expected of random ones.
 func (e *evidence) identifies(name string, n, rows int64) bool {
-	if e.repeated || n != rows || n < 2 || e.counts[Integer] != n && e.counts[String] != n {
+	if e.repeated || n < 2 || e.counts[Integer] != n && e.counts[String] != n {
+		return false
+	}
+	if e.counts[String] == n && n >= minUnique {
+		return true
+	}
+	if n != rows {
 		return false
 	}
 	if idName(name) {
@@ -182,7 +191,7 @@ func (e *evidence) identifies(name string, n, rows int64) bool {
 	if n < minUnique {
 		return false
 	}
-	if e.counts[String] == n || e.monotone || e.max > 1<<53 {
+	if e.monotone || e.max > 1<<53 {
 		return true
 	}
 	return float64(n)*float64(n) > 20*(e.max-e.min+1)

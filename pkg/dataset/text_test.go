@@ -280,6 +280,7 @@ func TestInference(t *testing.T) {
 		{"shuffled sparse integers may be amounts", func(i int) string { return fmt.Sprint(i * 7919 % 100_003) }, dataset.Numeric, ""},
 		{"integers beyond 2^53", func(i int) string { return fmt.Sprint(int64(1)<<60 + int64(i*7919%211)*int64(1)<<40) }, dataset.ID, ""},
 		{"unique strings", func(i int) string { return fmt.Sprintf("u-%d", i*77%200) }, dataset.ID, ""},
+		{"unique strings, and a row without", func(i int) string { return strings.TrimSuffix(fmt.Sprintf("u-%d", i), "u-7") }, dataset.ID, "in every row that has one"},
 		{"unique floats are measurements", func(i int) string { return fmt.Sprintf("%d.5", i) }, dataset.Numeric, ""},
 		{"integers with a repeat", func(i int) string { return fmt.Sprint(min(i, 198)) }, dataset.Numeric, ""},
 		{"a gap makes no id", func(i int) string { return strings.TrimPrefix(fmt.Sprint(i), "7") }, dataset.Numeric, ""},

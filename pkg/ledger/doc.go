@@ -1,6 +1,6 @@
 // Package ledger is the append-only, hash-chained journal of everything driftd
-// decided: alerts, retraining triggers, rollback signals, baselines,
-// configurations, stream epochs. An entry that somebody must hear of owes a
+// decided or was told to: alerts, retraining triggers, rollback signals, baselines,
+// configurations, stream epochs, silences, incidents, digests. An entry that somebody must hear of owes a
 // Delivery to each receiver, so the audit log and the outbox are one list.
 //
 //	decision -> Chain.Append -> Entry (in the checkpoint's transaction)

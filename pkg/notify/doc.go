@@ -1,5 +1,6 @@
 // Package notify tells receivers (Slack, PagerDuty, webhooks, Alertmanager,
-// mail, NATS) what the ledger recorded, at least once and in order.
+// mail, NATS) what the ledger recorded, at least once and in order, and calls dead
+// man's switches.
 //
 //	ledger -> Outbox.Due -> Dispatcher (a worker per receiver) -> Sink.Send
 //	               ^                                                 |
@@ -8,7 +9,7 @@
 // The Dispatcher is level-triggered: it reads what is owed and never trusts an
 // event, so a lost wake-up costs a poll interval and a restart costs nothing.
 // The only duplicate window is a crash between a receiver's answer and Settle;
-// dedup keys (PagerDuty), Idempotency-Key (webhook), label sets (Alertmanager)
+// dedup keys (PagerDuty), Idempotency-Key (webhook), label sets (Alertmanager),
 // Message-ID (mail) and Nats-Msg-Id (NATS) close it, Slack cannot.
 //
 // What a receiver answered and the next message of the same Order needs, such as

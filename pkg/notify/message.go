@@ -207,8 +207,8 @@ func describeRollback(r ledger.Rollback, m *Message) {
 	if r.ToVersion != "" {
 		m.Title += " to " + r.ToVersion
 	}
-	m.Sentence = fmt.Sprintf("Traffic of %s should %s from version %s to version %s: %s; %s on %d predictions against %d.",
-		r.Model, verb, orDash(r.FromVersion), orDash(r.ToVersion), orDash(r.Reason), orDash(r.Evidence.Test), r.Evidence.NCanary, r.Evidence.NControl)
+	m.Sentence = fmt.Sprintf("Traffic of %s should %s from version %s to version %s: %s, on %d predictions against %d.",
+		r.Model, verb, orDash(r.FromVersion), orDash(r.ToVersion), orDash(r.Reason), r.Evidence.NCanary, r.Evidence.NControl)
 	m.suppress(r.Suppressed)
 	m.About = fields("Model", r.Model, "From version", r.FromVersion, "To version", r.ToVersion, "Test", r.Evidence.Test,
 		"Alerts", strings.Join(r.AlertIDs, ", "))

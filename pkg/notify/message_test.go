@@ -54,15 +54,15 @@ func TestDescribe(t *testing.T) {
 		},
 		"rollback": {
 			ledger.KindRollback, rollback(), "Roll back fraud to 42",
-			"Traffic of fraud should return from version 43 to version 42: errors 0.2 > 0.05; rule:Errors on 4100 predictions against 37000.",
+			"Traffic of fraud should return from version 43 to version 42: errors 0.2 > 0.05, on 4100 predictions against 37000.",
 		},
 		"promote": {
 			ledger.KindPromote, rollback(), "Promote fraud to 42",
-			"Traffic of fraud should move on from version 43 to version 42: errors 0.2 > 0.05; rule:Errors on 4100 predictions against 37000.",
+			"Traffic of fraud should move on from version 43 to version 42: errors 0.2 > 0.05, on 4100 predictions against 37000.",
 		},
 		"rollback to nowhere": {
 			ledger.KindRollback, suppressed, "Roll back fraud (no signal sent)",
-			"Traffic of fraud should return from version 43 to version -: errors 0.2 > 0.05; rule:Errors on 4100 predictions against 37000. No signal was sent: no other version had traffic.",
+			"Traffic of fraud should return from version 43 to version -: errors 0.2 > 0.05, on 4100 predictions against 37000. No signal was sent: no other version had traffic.",
 		},
 		"baseline": {
 			ledger.KindBaseline, kinds()[ledger.KindBaseline], "Baseline of fraud: approved",

@@ -1,7 +1,8 @@
 // Package fakes holds the far ends of package notify. Most are http.Handlers:
 // Slack's incoming webhook and Web API, PagerDuty's events API, Alertmanager v2
-// and a generic webhook; one is an SMTP server. They answer as the real ones are documented to, check what they are
-// sent as strictly, remember every call and fail on request.
+// and a generic webhook; one is an SMTP server. They answer as the real ones are
+// documented to, check what they are sent as strictly, remember every call and fail
+// on request.
 //
 //	notify sink -> HTTP -> fake -> Calls, Messages, Incidents, Alerts
 //	                        ^
