@@ -16,6 +16,7 @@ import (
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/event"
+	"driftd.dev/driftd/pkg/wording"
 )
 
 // markdown returns every page of the repository, history included.
@@ -82,7 +83,7 @@ func TestPagesThatAreNamedExist(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(path, "."+string(filepath.Separator)+"."), path == ".git":
+		case d.IsDir() && path != "." && strings.HasPrefix(d.Name(), "."):
 			return fs.SkipDir
 		case d.IsDir() || !slices.Contains([]string{".go", ".yaml", ".yml", ".json", ".html", ".md", ".service"}, filepath.Ext(path)):
 			return nil
@@ -244,6 +245,11 @@ func TestListsInThePagesAreWhole(t *testing.T) {
 	for section := range root.Properties {
 		if !regexp.MustCompile("(?m)^\\|.*`" + section + "`.*\\|.*\\|$").MatchString(all["README.md"]) {
 			t.Errorf("README.md does not say what the section %s is for", section)
+		}
+	}
+	for field := range reflect.TypeFor[wording.Data]().Fields() {
+		if !strings.Contains(all["docs/receivers.md"], "`."+field.Name+"`") {
+			t.Errorf("docs/receivers.md does not say what the field .%s of a template is", field.Name)
 		}
 	}
 	for role := api.IngestOnly; role <= api.Admin; role++ {

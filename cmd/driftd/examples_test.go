@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -25,10 +24,9 @@ func calls(text string) (out [][]string) {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(text) {
 		words := shellWord.FindAllString(line, -1)
-		for i := 0; i < len(words); i++ {
-			name := strings.TrimPrefix(words[i], "./")
-			goRun := name == "./cmd/driftd" || words[i] == "./cmd/driftd"
-			if name != "driftd" && !goRun || i > 0 && !goRun && !slices.Contains([]string{"|", "&&"}, words[i-1]) {
+		for i, word := range words {
+			first := i == 0 || words[i-1] == "|" || words[i-1] == "&&"
+			if word != "./cmd/driftd" && (!first || strings.TrimPrefix(word, "./") != "driftd") { // go run ./cmd/driftd
 				continue
 			}
 			var args []string

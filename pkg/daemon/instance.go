@@ -410,8 +410,12 @@ func (i *Instance) ensureSignals(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		if !warned {
+		switch link := i.Conn.Status(); {
+		case warned:
+		case link.Connected:
 			i.log.Warn().Err(err).Msg("the stream DRIFTD for signals is not there yet; driftd keeps trying to make it")
+		default:
+			i.log.Warn().Strs("servers", i.Conn.NATS().Servers()).Msg("NATS cannot be reached; driftd keeps trying, and reads on where it was")
 		}
 		select {
 		case <-ctx.Done():

@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -53,6 +55,9 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if err := o.free(); err != nil {
+		return nil, err
+	}
 	s, err := server.NewServer(o.server())
 	if err != nil {
 		return nil, fmt.Errorf("embedded server in %s: %w", o.Dir, err)
@@ -77,6 +82,20 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 		return nil, fmt.Errorf("embedded server in %s: JetStream did not start", o.Dir)
 	}
 	return e, nil
+}
+
+// free looks whether the address can be listened on: a server that cannot only logs
+// it, and waits.
+func (o EmbeddedOptions) free() error {
+	if o.Listen == "" || o.Port == 0 {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", net.JoinHostPort(o.Listen, strconv.Itoa(o.Port)))
+	if err != nil {
+		return fmt.Errorf("embedded server: %w: a NATS server that is there can be used without an embedded one; else give this one another port by nats.url", err)
+	}
+	return l.Close()
 }
 
 func (o EmbeddedOptions) server() *server.Options {

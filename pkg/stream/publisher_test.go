@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -249,6 +251,25 @@ func TestStatus(t *testing.T) {
 	}
 	e.Shutdown()
 	eventually(t, "a recorded error", func() bool { st := c.Status(); return !st.Connected && st.LastError != "" && !st.LastErrorAt.IsZero() })
+}
+
+// TestEmbeddedPortInUse: who has a NATS server there already is told so at once, and
+// not after the server was waited for.
+func TestEmbeddedPortInUse(t *testing.T) {
+	first, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir(), Listen: "127.0.0.1"})
+	must(t, err)
+	t.Cleanup(first.Shutdown)
+	u, err := url.Parse(first.URL())
+	must(t, err)
+	port, err := strconv.Atoi(u.Port())
+	must(t, err)
+	second, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir(), Listen: "127.0.0.1", Port: port, Ready: time.Hour})
+	if err == nil {
+		second.Shutdown()
+	}
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("a second server on port %d: %v", port, err)
+	}
 }
 
 // TestEmbeddedLog: the server's lines reach the callback, and starting is quick.
