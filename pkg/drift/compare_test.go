@@ -159,7 +159,7 @@ func TestVerdicts(t *testing.T) {
 	if !slices.Equal(land.Gone, []string{"US"}) || len(land.New) != 2 || !slices.Contains(land.New, "XX") {
 		t.Errorf("gone %v, new %v", land.Gone, land.New)
 	}
-	if got := reported(r, "gone"); got.Missing != 1 || got.ReferenceMissing != 0 || got.Because != "missing 0 % -> 100 %" {
+	if got := reported(r, "gone"); got.N != 0 || got.Missing != 1 || got.ReferenceMissing != 0 || got.Because != "missing 0 % -> 100 %" {
 		t.Errorf("%+v", got)
 	}
 	if r.Drifting != 5 || r.Reference != b.ID || !r.Approved || r.ErrorRatio != 0 {

@@ -77,10 +77,12 @@
 //
 // The model is ce-inferenceservicename (MLServer: ce-modelid, without the _1 of
 // Seldon Core 2; BentoML: bento_name) unless Wrapping.Model says otherwise. The
-// version is what Wrapping.Version says, else the annotation driftd.dev/model-version in ce-annotations, else
-// the header driftd-model-version in ce-metadata, the body's model_version, the
-// generation _1. The variant is what Wrapping.Variant says, else
-// the annotation driftd.dev/variant, else what ce-endpoint means. The id is ce-id, or Seldon's ce-requestid.
+// version is what Wrapping.Version says, else the annotation
+// driftd.dev/model-version in ce-annotations, else the header
+// driftd-model-version in ce-metadata, the body's model_version, the generation
+// _1. The variant is what Wrapping.Variant says, else the annotation
+// driftd.dev/variant, else what ce-endpoint means. The id is ce-id, or Seldon's
+// ce-requestid.
 //
 // # Lifetime
 //
