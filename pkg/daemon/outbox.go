@@ -26,6 +26,9 @@ func (o outbox) Owed(receiver string) (int, time.Time, error) {
 	return o.store.OwedNow(receiver, now, func(d *ledger.Delivery, m *incident.Member) bool { return o.mutes(d, m, now) })
 }
 
+// Hurry implements notify.Outbox.
+func (o outbox) Hurry(receiver string) error { return o.store.Hurry(receiver) }
+
 // Settle implements notify.Outbox.
 func (o outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
 	results := map[notify.Result]store.Result{

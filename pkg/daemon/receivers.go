@@ -42,7 +42,7 @@ func (i *Instance) receivers(c *config.Config) ([]notify.Receiver, error) {
 // guard that the configuration asks for.
 func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signals notify.Sink) (out notify.Receiver, err error) {
 	// Machines are told of everything; people of how things are.
-	out.Name, out.Latest = r.Name, r.NATS == nil
+	out.Name, out.Latest, out.Identity = r.Name, r.NATS == nil, c.Identity(r)
 	if client == nil {
 		if client, err = newClient(r); err != nil {
 			return out, err

@@ -53,11 +53,12 @@ func TryReceiver(ctx context.Context, c *config.Config, name string, client *htt
 }
 
 // tryReceiver is TryReceiver for a running daemon: a receiver that takes the messages is
-// believed to be well again.
+// believed to be well again, and what it is owed is tried at once.
 func (i *Instance) tryReceiver(ctx context.Context, name string) (api.ReceiverTry, error) {
 	out, err := TryReceiver(ctx, i.config.Load(), name, i.extras.Client)
 	if err == nil && out.OK {
 		i.pulse.forgive(name)
+		i.dispatcher.Hurry(name)
 	}
 	return out, err
 }

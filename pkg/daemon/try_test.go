@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/notify/fakes"
+	"driftd.dev/driftd/pkg/stream"
 )
 
 // Every kind of receiver is made as the configuration says, and takes a test that
@@ -98,5 +101,72 @@ receivers:
 	}
 	if _, err := daemon.TryReceiver(ctx, c, "nobody", nil); !errors.Is(err, api.ErrNotFound) {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+// A receiver that was away for long is tried at once when a test of it succeeds, and when a
+// reload has changed its address or the content of its secret file.
+func TestARepairedReceiverIsTriedAtOnce(t *testing.T) {
+	r := newReloadable(t)
+	dir := filepath.Dir(r.file)
+	var mended atomic.Bool
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !mended.Load() || req.URL.Path == "/gone" {
+			w.Header().Set("Retry-After", "3000")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		r.hook.Config.Handler.ServeHTTP(w, req)
+	}))
+	defer down.Close()
+	names := []string{"tested", "moved", "signed"}
+	text := `nats: {embedded: true, url: "nats://127.0.0.1:0"}
+store: {dir: ` + dir + `/data}
+http: {listen: "127.0.0.1:0"}
+rules: [{alert: Busy, window: 5m, expr: "events > 0"}]
+routes: {receiver: tested, group_wait: 0s, routes: [{match: {severity: ticket}, receiver: moved, continue: true}, {match: {severity: ticket}, receiver: signed, continue: true}, {match: {severity: ticket}, receiver: tested}]}
+receivers:
+  - {name: tested, webhook: {url: "` + down.URL + `"}}
+  - {name: moved, webhook: {url: "` + down.URL + `/gone"}}
+  - {name: signed, webhook: {url: "` + down.URL + `", secret_file: secret}}
+`
+	r.put(filepath.Join(dir, "secret"), "whsec_YzRuNHJ5YzRuNHJ5YzRuNHJ5YzRuNHJ5")
+	r.write(text)
+	r.start()
+	p, err := stream.NewEventPublisher(r.Conn, stream.EventPublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	start := time.Now().Add(-2 * time.Hour).Truncate(5 * time.Minute)
+	for at := time.Duration(0); at <= 10*time.Minute; at += 10 * time.Second {
+		r.publish(p, "fraud-eu", start.Add(at))
+	}
+	failed := func(name string) bool {
+		for _, n := range r.Snapshot().Notifier.Receivers {
+			if n.Name == name && n.Pending > 0 && len(n.Failed) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	heard := func(name string) int { return r.hook.heard(`"receiver":"`+name+`"`, `"alertname":"Busy"`) }
+	for _, name := range names {
+		r.wait(name+" has failed", func() bool { return failed(name) })
+	}
+	mended.Store(true)
+	resp, err := http.Post(r.URL()+"/api/v1/receivers/tested/test", "application/json", http.NoBody) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	r.wait("the one that was tested hears", func() bool { return heard("tested") == 1 })
+	r.put(filepath.Join(dir, "secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	r.write(strings.Replace(text, "/gone", "", 1))
+	if _, err := r.Reload(t.Context(), daemon.ActorSignal); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		r.wait(name+" hears once", func() bool { return heard(name) == 1 && !failed(name) })
 	}
 }

@@ -23,6 +23,9 @@ type Receiver struct {
 	Latest bool
 	// Template says its messages; the Sink has it too. nil: driftd's own words.
 	Template *Template
+	// Identity says how it is reached, in any words that show no secret. What waits for
+	// another attempt is tried at once when Replace brings another one.
+	Identity string
 }
 
 // Try makes one attempt at a delivery that no Outbox owes, and returns its receipt.
@@ -118,8 +121,8 @@ func NewDispatcher(out Outbox, receivers []Receiver, o Options) (*Dispatcher, er
 }
 
 // Replace changes who is delivered to, also while Run runs. A receiver that stays,
-// by its name, keeps its counters and its waits for retries, and gets the next
-// delivery through its new Sink. One that is gone is cut off, and what it is owed
+// by its name, keeps its counters and, with the same Identity, its waits for retries,
+// and gets the next delivery through its new Sink. One that is gone is cut off, and what it is owed
 // stays owed; when Replace returns it is called no more. An error changes nothing.
 // One goroutine at a time may call it.
 func (d *Dispatcher) Replace(receivers []Receiver) error {
@@ -134,7 +137,9 @@ func (d *Dispatcher) Replace(receivers []Receiver) error {
 	workers := make([]*worker, len(receivers))
 	for i, r := range receivers {
 		if workers[i] = gone[r.Name]; workers[i] != nil {
-			workers[i].to.Store(&r)
+			if was := workers[i].to.Swap(&r); was.Identity != r.Identity {
+				workers[i].hasten()
+			}
 			delete(gone, r.Name)
 			continue
 		}
@@ -223,9 +228,16 @@ func (d *Dispatcher) current() []*worker {
 // owes a delivery.
 func (d *Dispatcher) Wake() {
 	for _, w := range d.current() {
-		select {
-		case w.wake <- struct{}{}:
-		default: // it is going to look anyway
+		w.look()
+	}
+}
+
+// Hurry has a receiver tried at once with all that waits for another attempt: somebody
+// has seen it well. A name that is none is ignored.
+func (d *Dispatcher) Hurry(receiver string) {
+	for _, w := range d.current() {
+		if w.name == receiver {
+			w.hasten()
 		}
 	}
 }

@@ -189,6 +189,21 @@ func (o *outbox) Settle(d ledger.Delivery, out notify.Outcome) error {
 	return nil
 }
 
+func (o *outbox) Hurry(receiver string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failDue > 0 {
+		o.failDue--
+		return fmt.Errorf("disk is gone")
+	}
+	for i := range o.owed {
+		if o.owed[i].Receiver == receiver {
+			o.owed[i].Attempt, o.owed[i].NextAt = 0, time.Time{}
+		}
+	}
+	return nil
+}
+
 func (o *outbox) Owed(receiver string) (int, time.Time, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

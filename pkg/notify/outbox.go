@@ -20,6 +20,9 @@ type Outbox interface {
 	// letters. Delivered and Dead end those of d.Earlier too, at the same moment.
 	// Settling a delivery that is not owed any more does nothing.
 	Settle(d ledger.Delivery, o Outcome) error
+	// Hurry lets what is owed to the receiver wait for no other attempt: as if none
+	// had been made.
+	Hurry(receiver string) error
 	// Owed counts the deliveries not told yet, due or not, and gives the
 	// IssuedAt of the oldest (zero when there is none).
 	Owed(receiver string) (n int, oldest time.Time, err error)

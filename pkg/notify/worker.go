@@ -17,7 +17,7 @@ import (
 // silence it for good.
 const maxRetryAfter = time.Hour
 
-// A worker serves one receiver. Everything but to, wake and stats belongs to the
+// A worker serves one receiver. Everything but to, wake, hurry and stats belongs to the
 // goroutine in run.
 type worker struct {
 	name   string
@@ -26,6 +26,7 @@ type worker struct {
 	opts   Options
 	rng    *rand.Rand
 	wake   chan struct{}
+	hurry  atomic.Bool // nothing is to wait for another attempt
 
 	held      map[string]time.Time  // orders that wait for a retry, until when
 	unsettled map[uint64]settlement // decided, but the Outbox could not record it
@@ -59,6 +60,33 @@ func (w *worker) end() {
 	if w.stop != nil {
 		w.stop()
 		<-w.ended
+	}
+}
+
+// look makes the worker look at the Outbox now.
+func (w *worker) look() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is going to look anyway
+	}
+}
+
+// hasten makes the worker forget what it waits for.
+func (w *worker) hasten() {
+	w.hurry.Store(true)
+	w.look()
+}
+
+// hurried does what hasten asks for. An Outbox that fails is asked again at the next look.
+func (w *worker) hurried() {
+	if !w.hurry.Swap(false) {
+		return
+	}
+	w.paused = time.Time{}
+	clear(w.held)
+	if err := w.outbox.Hurry(w.name); err != nil {
+		w.hurry.Store(true)
+		w.observe(ledger.Delivery{Receiver: w.name}, Outcome{Reason: ReasonStore, Err: fmt.Errorf("hurry deliveries owed to %s: %w", w.name, err)}, 0)
 	}
 }
 
@@ -101,6 +129,7 @@ func (w *worker) idle(now time.Time, more bool) time.Duration {
 // pass sends what is due now and reports whether there may be more of it.
 func (w *worker) pass(ctx context.Context) (more bool) {
 	now := time.Now()
+	w.hurried()
 	if now.Before(w.paused) {
 		return false
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,6 +176,31 @@ func settleStanding(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
 func bury(w *writer, key []byte, d ledger.Delivery, o Outcome) error {
 	dead := appendDelivery(nil, tableDead, d.Receiver, d.Seq)
 	return errors.Join(setJSON(w, dead, DeadLetter{d, o.At.UTC()}), w.remove(key))
+}
+
+// Hurry lets what is owed to a receiver wait for no other attempt, as if none had been
+// made.
+func (s *Store) Hurry(receiver string) error {
+	var waiting [][]byte
+	err := s.view(func(t *badger.Txn) error {
+		return owed(t, receiver, func(d ledger.Delivery) error {
+			if !d.NextAt.IsZero() {
+				waiting = append(waiting, appendDelivery(nil, tableOwed, d.Receiver, d.Seq))
+			}
+			return nil
+		})
+	})
+	if err == nil {
+		err = s.inParts(context.Background(), waiting, func(w *writer, key []byte) error {
+			var d ledger.Delivery
+			if err := readJSON(w.Txn, key, &d); err != nil {
+				return optional(err) // settled meanwhile
+			}
+			d.Attempt, d.NextAt = 0, time.Time{}
+			return setJSON(w, key, d)
+		})
+	}
+	return wrap(err, "hurry deliveries to %s", receiver)
 }
 
 func setJSON(w *writer, key []byte, v any) error {

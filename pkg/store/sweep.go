@@ -168,6 +168,11 @@ func (s *Store) sweepDead(ctx context.Context, keep time.Duration, now time.Time
 
 // remove deletes keys in transactions of at most sweepKeys.
 func (s *Store) remove(ctx context.Context, keys [][]byte) error {
+	return s.inParts(ctx, keys, (*writer).remove)
+}
+
+// inParts changes what is under keys, in transactions of at most sweepKeys.
+func (s *Store) inParts(ctx context.Context, keys [][]byte, change func(w *writer, key []byte) error) error {
 	for len(keys) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -176,7 +181,7 @@ func (s *Store) remove(ctx context.Context, keys [][]byte) error {
 		keys = keys[len(part):]
 		err := s.update(func(w *writer) error {
 			for _, key := range part {
-				if err := w.remove(key); err != nil {
+				if err := change(w, key); err != nil {
 					return err
 				}
 			}
