@@ -123,6 +123,9 @@ func (d *Daemon) restore() (*loop, error) {
 	if err := l.restoreWatches(r.Detection); err != nil {
 		return nil, err
 	}
+	if err := l.address(actorStart); err != nil {
+		return nil, err
+	}
 	return l, l.restoreReports()
 }
 

@@ -45,6 +45,18 @@ func (p *person) heard() (out []string) {
 	return out
 }
 
+// of returns what the person was told of one incident, by status.
+func (p *person) of(id string) (out []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.told {
+		if g.Incident == id {
+			out = append(out, g.Status)
+		}
+	}
+	return out
+}
+
 // last is what the person was told last.
 func (p *person) last() ledger.Group {
 	p.mu.Lock()
@@ -182,7 +194,8 @@ func TestModelsThatMoveTogetherAreOneIncident(t *testing.T) {
 }
 
 // Who was told that something began hears that it ended, also one that was named no
-// more for a while, and of the same incident; who was named meanwhile does not.
+// more for a while, and of the same incident; who was named meanwhile hears of what
+// fires then, once, and of its end.
 func TestReceiversThatComeAndGo(t *testing.T) {
 	w := emptyWorld(t, hour())
 	dir := t.TempDir()
@@ -209,16 +222,33 @@ func TestReceiversThatComeAndGo(t *testing.T) {
 	}
 	w.publishSpan(0, 28*time.Minute) // drift fires
 	run("chat")
-	w.publishSpan(28*time.Minute, 45*time.Minute)
 	began := map[string]bool{}
 	for _, g := range people["chat"].told {
 		began[g.Incident] = g.Status == "firing"
 	}
 	run("late")
-	for _, g := range people["late"].told {
-		if began[g.Incident] {
-			t.Errorf("who was named behind the start of %s heard that it is %s", g.Incident, g.Status)
+	for range 2 { // the second start names nobody anew
+		for id, firing := range began {
+			got := people["late"].of(id)
+			if want := []string{"firing"}; firing && !slices.Equal(got, want) {
+				t.Errorf("who was named behind the start of %s heard %q, want %q", id, got, want)
+			}
 		}
+		run("late")
+	}
+	w.publishSpan(28*time.Minute, 45*time.Minute)
+	run("late")
+	ended := 0
+	for id := range began {
+		got := people["late"].of(id)
+		if i := slices.Index(got, "resolved"); i >= 0 && i != len(got)-1 || len(got) == 0 || got[0] != "firing" {
+			t.Errorf("of %s who was named late heard %q", id, got)
+		} else if i > 0 {
+			ended++
+		}
+	}
+	if ended == 0 {
+		t.Error("who was named late heard of no end")
 	}
 	run("chat", "late")
 	heard := len(people["chat"].told)

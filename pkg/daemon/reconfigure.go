@@ -61,18 +61,24 @@ func (l *loop) reconfigure(r Reconfiguration) error {
 	if err == nil {
 		err = l.assign(alerts)
 	}
+	if err == nil {
+		err = l.address(r.Actor)
+	}
 	if err != nil {
 		return brokenError{err}
 	}
 	return nil
 }
 
+// actorStart is who changes a configuration by a start with another one.
+const actorStart = "start"
+
 // begun records that a start brought another configuration.
 func (l *loop) begun(previous string) error {
 	if previous == "" { // the store is new
 		return nil
 	}
-	return l.configured(previous, "start", nil)
+	return l.configured(previous, actorStart, nil)
 }
 
 // configured records that the settings in force have changed, if they have.

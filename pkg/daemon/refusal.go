@@ -152,7 +152,7 @@ func (l *loop) refused(r refusal) error {
 		Reason: fmt.Sprintf("receiver %s refused entry %d, which it will not hear of again: %s", r.receiver, r.entry, r.reason),
 	}
 	draft := ledger.Draft{Time: time.Unix(0, l.progress.Time), StreamSeq: l.progress.Seq, Kind: ledger.KindAlert}
-	n := notice{labels: labelsOf(&body), targets: l.others(r.receiver, body)}
+	n := notice{labels: labelsOf(&body), targets: l.others(r.receiver, labelsOf(&body))}
 	n.incident = cmp.Or(l.book.Of(key), l.chain.NextID(draft.Time)) // the key comes again, the matter does not
 	n.group = n.labels                                              // one matter a receiver
 	if firing {
@@ -177,9 +177,10 @@ func (l *loop) refused(r refusal) error {
 }
 
 // others are who hears that a receiver refuses: machines, and the people that the
-// routes name for it or, if that is the receiver itself, everybody else.
-func (l *loop) others(refusing string, a ledger.Alert) []alert.Target {
-	routed := l.targets(labelsOf(&a))
+// routes name for it by the labels of the alert or, if that is the receiver itself,
+// everybody else.
+func (l *loop) others(refusing string, labels map[string]string) []alert.Target {
+	routed := l.targets(labels)
 	routed = slices.DeleteFunc(routed, func(t alert.Target) bool { return t.Receiver == refusing })
 	if len(routed) > 1 { // more than the signals
 		return routed

@@ -191,6 +191,22 @@ func (b *Book) touch(id string, seq uint64, targets []alert.Target) {
 	delete(b.clones, id)
 }
 
+// Address lets others hear of an alert that fires, beside those who do: at once, as
+// the ledger entry seq says, and of its end.
+func (b *Book) Address(key string, targets []alert.Target, seq uint64) {
+	i := b.open[b.of[key]]
+	if i == nil || len(targets) == 0 {
+		return
+	}
+	m := i.member(key)
+	m.Receivers = slices.Clone(m.Receivers) // clones share them
+	for _, t := range targets {
+		m.Receivers = append(m.Receivers, t.Receiver)
+	}
+	i.Seq = max(i.Seq, seq)
+	b.touch(i.ID, seq, targets)
+}
+
 // Close lets no other alert join the incident of an alert that fires.
 func (b *Book) Close(key string) {
 	if i := b.open[b.of[key]]; i != nil {

@@ -3,14 +3,14 @@ package ledger
 import "time"
 
 // An IncidentChange is the body of a KindIncident entry: what somebody did about an
-// incident. Which fields are set follows from Action.
+// incident, or whom another configuration led it to. Which fields are set follows from Action.
 type IncidentChange struct {
 	Type     string    `json:"type"` // "incident"
 	Incident string    `json:"incident"`
-	Action   string    `json:"action"` // "acknowledge", "note", "diagnose", "remedy", "worth" or "close"
+	Action   string    `json:"action"` // "acknowledge", "note", "diagnose", "remedy", "worth", "close" or "address"
 	Actor    string    `json:"actor"`
-	At       time.Time `json:"at"` // wall time
-	Text     string    `json:"text,omitempty"`
+	At       time.Time `json:"at"`              // wall time; of address that of the stream
+	Text     string    `json:"text,omitempty"`  // of address: the receivers that hear of the incident from now on
 	Known    bool      `json:"known,omitempty"` // of acknowledge: the change is known, and what drifts by it ends
 	Cause    string    `json:"cause,omitempty"`
 	Remedy   string    `json:"remedy,omitempty"`

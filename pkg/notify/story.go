@@ -11,6 +11,7 @@ import (
 // acts word what somebody did about an incident.
 var acts = map[string]string{
 	"acknowledge": "acknowledged", "note": "commented", "diagnose": "diagnosed", "remedy": "worked on", "worth": "rated", "close": "closed",
+	"address": "addressed",
 }
 
 func describeStory(c ledger.IncidentChange, m *Message) {
