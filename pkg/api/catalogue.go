@@ -318,6 +318,10 @@ func alertFamilies() []Family {
 			},
 		},
 		{
+			Name: "driftd_notify_dropped_total", Type: "counter", Help: "Deliveries that were given up without an attempt since the start, by reason; gone: the receiver is not in the configuration since 7 days.", Labels: []string{"reason"},
+			series: func(s *scrape, emit emitter) { emit(float64(s.Notifier.GivenUp), "gone") },
+		},
+		{
 			Name: "driftd_notify_pending", Type: "gauge", Help: "Deliveries that are owed to receivers.",
 			series: single(func(s *scrape) float64 { return float64(s.Notifier.Pending) }),
 		},

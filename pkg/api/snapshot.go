@@ -134,6 +134,7 @@ type Judges struct {
 type Notifier struct {
 	Pending   int
 	Oldest    time.Time // when the oldest was issued; zero for none
+	GivenUp   uint64    // deliveries to receivers that nobody names any more, since the start
 	Receivers []Receiver
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/incident"
@@ -172,4 +174,52 @@ func addressed(t *testing.T, st *store.Store) map[string]string {
 		out[c.Incident] += c.Text + " by " + c.Actor
 	}
 	return out
+}
+
+// What is owed to receivers that a reload has removed is given up after a week, counted and
+// logged; what is owed to others is not.
+func TestWhatIsOwedToGoneReceiversIsGivenUp(t *testing.T) {
+	w := emptyWorld(t, hour())
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselines())
+	w.publishSpan(0, 28*time.Minute) // drift fires
+	st := open(t, dir)
+	defer st.Close()
+	var book logbook
+	away := &person{away: true}
+	o := w.addressed(w.options(st), alert.RouteSpec{Receiver: "chat"}, map[string]*person{"chat": away})
+	o.Log = zerolog.New(&book)
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	w.until(func() bool { return d.Snapshot().Notifier.Receivers[1].Failed["network"] > 0 }, "chat has failed")
+	owed, _, err := st.Owed("chat")
+	if err != nil || owed == 0 {
+		t.Fatalf("%d are owed to chat, %v", owed, err)
+	}
+	now := time.Now()
+	sweep := func(after time.Duration) uint64 {
+		t.Helper()
+		if err := d.Sweep(t.Context(), now.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+		return d.Snapshot().Notifier.GivenUp
+	}
+	sweep(0)
+	if n := sweep(8 * 24 * time.Hour); n != 0 {
+		t.Errorf("%d deliveries to a receiver that is named were given up", n)
+	}
+	next := w.addressed(w.options(st), alert.RouteSpec{Receiver: "other"}, map[string]*person{"other": {}}).Settings
+	if err := d.Reconfigure(t.Context(), daemon.Reconfiguration{Settings: next, Actor: "SIGHUP"}); err != nil {
+		t.Fatal(err)
+	}
+	sweep(0)
+	if n := sweep(8 * 24 * time.Hour); n != uint64(owed) {
+		t.Errorf("%d deliveries were given up, want %d", n, owed)
+	}
+	if log := book.String(); !strings.Contains(log, "what it was owed is given up") || !strings.Contains(log, `"receiver":"chat"`) {
+		t.Errorf("the log says %s", log)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -37,6 +37,7 @@ type Daemon struct {
 	verified    chan struct{} // closed when what decisions are made of was found undamaged
 	distrusted  atomic.Bool   // the store was found damaged
 	verifiedAt  atomic.Int64  // when the store was read whole last, Unix time in ns; 0: not yet
+	givenUp     atomic.Uint64 // deliveries to receivers that are gone
 	paused      atomic.Bool   // for want of room on the disk
 	started     time.Time
 	passed      atomic.Int64             // when the loop last came round, Unix time in ns
@@ -278,7 +279,7 @@ func anchorOf(p store.Progress) stream.Anchor {
 // sweepEvery is how often what retention has outlived is deleted.
 const sweepEvery = 10 * time.Minute
 
-// sweep deletes what retention has outlived.
+// sweep calls Sweep now and then.
 func (d *Daemon) sweep(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -288,15 +289,37 @@ func (d *Daemon) sweep(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		marks := map[string]time.Time{}
-		for _, m := range d.Snapshot().Models {
-			marks[m.Model] = m.Watermark
-		}
-		_, err := d.Store.Sweep(ctx, d.settings.Load().Retention, marks, time.Now())
+		err := d.Sweep(ctx, time.Now())
 		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNoSpace) {
 			return err
 		}
 	}
+}
+
+// goneFor is how long a receiver that is not named any more is owed what it was.
+const goneFor = 7 * 24 * time.Hour
+
+// Sweep deletes what retention has outlived at a wall time, and gives up what is owed to
+// receivers that were found gone goneFor before. Run does so every ten minutes.
+func (d *Daemon) Sweep(ctx context.Context, now time.Time) error {
+	in := d.settings.Load()
+	named := func(receiver string) bool {
+		return slices.ContainsFunc(in.Receivers, func(r notify.Receiver) bool { return r.Name == receiver })
+	}
+	given, err := d.Store.SweepGone(ctx, named, goneFor, now)
+	for receiver, n := range given {
+		d.givenUp.Add(uint64(n))
+		d.Log.Warn().Str("receiver", receiver).Int("deliveries", n).Msg("the receiver is not in the configuration any more; what it was owed is given up and kept as dead letters")
+	}
+	if err != nil {
+		return err
+	}
+	marks := map[string]time.Time{}
+	for _, m := range d.Snapshot().Models {
+		marks[m.Model] = m.Watermark
+	}
+	_, err = d.Store.Sweep(ctx, in.Retention, marks, now)
+	return err
 }
 
 // defaultIdle is how long the stream must be silent before driftd publishes a tick.

@@ -21,11 +21,15 @@ import (
 
 // A person is a receiver of incidents that keeps what it was told.
 type person struct {
+	away bool // takes nothing
 	mu   sync.Mutex
 	told []ledger.Group
 }
 
 func (p *person) Send(_ context.Context, d ledger.Delivery) error {
+	if p.away {
+		return errors.New("nobody answers")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if d.Group == nil {

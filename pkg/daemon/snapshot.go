@@ -129,7 +129,7 @@ func (d *Daemon) notReady(*api.Snapshot) []string {
 }
 
 func (d *Daemon) notifier() api.Notifier {
-	var n api.Notifier
+	n := api.Notifier{GivenUp: d.givenUp.Load()}
 	stats, err := d.dispatcher.Stats()
 	if err != nil {
 		d.Log.Error().Err(err).Msg("what is owed cannot be counted")

@@ -34,6 +34,8 @@ type Delivery struct {
 	Told bool `json:"told,omitempty"`
 	// ToldAt is when, wall time.
 	ToldAt time.Time `json:"told_at,omitzero"`
+	// GoneAt is since when, wall time, the receiver was found not to be named any more.
+	GoneAt time.Time `json:"gone_at,omitzero"`
 	// Held are keys of alerts of a group that fired and were muted when it was told.
 	Held []string `json:"held,omitempty"`
 	// Earlier are those of the Order that this delivery takes the place of.
