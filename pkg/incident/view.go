@@ -11,21 +11,24 @@ type View struct {
 	Firing   []*Member // the worst first, then by start
 	Ended    []*Member // since the receiver was told last, the latest first
 	Severity string
-	Held     []string // keys of those that fire and are muted, at most maxHeld
+	Held     []string // keys of those that fire and are muted, ascending: as many as an incident has
 	Fresh    bool     // there is something that the receiver was not told
 }
 
-// maxHeld bounds what a delivery remembers.
-const maxHeld = 200
-
 // Heard is what a receiver knows of an incident: all up to the ledger entry Seq (0:
-// nothing), but for the alerts of the keys in Held.
+// nothing), but for the alerts of the keys in Held, ascending.
 type Heard struct {
 	Seq  uint64
 	Held []string
 }
 
-func (h Heard) knows(m *Member) bool { return m.Seq <= h.Seq && !slices.Contains(h.Held, m.Key) }
+func (h Heard) knows(m *Member) bool { return m.Seq <= h.Seq && !h.missed(m) }
+
+// missed reports whether an alert fired and was muted when the receiver was told.
+func (h Heard) missed(m *Member) bool {
+	_, held := slices.BinarySearch(h.Held, m.Key)
+	return held
+}
 
 // Of returns what is to be heard of the alerts that go to any of the receivers. Of what
 // is muted the end is, if the start may have been.
@@ -42,11 +45,10 @@ func (i *Incident) Of(receivers []string, heard Heard, muted func(*Member) bool)
 			v.Held = append(v.Held, m.Key)
 		case m.Firing():
 			v.Firing, v.Fresh = append(v.Firing, m), v.Fresh || !known
-		case !known && !(quiet && heard.Seq == 0):
+		case !known && !(quiet && (heard.Seq == 0 || heard.missed(m))):
 			v.Ended, v.Fresh = append(v.Ended, m), true
 		}
 	}
-	v.Held = v.Held[:min(len(v.Held), maxHeld)]
 	slices.SortFunc(v.Firing, (*Member).Compare)
 	slices.SortFunc(v.Ended, (*Member).Compare)
 	for _, m := range slices.Concat(v.Firing, v.Ended) {

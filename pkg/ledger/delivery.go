@@ -36,7 +36,8 @@ type Delivery struct {
 	ToldAt time.Time `json:"told_at,omitzero"`
 	// GoneAt is since when, wall time, the receiver was found not to be named any more.
 	GoneAt time.Time `json:"gone_at,omitzero"`
-	// Held are keys of alerts of a group that fired and were muted when it was told.
+	// Held are keys of alerts of a group that fired and were muted when it was told,
+	// ascending: all of them, which is as many as fire in an incident at most.
 	Held []string `json:"held,omitempty"`
 	// Earlier are those of the Order that this delivery takes the place of.
 	Earlier []Delivery `json:"-"`

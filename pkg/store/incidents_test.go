@@ -435,3 +435,39 @@ func BenchmarkDue(b *testing.B) {
 		})
 	}
 }
+
+// However many alerts of an incident are muted when a receiver is told of another, all
+// of them are told when nothing mutes them any more, and none that has ended by then.
+func TestAllThatWasMutedIsTold(t *testing.T) {
+	const many = 1500
+	m := newMatter(t, timing(0, 0, 0))
+	key := func(n int) string { return fmt.Sprintf("01KDVDNA3V13G04SQZY2NC%04d", n) } // as long as those of the ledger
+	change := func(first int, ends time.Time) {
+		commit(t, m.Store, func(b *store.Batch) {
+			for n := range first {
+				e, err := m.chain.Append(ledger.Draft{Time: epoch, Kind: ledger.KindAlert, Model: "wide", Body: ledger.Alert{Type: "alert"}})
+				must(t, err)
+				b.Append(e)
+				m.book.Put("a", nil, false, incident.Member{Key: key(n), Seq: e.Seq, Severity: "ticket", StartsAt: epoch, EndsAt: ends}, epoch, []alert.Target{m.target})
+				m.muted[key(n)] = true
+			}
+			b.PutProgress(store.Progress{Chain: m.chain})
+		})
+	}
+	change(many, time.Time{})
+	m.happens("p")
+	if got := m.next(0).Group; got.Firing != 1 {
+		t.Fatalf("told of %d alerts, want the one that is not muted", got.Firing)
+	}
+	m.hears("people", time.Second)
+	change(many/3, epoch)
+	m.happens("q")
+	if got := m.next(2 * time.Second).Group; got.Firing != 2 || got.Ended != 0 {
+		t.Errorf("told of %d that fire and %d that have ended, want two: the ended ones began and ended muted", got.Firing, got.Ended)
+	}
+	m.hears("people", 2*time.Second)
+	clear(m.muted)
+	if got := m.next(3 * time.Second).Group; got.Firing != 2+many-many/3 || got.Ended != 0 {
+		t.Errorf("told of %d that fire and %d that have ended, want %d and none", got.Firing, got.Ended, 2+many-many/3)
+	}
+}
