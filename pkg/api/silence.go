@@ -59,16 +59,16 @@ func (b *silenceBody) silence(now time.Time) (s incident.Silence, err error) {
 
 // item says where a silence stands.
 func (s *Snapshot) item(silence incident.Silence, now time.Time) silenceItem {
-	return silenceItem{silence, silence.State(s.clock(silence.Kind, now))}
+	return silenceItem{silence, silence.State(silence.Clock(now, s.watermarks))}
 }
 
-// clock is what a kind of silence goes by: the wall's, or the event time of the model
-// that is farthest.
-func (s *Snapshot) clock(kind incident.SilenceKind, now time.Time) time.Time {
-	if !kind.ByEventTime() || len(s.Models) == 0 {
-		return now
+// watermarks says how far event time has come, by model.
+func (s *Snapshot) watermarks(yield func(model string, mark time.Time) bool) {
+	for i := range s.Models {
+		if !yield(s.Models[i].Model, s.Models[i].Watermark) {
+			return
+		}
 	}
-	return slices.MaxFunc(s.Models, func(a, b Model) int { return a.Watermark.Compare(b.Watermark) }).Watermark
 }
 
 // silencedBy returns the id of what keeps an alert from being told now, "" for nothing:

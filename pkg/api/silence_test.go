@@ -43,7 +43,7 @@ func (s silencer) UpdateSilence(_ context.Context, to incident.Silence, _ string
 	if !ok {
 		return was, fmt.Errorf("silence: %w", api.ErrNotFound)
 	}
-	return s.keep(was.Change(to, wall))
+	return s.keep(was.Change(to, incident.At(wall)))
 }
 
 func (s silencer) ExpireSilence(_ context.Context, id, _ string) (incident.Silence, error) {
@@ -51,7 +51,7 @@ func (s silencer) ExpireSilence(_ context.Context, id, _ string) (incident.Silen
 	if !ok {
 		return was, fmt.Errorf("silence: %w", api.ErrNotFound)
 	}
-	return s.keep(was.Expire(wall), nil)
+	return s.keep(was.Expire(incident.At(wall)), nil)
 }
 
 func withSilencer(w *world) func(*api.Options) {
@@ -159,5 +159,31 @@ func TestSilencedAlerts(t *testing.T) {
 	later := newServer(t, w, func(o *api.Options) { o.Now = func() time.Time { return wall.Add(3 * time.Hour) } })
 	if page := text(t, call(t, later.Handler(), "GET", "/alerts", "")); strings.Count(page, ">silenced<") != 1 {
 		t.Error("a silence that is over still shows")
+	}
+}
+
+// Maintenance of a model that lags behind is active, whatever others have reached.
+func TestMaintenanceOfAModelThatLags(t *testing.T) {
+	w := newWorld(t)
+	s := newServer(t, w, withSilencer(w))
+	for _, model := range []string{"fraud", "late"} {
+		body := `{"kind":"maintenance","matchers":["model=` + model + `"],"starts_at":"2026-01-01T00:30:00Z","ends_at":"2026-01-01T01:00:00Z","comment":"x"}`
+		if r := call(t, s.Handler(), "POST", "/api/v1/silences", body, "Content-Type", jsonType); r.StatusCode != http.StatusCreated {
+			t.Fatal(text(t, r))
+		}
+	}
+	w.change(func(s *api.Snapshot) {
+		late := s.Models[0]
+		late.Model, late.Watermark = "late", start.Add(45*time.Minute)
+		s.Models = append(s.Models, late)
+	})
+	if got := text(t, call(t, s.Handler(), "GET", "/api/v1/silences?state=active", "")); !strings.Contains(got, `model=late`) || strings.Contains(got, "model=fraud") {
+		t.Errorf("active are %s", got)
+	}
+	metrics := text(t, call(t, s.Handler(), "GET", "/metrics", ""))
+	for _, state := range []string{"active", "expired"} {
+		if want := `driftd_silences{kind="maintenance",state="` + state + `"} 1`; !strings.Contains(metrics, want+"\n") {
+			t.Errorf("no %s", want)
+		}
 	}
 }

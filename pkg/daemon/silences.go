@@ -38,22 +38,22 @@ func (d *Daemon) CreateSilence(ctx context.Context, s incident.Silence, actor st
 
 // UpdateSilence implements api.Silencer.
 func (d *Daemon) UpdateSilence(ctx context.Context, to incident.Silence, actor string) (incident.Silence, error) {
-	return d.changeSilence(ctx, to.ID, "updated", actor, func(s incident.Silence, now time.Time) (incident.Silence, error) { return s.Change(to, now) })
+	return d.changeSilence(ctx, to.ID, "updated", actor, func(s incident.Silence, now incident.Clock) (incident.Silence, error) { return s.Change(to, now) })
 }
 
 // ExpireSilence implements api.Silencer. One that is over stays as it is.
 func (d *Daemon) ExpireSilence(ctx context.Context, id, actor string) (incident.Silence, error) {
-	return d.changeSilence(ctx, id, "expired", actor, func(s incident.Silence, now time.Time) (incident.Silence, error) { return s.Expire(now), nil })
+	return d.changeSilence(ctx, id, "expired", actor, func(s incident.Silence, now incident.Clock) (incident.Silence, error) { return s.Expire(now), nil })
 }
 
-// changeSilence has the loop change a silence, at a time of its kind's clock.
-func (d *Daemon) changeSilence(ctx context.Context, id, action, actor string, change func(incident.Silence, time.Time) (incident.Silence, error)) (out incident.Silence, err error) {
+// changeSilence has the loop change a silence, by its clock.
+func (d *Daemon) changeSilence(ctx context.Context, id, action, actor string, change func(incident.Silence, incident.Clock) (incident.Silence, error)) (out incident.Silence, err error) {
 	err = d.do(ctx, func(l *loop) (err error) {
 		was, ok := l.silences.Get(id)
 		if !ok {
 			return fmt.Errorf("silence %q: %w", id, api.ErrNotFound)
 		}
-		if out, err = change(was, l.clock(was.Kind)); err != nil || out.StartsAt.Equal(was.StartsAt) && out.EndsAt.Equal(was.EndsAt) && out.Comment == was.Comment {
+		if out, err = change(was, l.clock(was)); err != nil || out.StartsAt.Equal(was.StartsAt) && out.EndsAt.Equal(was.EndsAt) && out.Comment == was.Comment {
 			return err
 		}
 		out.UpdatedAt = l.wall()
@@ -67,7 +67,7 @@ func (l *loop) createSilence(s incident.Silence, actor string) (incident.Silence
 	if err := s.Validate(); err != nil {
 		return s, err
 	}
-	s, err := s.Begin(l.clock(s.Kind))
+	s, err := s.Begin(l.wall())
 	if err != nil {
 		return s, err
 	}
@@ -97,21 +97,27 @@ func (l *loop) putSilence(s incident.Silence, action, actor string) error {
 	return nil
 }
 
-// clock is what a kind of silence goes by: the wall's, or the event time of the model
-// that is farthest. Without any model it is the wall's too.
-func (l *loop) clock(kind incident.SilenceKind) time.Time {
-	var at time.Time
-	if kind.ByEventTime() {
-		for _, model := range l.engine.Names() {
-			if mark := l.engine.Watermark(model); mark.After(at) {
-				at = mark
-			}
+// clock is what a silence goes by at this moment.
+func (l *loop) clock(s incident.Silence) incident.Clock { return s.Clock(l.wall(), l.watermarks) }
+
+// watermarks says how far event time has come, by model.
+func (l *loop) watermarks(yield func(model string, mark time.Time) bool) {
+	for _, model := range l.engine.Names() {
+		if !yield(model, l.engine.Watermark(model).UTC()) {
+			return
 		}
 	}
-	if at.IsZero() {
-		return l.wall()
+}
+
+// over reports whether a silence can be forgotten: by event time once every window that
+// holds data of its span has closed, of every model that it may be about.
+func (l *loop) over(s incident.Silence) bool {
+	at := incident.At(l.wall())
+	if s.Kind.ByEventTime() {
+		at = s.Clock(time.Time{}, l.watermarks) // before there is any model nothing is over
+		at.Behind = at.Behind.Add(-slices.Max(l.Spec.Sizes))
 	}
-	return at.UTC()
+	return s.State(at) == incident.SilenceExpired
 }
 
 // wall is the time of this pass as records have it.
@@ -122,7 +128,7 @@ func (l *loop) streamTime() time.Time { return time.Unix(0, l.progress.Time).UTC
 // forgetExpired makes room by forgetting the silence that has been over for longest.
 // It reports whether there was one.
 func (l *loop) forgetExpired() bool {
-	over := slices.DeleteFunc(l.silences.List(), func(s incident.Silence) bool { return s.State(l.clock(s.Kind)) != incident.SilenceExpired })
+	over := slices.DeleteFunc(l.silences.List(), func(s incident.Silence) bool { return !l.over(s) })
 	if len(over) == 0 {
 		return false
 	}
@@ -140,7 +146,11 @@ func (l *loop) forgetSilences(ids ...string) {
 // sweepSilences forgets what is over for long enough at a time of the stream: at the
 // same message in every replay, for a silence by event time may still decide.
 func (l *loop) sweepSilences(at int64) {
-	if gone := l.silences.Outlived(time.Unix(0, at)); len(gone) > 0 {
+	gone := slices.DeleteFunc(l.silences.Outlived(time.Unix(0, at)), func(id string) bool {
+		s, _ := l.silences.Get(id)
+		return !l.over(s)
+	})
+	if len(gone) > 0 {
 		l.forgetSilences(gone...)
 	}
 }

@@ -177,7 +177,7 @@ func TestSilenceCommands(t *testing.T) {
 		}
 	}
 	for range 2 { // the second changes nothing
-		if s, err = d.ExpireSilence(ctx, s.ID, "bob"); err != nil || s.State(time.Now()) != incident.SilenceExpired {
+		if s, err = d.ExpireSilence(ctx, s.ID, "bob"); err != nil || s.State(incident.At(time.Now())) != incident.SilenceExpired {
 			t.Fatalf("%+v, %v", s, err)
 		}
 	}
@@ -242,6 +242,44 @@ func TestSilencesAreBounded(t *testing.T) {
 	}
 	if kept, err := st.Silences(); err != nil || len(kept) != incident.MaxSilences {
 		t.Errorf("%d silences are stored, %v", len(kept), err)
+	}
+}
+
+// A maintenance of a model that lags behind holds until that has passed its span, however
+// far others are: it makes no room for another silence, and is not forgotten.
+func TestMaintenanceOfAModelThatLags(t *testing.T) {
+	w := emptyWorld(t, hour())
+	st := open(t, newSweep(w).prepared)
+	defer st.Close()
+	now := time.Now().UTC()
+	b := st.NewBatch()
+	for i := range incident.MaxSilences - 2 {
+		b.PutSilence(incident.Silence{ID: fmt.Sprintf("w%03d", i), Kind: incident.KindSilence, Matchers: []string{"model=fraud"}, StartsAt: now.Add(-time.Hour), EndsAt: now.Add(time.Hour), Comment: "x", UpdatedAt: now})
+	}
+	// Of another week, so that what was over for five days would be forgotten.
+	at := func(d time.Duration) time.Time { return w.scenario.Start.Add(d) }
+	b.PutSilence(incident.Silence{ID: "lags", Kind: incident.KindMaintenance, Matchers: []string{"model=churn"}, StartsAt: at(-8 * 24 * time.Hour), EndsAt: at(20 * time.Minute), Comment: "x", UpdatedAt: at(-7 * 24 * time.Hour)})
+	b.PutSilence(incident.Silence{ID: "over", Kind: incident.KindMaintenance, Matchers: []string{"model=fraud"}, StartsAt: at(-8 * 24 * time.Hour), EndsAt: at(-25 * time.Hour), Comment: "x", UpdatedAt: now})
+	if err := st.Commit(b); err != nil {
+		t.Fatal(err)
+	}
+	w.publishWhere(func(model string, at time.Duration) bool { return model == "fraud" || at < 10*time.Minute })
+	d, stop := w.start(w.options(st))
+	w.caughtUp(d)
+	held := func(id string) bool { _, ok := d.Snapshot().Silences.Get(id); return ok }
+	one := incident.Silence{Kind: incident.KindSilence, Matchers: []string{"model=fraud"}, StartsAt: now, EndsAt: now.Add(time.Hour), Comment: "x"}
+	if _, err := d.CreateSilence(t.Context(), one, "ann"); err != nil || held("over") || !held("lags") {
+		t.Errorf("one more: %v; held is %v what is over, %v what is not", err, held("over"), held("lags"))
+	}
+	if _, err := d.CreateSilence(t.Context(), one, "ann"); err == nil || !held("lags") {
+		t.Errorf("one too many: %v", err)
+	}
+	longer := incident.Silence{ID: "lags", EndsAt: at(30 * time.Minute)}
+	if s, err := d.UpdateSilence(t.Context(), longer, "ann"); err != nil || !s.EndsAt.Equal(longer.EndsAt) {
+		t.Errorf("what is not over cannot be made longer: %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -86,6 +86,13 @@ func (w *world) publish() { w.publishSpan(0, math.MaxInt64) }
 // outcomes between them.
 func (w *world) publishSpan(from, to time.Duration) {
 	w.t.Helper()
+	w.publishWhere(func(_ string, at time.Duration) bool { return at >= from && at < to })
+}
+
+// publishWhere publishes the predictions of models at times of the scenario, and the
+// outcomes behind them.
+func (w *world) publishWhere(takes func(model string, at time.Duration) bool) {
+	w.t.Helper()
 	p, err := stream.NewEventPublisher(w.conn, stream.EventPublisherOptions{})
 	if err != nil {
 		w.t.Fatal(err)
@@ -96,8 +103,7 @@ func (w *world) publishSpan(from, to time.Duration) {
 	inside := false
 	w.each(func(e *event.Event) {
 		if e.Kind == event.Prediction {
-			at := time.Duration(e.Time - start)
-			inside = at >= from && at < to
+			inside = takes(e.Model, time.Duration(e.Time-start))
 		}
 		if !inside {
 			return

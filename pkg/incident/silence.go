@@ -74,12 +74,13 @@ const (
 	maxYear = 2200
 )
 
-// State returns where the silence stands at a time of its kind's clock.
-func (s Silence) State(at time.Time) SilenceState {
+// State returns where the silence stands: active from when the first of its models
+// reaches its span until the last has left it.
+func (s Silence) State(at Clock) SilenceState {
 	switch {
-	case at.Before(s.StartsAt):
+	case at.Ahead.Before(s.StartsAt):
 		return SilencePending
-	case at.Before(s.EndsAt):
+	case at.Behind.Before(s.EndsAt):
 		return SilenceActive
 	}
 	return SilenceExpired
@@ -168,9 +169,9 @@ var (
 	ErrSilenceFixed = errors.New("expire the silence and create another")
 )
 
-// Begin returns the silence as it is created at a time of its kind's clock. One by
-// wall time cannot begin in the past, as in Alertmanager; what goes by event time may,
-// and holds for windows that close from now on.
+// Begin returns the silence as it is created at a wall time. One by that cannot begin in
+// the past, as in Alertmanager; what goes by event time may, and holds for windows that
+// close from now on.
 func (s Silence) Begin(now time.Time) (Silence, error) {
 	if s.Kind.ByEventTime() {
 		return s, nil
@@ -185,10 +186,9 @@ func (s Silence) Begin(now time.Time) (Silence, error) {
 }
 
 // Change returns the silence with what another says of it; what that leaves zero
-// stays. At a time of the kind's clock, and as in Alertmanager: an expired silence,
-// the kind, the matchers and the start of an active one do not change, and neither
-// end lies in the past.
-func (s Silence) Change(to Silence, now time.Time) (Silence, error) {
+// stays. By its clock, and as in Alertmanager: an expired silence, the kind, the matchers
+// and the start of an active one do not change, and neither end lies in the past.
+func (s Silence) Change(to Silence, now Clock) (Silence, error) {
 	state := s.State(now)
 	starts, ends := orTime(to.StartsAt, s.StartsAt), orTime(to.EndsAt, s.EndsAt)
 	switch {
@@ -200,9 +200,9 @@ func (s Silence) Change(to Silence, now time.Time) (Silence, error) {
 		return s, fmt.Errorf("matchers cannot change: %w", ErrSilenceFixed)
 	case state == SilenceActive && !starts.Equal(s.StartsAt):
 		return s, fmt.Errorf("starts_at cannot change once the silence is active: %w", ErrSilenceFixed)
-	case state == SilencePending && starts.Before(now):
+	case state == SilencePending && starts.Before(now.Ahead):
 		return s, fmt.Errorf("starts_at %s is in the past: %w", starts.UTC().Format(time.RFC3339), ErrSilenceFixed)
-	case !ends.After(now):
+	case !ends.After(now.Behind):
 		return s, fmt.Errorf("ends_at %s is in the past: expire the silence instead: %w", ends.UTC().Format(time.RFC3339), ErrSilenceOver)
 	}
 	s.StartsAt, s.EndsAt = starts, ends
@@ -219,14 +219,22 @@ func orTime(t, absent time.Time) time.Time {
 	return t
 }
 
-// Expire returns the silence as it is ended at a time of its kind's clock: one that
-// has not begun never will. One that is over stays as it is.
-func (s Silence) Expire(now time.Time) Silence {
+// Expire returns the silence as it is ended by its clock: one that has not begun never
+// will. Of one by event time data from now on counts; what the farthest model has left
+// already ends for those that lag behind. One that is over stays as it is.
+func (s Silence) Expire(now Clock) Silence {
 	switch s.State(now) {
 	case SilencePending:
-		s.StartsAt, s.EndsAt = now, now
+		s.StartsAt, s.EndsAt = now.Ahead, now.Ahead
 	case SilenceActive:
-		s.EndsAt = now
+		switch {
+		case now.Ahead.Before(s.EndsAt):
+			s.EndsAt = now.Ahead
+		case now.Behind.After(s.StartsAt):
+			s.EndsAt = now.Behind
+		default:
+			s.EndsAt = s.StartsAt
+		}
 	case SilenceExpired:
 	}
 	return s

@@ -2,6 +2,7 @@ package incident_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -86,7 +87,7 @@ func TestSilenceState(t *testing.T) {
 	for at, want := range map[time.Duration]incident.SilenceState{
 		-time.Nanosecond: incident.SilencePending, 0: incident.SilenceActive, 2*time.Hour - 1: incident.SilenceActive, 2 * time.Hour: incident.SilenceExpired,
 	} {
-		if got := s.State(noon.Add(at)); got != want {
+		if got := s.State(incident.At(noon.Add(at))); got != want {
 			t.Errorf("%v: got %s, want %s", at, got, want)
 		}
 	}
@@ -132,7 +133,7 @@ func TestSilenceChange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := silence(incident.KindSilence)
-			got, err := s.Change(c.to, noon.Add(c.at))
+			got, err := s.Change(c.to, incident.At(noon.Add(c.at)))
 			switch {
 			case c.want == nil && err != nil, c.want != nil && err == nil:
 				t.Fatalf("got %v, want %v", err, c.want)
@@ -160,7 +161,7 @@ func TestSilenceExpire(t *testing.T) {
 		"active":  {time.Hour, 0, time.Hour},
 		"expired": {3 * time.Hour, 0, 2 * time.Hour},
 	} {
-		now := noon.Add(c.at)
+		now := incident.At(noon.Add(c.at))
 		got := s.Expire(now)
 		if !got.StartsAt.Equal(noon.Add(c.starts)) || !got.EndsAt.Equal(noon.Add(c.ends)) || got.State(now) != incident.SilenceExpired {
 			t.Errorf("%s: got %v to %v, %s", name, got.StartsAt, got.EndsAt, got.State(now))
@@ -253,7 +254,7 @@ func TestSilencesAreImmutable(t *testing.T) {
 	if s, ok := two.Get("01"); !ok || s.Comment != "two shops" || two.Len() != 1 {
 		t.Errorf("the second set is %+v", two.List())
 	}
-	if expired, err := two.With(changed.Expire(noon)); err != nil || expired.Len() != 1 {
+	if expired, err := two.With(changed.Expire(incident.At(noon))); err != nil || expired.Len() != 1 {
 		t.Errorf("one that ended as it began: %v", err)
 	}
 	if gone := two.Without("01", "99"); gone.Len() != 0 || two.Len() != 1 {
@@ -280,5 +281,42 @@ func TestSilencesOutlived(t *testing.T) {
 	}
 	if got := all.Outlived(past.UpdatedAt.Add(incident.Retention)); !slices.Equal(got, []string{"01", "02"}) {
 		t.Errorf("got %v, want both", got)
+	}
+}
+
+// What goes by event time is judged by the models that it may be about: it is active from
+// when the first reaches its span until the last has left it.
+func TestSilencesOfModelsThatLag(t *testing.T) {
+	marks := map[string]time.Time{"fraud": noon.Add(3 * time.Hour), "fraud-eu": noon.Add(time.Hour), "churn": noon.Add(9 * time.Hour), "growth": noon.Add(-9 * time.Hour), "new": {}}
+	wall := noon.AddDate(1, 0, 0)
+	for name, c := range map[string]struct {
+		kind     incident.SilenceKind
+		matchers []string
+		state    incident.SilenceState
+		ends     time.Duration // after Expire
+	}{
+		"the model is behind it":             {incident.KindMaintenance, []string{"model=fraud"}, incident.SilenceExpired, 2 * time.Hour},
+		"the model is within it":             {incident.KindMaintenance, []string{"model=fraud-eu", "feature=amount"}, incident.SilenceActive, time.Hour},
+		"the model is before it":             {incident.KindExpected, []string{"model=growth"}, incident.SilencePending, -9 * time.Hour},
+		"one is behind it, one within":       {incident.KindMaintenance, []string{"model=~fraud.*"}, incident.SilenceActive, time.Hour},
+		"one is behind it, one before":       {incident.KindMaintenance, []string{"model=~fraud|growth"}, incident.SilenceActive, 0},
+		"all but the one that is behind":     {incident.KindMaintenance, []string{"model!=churn", "model!~growth|fraud"}, incident.SilenceActive, time.Hour},
+		"of whatever model":                  {incident.KindMaintenance, []string{"owner=risk"}, incident.SilenceActive, 0},
+		"a model that has no event yet":      {incident.KindMaintenance, []string{"model=new"}, incident.SilenceActive, 0},
+		"by wall time":                       {incident.KindSilence, []string{"model=fraud-eu"}, incident.SilenceExpired, 2 * time.Hour},
+		"a model that nobody has ever heard": {incident.KindMaintenance, []string{"model=nobody"}, incident.SilenceActive, 0},
+	} {
+		s := silence(c.kind, c.matchers...)
+		at := s.Clock(wall, maps.All(marks))
+		if got := s.State(at); got != c.state {
+			t.Errorf("%s: %s, want %s", name, got, c.state)
+		}
+		ended := s.Expire(at)
+		if !ended.EndsAt.Equal(noon.Add(c.ends)) || ended.EndsAt.Before(ended.StartsAt) {
+			t.Errorf("%s: expired it spans %v to %v, want to %v", name, ended.StartsAt, ended.EndsAt, noon.Add(c.ends))
+		}
+	}
+	if at := silence(incident.KindMaintenance).Clock(wall, maps.All(map[string]time.Time{})); at != incident.At(wall) {
+		t.Errorf("without models: %v", at)
 	}
 }

@@ -86,7 +86,7 @@ func (s *Silences) Get(id string) (Silence, bool) {
 // Muted returns the oldest silence by wall time that is active and matches.
 func (s *Silences) Muted(labels map[string]string, at time.Time) (id string, ok bool) {
 	silence, ok := s.first(func(c *compiled) bool {
-		return c.Kind == KindSilence && c.State(at) == SilenceActive && c.matches(labels)
+		return c.Kind == KindSilence && c.State(At(at)) == SilenceActive && c.matches(labels)
 	})
 	return silence.ID, ok
 }
