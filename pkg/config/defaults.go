@@ -71,7 +71,7 @@ func (r *Rule) setDefaults() {
 }
 func (f *Feature) setDefaults()   { f.Type, f.Weight = "auto", 1 }
 func (m *Model) setDefaults()     { m.Weight = 1 }
-func (p *PagerDuty) setDefaults() { p.URL = PagerDutyURL }
+func (p *PagerDuty) setDefaults() { p.URL, p.Dedup, p.Limit = PagerDutyURL, "incident", 10 }
 
 // complete fills in what depends on other settings.
 func (c *Config) complete() {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/wording"
 )
 
@@ -38,9 +39,24 @@ type MessageTemplate struct {
 
 // PagerDuty is an Events v2 integration.
 type PagerDuty struct {
-	RoutingKey     Secret  `json:"routing_key,omitzero" jsonschema:"integration key"`
-	RoutingKeyFile string  `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
-	URL            Address `json:"url" jsonschema:"base address of the events API"`
+	RoutingKey     Secret     `json:"routing_key,omitzero" jsonschema:"integration key"`
+	RoutingKeyFile string     `json:"routing_key_file,omitempty" jsonschema:"file that holds it; exactly one of the two"`
+	URL            Address    `json:"url" jsonschema:"base address of the events API"`
+	Dedup          PagerDedup `json:"dedup" jsonschema:"incident: one incident at PagerDuty for one of driftd's; alert: one for each of its alerts"`
+	Limit          int        `json:"limit" jsonschema:"with dedup: alert, how many alerts of an incident have one of their own at once, 1 to 20; the others share one for each severity"`
+}
+
+// A PagerDedup says what is one incident at PagerDuty.
+type PagerDedup string
+
+func (PagerDedup) words() []string { return []string{"incident", "alert"} }
+
+// Alerts returns how many alerts of an incident have one of their own, 0 for none.
+func (p *PagerDuty) Alerts() int {
+	if p.Dedup == "alert" {
+		return p.Limit
+	}
+	return 0
 }
 
 // Slack is an incoming webhook, or a bot and a channel that it is in.
@@ -221,6 +237,9 @@ func (v *validator) receiverKind(path string, r Receiver, c *Config) {
 	if r.PagerDuty != nil {
 		v.exactlyOne(path+".pagerduty", "routing_key", r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile)
 		v.address(path+".pagerduty.url", r.PagerDuty.URL, "http", "https")
+		if l := r.PagerDuty.Limit; l < 1 || l > ledger.GroupAlerts {
+			v.fault(path+".pagerduty.limit", "expected 1 to %d, found %d: a storm must not page once for each alert", ledger.GroupAlerts, l)
+		}
 	}
 	if r.Slack != nil {
 		v.slack(path+".slack", r.Slack)

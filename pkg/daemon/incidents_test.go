@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"driftd.dev/driftd/pkg/incident"
 	"driftd.dev/driftd/pkg/ledger"
 	"driftd.dev/driftd/pkg/notify"
+	"driftd.dev/driftd/pkg/notify/fakes"
 	"driftd.dev/driftd/pkg/sim"
 	"driftd.dev/driftd/pkg/store"
 )
@@ -147,6 +151,53 @@ func TestAStormIsOnePage(t *testing.T) {
 	open := slices.DeleteFunc(incidents(t, st), func(i *incident.Incident) bool { return i.Group["model"] != "wide" })
 	if len(open) != 1 || open[0].Severity != alert.SeverityPage {
 		t.Errorf("%d incidents, want one", len(open))
+	}
+}
+
+// With an incident an alert, PagerDuty hears of as many as the limit allows of a storm, and
+// once of the others; across a restart each of them ends.
+func TestAStormPagesAFewTimes(t *testing.T) {
+	w := emptyWorld(t, storm())
+	dir := t.TempDir()
+	w.prepareWith(dir, w.baselinesOf(2, 500))
+	fake := fakes.NewPagerDuty()
+	srv := httptest.NewServer(fake)
+	defer srv.Close()
+	const limit = 3
+	status := func(want string) (n int) {
+		for _, i := range fake.Incidents() {
+			if i.Status == want {
+				n++
+			}
+		}
+		return n
+	}
+	run := func(from, to time.Duration, done func() bool) {
+		t.Helper()
+		w.publishSpan(from, to)
+		st := open(t, dir)
+		defer st.Close()
+		o := w.addressed(w.options(st), alert.RouteSpec{Receiver: "pager"}, map[string]*person{"pager": {}})
+		sink, err := notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: strings.Repeat("0", 32), BaseURL: srv.URL, Alerts: limit, Client: srv.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Receivers[1].Sink = sink
+		o.Rules = w.rules(alert.Spec{Name: "Drift", Window: 5 * time.Minute, Feature: "f*", Expr: "psi_debiased > 0.5 and n >= 100", Severity: "page", Limit: 1000})
+		d, stop := w.start(o)
+		w.caughtUp(d)
+		w.until(func() bool { return d.Snapshot().Notifier.Pending == 0 && done() }, "PagerDuty has %d open, %d resolved", status("triggered"), status("resolved"))
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(0, 24*time.Minute, func() bool { return status("triggered") == limit+1 })
+	if last := fake.Incidents()[limit]; !strings.HasPrefix(last.Summary, "997 alerts of severity page beyond the 3 that are told one by one: ") {
+		t.Errorf("the others are told as %q", last.Summary)
+	}
+	run(24*time.Minute, math.MaxInt64, func() bool { return status("triggered") == 0 })
+	if n := len(fake.Incidents()); n != limit+1 {
+		t.Errorf("%d incidents at PagerDuty, want %d", n, limit+1)
 	}
 }
 

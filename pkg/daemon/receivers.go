@@ -61,7 +61,9 @@ func newReceiver(c *config.Config, r config.Receiver, client *http.Client, signa
 	case r.PagerDuty != nil:
 		out.Limit = notify.PagerDutyLimit()
 		out.Sink, err = newRotating(c.Source(r.PagerDuty.RoutingKey, r.PagerDuty.RoutingKeyFile), func(key string) (notify.Sink, error) {
-			return notify.NewPagerDuty(notify.PagerDutyOptions{RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Template: out.Template, Pictures: r.Pictures, Client: client})
+			return notify.NewPagerDuty(notify.PagerDutyOptions{
+				RoutingKey: key, BaseURL: r.PagerDuty.URL.Reveal(), ExternalURL: external, Template: out.Template, Pictures: r.Pictures, Alerts: r.PagerDuty.Alerts(), Limit: out.Limit, Client: client,
+			})
 		})
 	case r.Webhook != nil:
 		out.Sink, err = newRotating(webhookSecrets(c, r.Webhook), func(secrets string) (notify.Sink, error) {
@@ -213,8 +215,17 @@ func (r *rotating) turn() error {
 
 // Send implements notify.Sink.
 func (r *rotating) Send(ctx context.Context, d ledger.Delivery) error {
+	_, err := r.SendThread(ctx, d)
+	return err
+}
+
+// SendThread implements notify.Threader, for a sink that is one.
+func (r *rotating) SendThread(ctx context.Context, d ledger.Delivery) (receipt string, err error) {
 	if err := r.turn(); err != nil {
-		return &notify.Error{Reason: notify.ReasonSecret, Err: err}
+		return d.Receipt, &notify.Error{Reason: notify.ReasonSecret, Err: err}
 	}
-	return r.sink.Send(ctx, d)
+	if t, ok := r.sink.(notify.Threader); ok {
+		return t.SendThread(ctx, d)
+	}
+	return "", r.sink.Send(ctx, d)
 }

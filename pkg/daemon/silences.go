@@ -148,7 +148,7 @@ func (l *loop) forgetSilences(ids ...string) {
 func (l *loop) sweepSilences(at int64) {
 	gone := slices.DeleteFunc(l.silences.Outlived(time.Unix(0, at)), func(id string) bool {
 		s, _ := l.silences.Get(id)
-		return !l.over(s)
+		return s.Kind.ByEventTime() && !l.over(s)
 	})
 	if len(gone) > 0 {
 		l.forgetSilences(gone...)

@@ -101,9 +101,14 @@ func (m *Member) Compare(o *Member) int {
 	case !m.Firing() && o.Firing():
 		return 1
 	case m.Firing():
-		return cmp.Or(cmp.Compare(rank(o.Severity), rank(m.Severity)), m.StartsAt.Compare(o.StartsAt), cmp.Compare(m.Key, o.Key))
+		return m.worse(o)
 	}
 	return cmp.Or(cmp.Compare(o.Seq, m.Seq), cmp.Compare(m.Key, o.Key))
+}
+
+// worse orders alerts, the worst first and then by start.
+func (m *Member) worse(o *Member) int {
+	return cmp.Or(cmp.Compare(rank(o.Severity), rank(m.Severity)), m.StartsAt.Compare(o.StartsAt), cmp.Compare(m.Key, o.Key))
 }
 
 // Open reports whether any of its alerts fires.

@@ -77,10 +77,21 @@ func (i *Incident) Tell(d *ledger.Delivery, muted func(*Member) bool) (v View, d
 	d.Group = &ledger.Group{
 		Incident: i.ID, Labels: i.Group, Status: v.Status(), Severity: v.Severity, Opened: i.Opened, Firing: len(v.Firing), Ended: len(v.Ended),
 	}
+	d.Group.Fires, d.Group.Ends = fires(v.Firing), fires(v.Ended)
 	if i.Acknowledged != nil {
 		d.Group.Acknowledged = i.Acknowledged.By
 	}
 	return v, true
+}
+
+// fires lists alerts, the worst first and then by start, whether they fire or not.
+func fires(all []*Member) []ledger.Fire {
+	all = slices.SortedFunc(slices.Values(all), (*Member).worse)
+	out := make([]ledger.Fire, len(all))
+	for k, m := range all {
+		out[k] = ledger.Fire{Key: m.Key, Severity: m.Severity}
+	}
+	return out
 }
 
 // heardOf returns what a receiver was told before d.

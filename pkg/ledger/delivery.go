@@ -67,8 +67,8 @@ type Delivery struct {
 }
 
 // A Timing says when a group is told: Wait after its first change that was not, not
-// before Interval has passed since the receiver was told last unless it has become
-// worse, and again after Repeat (zero: never) while it fires.
+// before Interval has passed since the receiver was told last, but at once when what
+// was told has become worse, and again after Repeat (zero: never) while it fires.
 type Timing struct {
 	Wait     time.Duration `json:"wait,omitempty"`
 	Interval time.Duration `json:"interval,omitempty"`
@@ -165,9 +165,9 @@ func (l *line) last(now time.Time) []Delivery {
 		}
 	}
 	at := l.notBefore()
-	if d.Grouped {
+	if n := len(l.told); d.Grouped && (n == 0 || !worse(d.Severity, l.told[n-1].Severity)) {
 		at = later(at, l.owed[0].IssuedAt.Add(d.Timing.Wait))
-		if n := len(l.told); n > 0 && !worse(d.Severity, l.told[n-1].Severity) {
+		if n > 0 {
 			at = later(at, l.told[n-1].ToldAt.Add(d.Timing.Interval))
 		}
 	}

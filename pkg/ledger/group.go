@@ -19,6 +19,15 @@ type Group struct {
 	Alerts []Entry
 	Firing int // how many there are, in Alerts or not
 	Ended  int
+	// Fires and Ends are all of them, the worst first and then by start: for who keeps
+	// something of each alert.
+	Fires, Ends []Fire
+}
+
+// A Fire is an alert of a Group.
+type Fire struct {
+	Key      string // its dedup key
+	Severity string
 }
 
 // Open reports whether something of the group fires.

@@ -29,12 +29,19 @@ type PagerDutyOptions struct {
 	ExternalURL string    // of driftd, for the link; may be empty
 	Template    *Template // of its words; may be nil
 	Pictures    bool      // show them: PagerDuty gets them from ExternalURL, which must be https
-	Client      *http.Client
+	// Alerts is how many alerts of one of driftd's incidents have an incident of their own
+	// at PagerDuty at once, at most ledger.GroupAlerts; the others share one for each
+	// severity. 0: all of them are one.
+	Alerts int
+	Limit  *Limiter // spaces the calls of one delivery; that of the Receiver
+	Client *http.Client
 }
 
 // PagerDuty sends Events API v2. An alert triggers and resolves the incident
 // of its dedup key; anything else is a change event, which pages nobody.
 type PagerDuty struct {
+	alerts          int
+	limit           *Limiter
 	events, changes endpoint
 	key             func() string
 	external        string
@@ -61,7 +68,7 @@ func NewPagerDuty(o PagerDutyOptions) (*PagerDuty, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL, template: o.Template, pictures: o.Pictures}, nil
+	return &PagerDuty{events: events, changes: changes, key: func() string { return o.RoutingKey }, external: o.ExternalURL, template: o.Template, pictures: o.Pictures, alerts: min(o.Alerts, ledger.GroupAlerts), limit: o.Limit}, nil
 }
 
 type pdEvent struct {
@@ -97,7 +104,7 @@ type pdImage struct {
 	Alt  string `json:"alt,omitempty"`
 }
 
-// Send implements Sink.
+// Send implements Sink: of an incident as one.
 func (p *PagerDuty) Send(ctx context.Context, d ledger.Delivery) error {
 	m, err := word(d, p.external, p.template)
 	if err != nil {

@@ -140,9 +140,10 @@ func TestWhatIsDueOfAnIncident(t *testing.T) {
 		"not too often": {timing(0, 300*s, 0), []step{
 			{0, happens("a"), "firing: 1"}, {10 * s, happens("b"), ""}, {20 * s, happens("-b"), ""}, {300 * s, nil, "firing: 1 3"},
 		}},
-		"at once when it becomes worse": {timing(0, 300*s, 0), []step{{0, happens("a"), "firing: 1"}, {10 * s, happens("p"), "firing: 2 1"}}},
-		"flaps within the interval":     {timing(0, 300*s, 0), []step{{0, happens("a"), "firing: 1"}, {10 * s, happens("-a"), ""}, {300 * s, nil, "resolved: 2"}}},
-		"starts and ends in the wait":   {timing(30*s, 0, 0), []step{{0, happens("a"), ""}, {10 * s, happens("-a"), ""}, {30 * s, nil, "unheard"}, {99 * s, nil, ""}}},
+		"at once when it becomes worse":                 {timing(0, 300*s, 0), []step{{0, happens("a"), "firing: 1"}, {10 * s, happens("p"), "firing: 2 1"}}},
+		"at once when it becomes worse, without others": {timing(30*s, 300*s, 0), []step{{0, happens("a"), ""}, {30 * s, nil, "firing: 1"}, {40 * s, happens("p"), "firing: 2 1"}, {50 * s, happens("b"), ""}}},
+		"flaps within the interval":                     {timing(0, 300*s, 0), []step{{0, happens("a"), "firing: 1"}, {10 * s, happens("-a"), ""}, {300 * s, nil, "resolved: 2"}}},
+		"starts and ends in the wait":                   {timing(30*s, 0, 0), []step{{0, happens("a"), ""}, {10 * s, happens("-a"), ""}, {30 * s, nil, "unheard"}, {99 * s, nil, ""}}},
 		"again": {timing(0, 0, 3600*s), []step{
 			{0, happens("a"), "firing: 1"},
 			{3599 * s, nil, ""},
