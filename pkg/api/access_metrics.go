@@ -2,10 +2,14 @@ package api
 
 import "time"
 
-// accessFamilies tell of tokens and certificates. Without access control they
-// have no series.
+// accessFamilies tell of connections, tokens and certificates. Without access control
+// only the first have series.
 func accessFamilies() []Family {
 	return []Family{
+		{
+			Name: "driftd_http_connections_evicted_total", Type: "counter", Help: "Connections without a request that were closed because all places were taken and another came.",
+			series: single(func(s *scrape) float64 { return float64(s.server.evicted.Load()) }),
+		},
 		{
 			Name: "driftd_http_access_failures_total", Type: "counter", Help: "Requests refused for want of a right credential or role since the start, by reason.", Labels: []string{"reason"},
 			series: func(s *scrape, emit emitter) {

@@ -20,6 +20,7 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 func (s *Server) guard(mux *http.ServeMux, checkHost bool) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun(r.Context())
 		id := fmt.Sprintf("%s-%d", s.started, s.requests.Add(1))
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
 		setHeaders(w.Header(), id)

@@ -2,8 +2,10 @@ package api_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -251,33 +254,84 @@ func TestLimitsOfARequest(t *testing.T) {
 	}
 }
 
-// TestConnectionLimit: further connections wait until one ends.
+// TestConnectionLimit: one that has no request gives up its place to one that comes,
+// the longest idle first; where all have one, further ones wait until it ends.
 func TestConnectionLimit(t *testing.T) {
-	s := newServer(t, newWorld(t))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := newServer(t, newWorld(t), func(o *api.Options) {
+		o.Extra = map[string]http.Handler{"GET /slow": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			entered <- struct{}{}
+			<-leave
+			fmt.Fprint(w, "done")
+		})}
+	})
 	s.SetConnections(2)
 	addr, end := serve(t, s)
-	const ask = "GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	ask := func(c net.Conn, path string) { fmt.Fprint(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n") }
 	answer := func(c net.Conn) string {
-		fmt.Fprint(c, ask)
-		line, _ := bufio.NewReader(c).ReadString('\n')
-		return line
+		line, err := bufio.NewReader(c).ReadString('\n')
+		return fmt.Sprint(line, err)
 	}
-	first, second, third := dial(t, addr), dial(t, addr), dial(t, addr)
-	if a, b := answer(first), answer(second); !strings.Contains(a, "200") || !strings.Contains(b, "200") {
-		t.Fatalf("%q %q", a, b)
+	first, second := dial(t, addr), dial(t, addr)
+	ask(first, "/-/healthy")
+	if line := answer(first); !strings.Contains(line, "200") {
+		t.Fatal(line)
 	}
-	fmt.Fprint(third, ask)
-	_ = third.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if n, err := third.Read(make([]byte, 1)); err == nil {
-		t.Fatalf("a third connection got %d bytes while two are open", n)
+	fmt.Fprint(second, "GET / HTTP/1.1\r\nHost: loc") // half a header holds no place
+	third, fourth := dial(t, addr), dial(t, addr)
+	ask(third, "/slow")
+	<-entered
+	ask(fourth, "/slow")
+	<-entered
+	for name, c := range map[string]net.Conn{"idle": first, "half a header": second} {
+		if b, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: not closed: %q, %v", name, b, err)
+		}
 	}
-	_ = first.Close()
-	_ = third.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if line, err := bufio.NewReader(third).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
-		t.Errorf("%q, %v after one ended", line, err)
+	fifth := dial(t, addr)
+	ask(fifth, "/-/healthy")
+	_ = fifth.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := fifth.Read(make([]byte, 1)); err == nil {
+		t.Fatalf("a third connection got %d bytes while two have requests", n)
+	}
+	close(leave)
+	_ = fifth.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for _, c := range []net.Conn{third, fourth, fifth} {
+		if line := answer(c); !strings.Contains(line, "200") {
+			t.Errorf("%q after the others had their answers", line)
+		}
 	}
 	if err := end(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRefusalsAreNotKeptWaiting: what is refused is refused soon, whether the body comes or not.
+func TestRefusalsAreNotKeptWaiting(t *testing.T) {
+	addr, _ := serve(t, newServer(t, newWorld(t)))
+	for name, tc := range map[string]struct {
+		header string
+		send   int
+		want   string
+	}{
+		"wrong type, no body":        {"Host: localhost\r\nContent-Type: text/plain\r\nContent-Length: 10000", 1, "415"},
+		"wrong host, no body":        {"Host: evil.example\r\nContent-Length: 100000", 1, "421"},
+		"another site, no body":      {"Host: localhost\r\nOrigin: http://evil.example\r\nContent-Length: 100000", 1, "403"},
+		"too large, body comes":      {"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000000", 16_000_000, "413"},
+		"too large, body is missing": {"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 16000000", 1, "413"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := dial(t, addr)
+			_ = c.SetDeadline(time.Now().Add(15 * time.Second)) // the server's own bound is 30 s
+			fmt.Fprint(c, "POST /api/v1/baselines/capture HTTP/1.1\r\n"+tc.header+"\r\n\r\n")
+			if n, err := c.Write(bytes.Repeat([]byte(" "), tc.send)); err != nil {
+				t.Errorf("after %d bytes of the body: %v", n, err)
+			}
+			if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, " "+tc.want+" ") {
+				t.Errorf("%q, %v, want %s", line, err, tc.want)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -123,11 +125,14 @@ func (s *Server) take(w http.ResponseWriter, r *request, way string, kind event.
 	if err != nil {
 		return nil, err
 	}
-	if r.ContentLength > s.inlet.limits.body {
-		w.Header().Set("Connection", "close")
-		return nil, &http.MaxBytesError{Limit: s.inlet.limits.body}
+	zipped, err := ingestEncoding(r.Request)
+	if err != nil {
+		return nil, err
 	}
-	release, err := s.inlet.admit(r.ContentLength)
+	if r.ContentLength > s.inlet.limits.body {
+		return nil, tooLarge(w, s.inlet.limits.body)
+	}
+	release, err := s.inlet.admit(r.ContentLength, zipped)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +141,13 @@ func (s *Server) take(w http.ResponseWriter, r *request, way string, kind event.
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithDeadline(r.Context(), deadline)
+	if zipped {
+		if body, err = gunzip(body, s.inlet.limits.body); err != nil {
+			return nil, err
+		}
+	}
+	// A client that hangs up, or has said that it sends no more, has sent all the same.
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), deadline)
 	defer cancel()
 	found, err := s.decode(ctx, kind, header, body)
 	if err != nil {
@@ -148,7 +159,7 @@ func (s *Server) take(w http.ResponseWriter, r *request, way string, kind event.
 	}
 	duplicates, err := s.Ingest.Publisher.Publish(ctx, found.messages)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("JetStream did not acknowledge in time: %w: %w", ErrUnavailable, err)
+		err = problem{Status: http.StatusServiceUnavailable, Detail: "JetStream did not acknowledge in time; try again"}
 	}
 	if err != nil {
 		s.Log.Debug().Err(err).Str("way", way).Str("request_id", requestID(r.Request)).Msg("events could not be stored")
@@ -170,12 +181,12 @@ func (s *Server) readBody(w http.ResponseWriter, r *request, deadline time.Time)
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(deadline) // not of recorders in tests
 	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	switch {
 	case err == nil:
 		_ = control.SetReadDeadline(time.Time{}) // the server watches the connection while we wait
 		return body, nil
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &over):
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
@@ -202,9 +213,6 @@ func ingestHeader(r *http.Request) (map[string][]string, error) {
 		}
 	}
 	binary := len(header) > 0
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, problem{Status: http.StatusUnsupportedMediaType, Detail: "the body must not be compressed"}
-	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case binary && r.Header.Get("Content-Type") == "": // of its data: JSON
@@ -219,6 +227,34 @@ func ingestHeader(r *http.Request) (map[string][]string, error) {
 		return nil, problem{Status: http.StatusUnsupportedMediaType, Detail: "Content-Type " + media + " is none of " + strings.Join(ingestTypes, ", ")}
 	}
 	return header, nil
+}
+
+// ingestEncoding reports whether the body is compressed, as OpenTelemetry's
+// collectors send it.
+func ingestEncoding(r *http.Request) (zipped bool, err error) {
+	switch e := r.Header.Get("Content-Encoding"); e {
+	case "", "identity":
+		return false, nil
+	case "gzip":
+		return true, nil
+	default:
+		return false, problem{Status: http.StatusUnsupportedMediaType, Detail: fmt.Sprintf("Content-Encoding %q; send gzip, or none", e)}
+	}
+}
+
+// gunzip returns what body holds, of at most limit bytes.
+func gunzip(body []byte, limit int64) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err == nil {
+		body, err = io.ReadAll(io.LimitReader(z, limit+1))
+	}
+	switch {
+	case err != nil:
+		return nil, problem{Status: http.StatusBadRequest, Detail: "the body is not gzip: " + err.Error()}
+	case int64(len(body)) > limit:
+		return nil, problem{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body is larger than %d bytes when it is unpacked", limit)}
+	}
+	return body, nil
 }
 
 // A finding is what a body holds.

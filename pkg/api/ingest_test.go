@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ type inbox struct {
 	got     []api.Message
 	err     error
 	entered chan struct{} // gets a value when a request waits, if not nil
+	leave   chan struct{} // lets it go on
+	ctx     error         // of the last context
 }
 
 func (b *inbox) MaxBytes() int { return 1 << 20 }
@@ -27,9 +30,13 @@ func (b *inbox) MaxBytes() int { return 1 << 20 }
 func (b *inbox) Publish(ctx context.Context, messages []api.Message) ([]int, error) {
 	if b.entered != nil {
 		b.entered <- struct{}{}
-		<-ctx.Done()
+		select {
+		case <-b.leave:
+		case <-ctx.Done():
+		}
 		return nil, ctx.Err()
 	}
+	b.ctx = ctx.Err()
 	b.got = append(b.got, messages...)
 	return nil, b.err
 }
@@ -70,12 +77,12 @@ func TestIngestAnswersInTime(t *testing.T) {
 func TestIngestIsBounded(t *testing.T) {
 	b, s := newInbox(t)
 	b.entered = make(chan struct{})
+	b.leave = make(chan struct{})
 	s.SetIngest(10*time.Second, 1)
-	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/ingest/v1/predictions", strings.NewReader(prediction))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/ingest/v1/predictions", strings.NewReader(prediction))
 		if err != nil {
 			t.Error(err)
 			return
@@ -89,8 +96,56 @@ func TestIngestIsBounded(t *testing.T) {
 	if r.StatusCode != 429 || r.Header.Get("Retry-After") == "" {
 		t.Errorf("%d, Retry-After %q", r.StatusCode, r.Header.Get("Retry-After"))
 	}
-	cancel()
+	close(b.leave)
 	<-ended
+}
+
+// TestIngestOfWhoHangsUp: events that have arrived are stored, whoever still listens.
+func TestIngestOfWhoHangsUp(t *testing.T) {
+	b, s := newInbox(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/ingest/v1/predictions", strings.NewReader(prediction))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "localhost"
+	r.Header.Set("Content-Type", jsonType)
+	s.Handler().ServeHTTP(discard{}, r)
+	if len(b.got) != 1 || b.ctx != nil {
+		t.Errorf("%d messages stored, context: %v", len(b.got), b.ctx)
+	}
+}
+
+// TestIngestOfZippedBodies: what OpenTelemetry's collectors send is unpacked, within the bound of bodies.
+func TestIngestOfZippedBodies(t *testing.T) {
+	b, s := newInbox(t)
+	zip := func(text string) string {
+		var out strings.Builder
+		z := gzip.NewWriter(&out)
+		_, _ = z.Write([]byte(text))
+		_ = z.Close()
+		return out.String()
+	}
+	for name, tc := range map[string]struct {
+		encoding, body string
+		status         int
+	}{
+		"gzip":              {"gzip", zip(prediction), 202},
+		"padded":            {"gzip", zip(prediction + strings.Repeat(" ", 1<<19)), 202},
+		"a bomb":            {"gzip", zip(strings.Repeat(" ", 64<<20)), 413},
+		"cut":               {"gzip", zip(prediction)[:20], 400},
+		"not gzip":          {"gzip", prediction, 400},
+		"another":           {"zstd", prediction, 415},
+		"twice":             {"gzip, gzip", zip(zip(prediction)), 415},
+		"none, and says so": {"identity", prediction, 202},
+	} {
+		b.got = nil
+		r := call(t, s.Handler(), http.MethodPost, "/ingest/v1/predictions", tc.body, "Content-Type", jsonType, "Content-Encoding", tc.encoding)
+		if r.StatusCode != tc.status || (len(b.got) == 1) != (tc.status == 202) {
+			t.Errorf("%s: %d with %d messages, want %d", name, r.StatusCode, len(b.got), tc.status)
+		}
+	}
 }
 
 type discard struct{}

@@ -66,10 +66,13 @@ func (in *inlet) decoders() chan *ingestReader {
 }
 
 // admit reserves memory for a body, of at most limits.body where its length is
-// not known (-1), or refuses at once.
-func (in *inlet) admit(length int64) (release func(), err error) {
+// not known (-1), and for what a zipped one unpacks to, or refuses at once.
+func (in *inlet) admit(length int64, zipped bool) (release func(), err error) {
 	if length < 0 {
 		length = in.limits.body
+	}
+	if zipped {
+		length += in.limits.body
 	}
 	release = func() {
 		in.bytes.Add(-length)

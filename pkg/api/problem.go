@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Errors by which a Reader or a Commander says what kind of failure it is.
@@ -56,14 +58,14 @@ func notFound(detail string) problem { return problem{Status: http.StatusNotFoun
 // problemOf classifies an error of a handler.
 func problemOf(err error) problem {
 	var p problem
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, ErrNotFound):
 		return notFound(err.Error())
-	case errors.As(err, &tooLarge):
-		return problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes"}
+	case errors.As(err, &over):
+		return problem{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than " + strconv.FormatInt(over.Limit, 10) + " bytes"}
 	case errors.Is(err, ErrBusy):
 		return problem{Status: http.StatusTooManyRequests, Detail: err.Error() + "; try again"}
 	case errors.Is(err, ErrUnavailable):
@@ -74,12 +76,17 @@ func problemOf(err error) problem {
 	return problem{Status: http.StatusInternalServerError, Detail: "driftd failed; its log has the request id"}
 }
 
-// fail sends a problem.
+// lingering is how long a refused request may go on sending its body: nobody is
+// kept waiting for an answer by what is not read.
+const lingering = 500 * time.Millisecond
+
+// fail sends a problem. net/http reads up to 256 KiB of the body before it answers.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
 	p.Type, p.Title, p.Instance, p.RequestID = "about:blank", http.StatusText(p.Status), r.URL.EscapedPath(), requestID(r)
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering)) // not of recorders in tests
 	if forPeople(r) {
 		s.failPage(w, p)
 		return
@@ -89,6 +96,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, p problem) {
 		body = []byte("{}")
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
 }
@@ -114,6 +122,20 @@ func (s *Server) failPage(w http.ResponseWriter, p problem) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(b.Bytes())
+}
+
+// tooLarge refuses a body by the length that the request says, before it is read.
+func tooLarge(w http.ResponseWriter, limit int64) error {
+	w.Header().Set("Connection", "close")
+	return &http.MaxBytesError{Limit: limit}
+}
+
+// linger reads on, after the answer, what is sent of a body that is too large:
+// closing at once would take the answer from a client that reads it behind its body.
+func linger(w http.ResponseWriter, body io.Reader) {
+	if http.NewResponseController(w).Flush() == nil {
+		_, _ = io.Copy(io.Discard, body) // until the deadline of fail
+	}
 }
 
 // sendJSON sends v. Nothing is sent before all of it could be encoded.

@@ -73,6 +73,7 @@ func (s *Server) endpoint(rt route, role Role) http.Handler {
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
+		body := r.Body
 		admitted, err := s.authorize(role, w, r)
 		if err == nil {
 			r = admitted
@@ -95,6 +96,9 @@ func (s *Server) endpoint(rt route, role Role) http.Handler {
 				s.Log.Error().Err(err).Str("request_id", requestID(r)).Str("path", r.URL.Path).Msg("a request failed")
 			}
 			s.fail(w, r, p)
+			if p.Status == http.StatusRequestEntityTooLarge && r.ProtoMajor == 1 {
+				linger(w, body)
+			}
 		}
 	})
 }
@@ -121,9 +125,13 @@ func (s *Server) admit(rt route, w http.ResponseWriter, r *http.Request) error {
 			return badParameter(name, values[0], "must be one of "+strings.Join(words, ", "))
 		}
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, max(rt.bodyLimit, 1))
+	limit := max(rt.bodyLimit, 1)
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	if rt.body == "" {
 		return nil
+	}
+	if r.ContentLength > limit {
+		return tooLarge(w, limit)
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != rt.body {
 		return problem{Status: http.StatusUnsupportedMediaType, Detail: "the body must be " + rt.body + ": set Content-Type"}

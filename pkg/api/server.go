@@ -65,8 +65,9 @@ type Server struct {
 	streams   chan struct{} // slots of event streams
 	backups   chan struct{} // the slot of a backup: each reads the whole store
 	requests  atomic.Uint64
-	inlet     *inlet // events over HTTP
-	started   string // part of request ids: tells processes apart
+	evicted   atomic.Uint64 // connections without a request that were closed for others
+	inlet     *inlet        // events over HTTP
+	started   string        // part of request ids: tells processes apart
 	process   process
 }
 
@@ -204,9 +205,11 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, encr
 		MaxHeaderBytes:    s.limits.headerBytes,
 		BaseContext:       func(net.Listener) context.Context { return context.WithValue(requests, stoppingKey{}, ctx.Done()) },
 		ErrorLog:          newErrorLog(s.Log),
+		ConnContext:       connContext,
+		ConnState:         connState,
 	}
 	ended := make(chan error, 1)
-	bound := limitListener(l, s.limits.connections)
+	bound := limitListener(l, s.limits.connections, &s.evicted)
 	if encrypt != nil {
 		bound = tls.NewListener(bound, encrypt)
 	}

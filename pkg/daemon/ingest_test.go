@@ -149,7 +149,7 @@ func TestIngest(t *testing.T) {
 	}{
 		{"one", "predictions", one, nil, 202, 1, "", []string{"ml.predictions.fraud.1_10 prediction:a§"}, ""},
 		{"a form nobody told", "predictions", one, []string{"Content-Type", "text/plain"}, 415, 0, "", nil, ""},
-		{"zipped", "predictions", one, []string{"Content-Encoding", "gzip"}, 415, 0, "", nil, ""},
+		{"packed otherwise", "predictions", one, []string{"Content-Encoding", "br"}, 415, 0, "", nil, ""},
 		{"array", "predictions", "[" + one + `, {"id":"b§","model":"m","prediction":1}]`, nil, 202, 2, "", []string{"ml.predictions.fraud.1_10 prediction:a§", "ml.predictions.m prediction:b§"}, one},
 		{"a bad element", "predictions", "[" + one + `,{"id":"b§"},{"id":"c§","model":"m","prediction":1}]`, nil, 202, 2, "1 schema", []string{"ml.predictions.fraud.1_10 prediction:a§", "ml.predictions.m prediction:c§"}, one},
 		{"lines", "predictions", one + "\n{\"id\":NaN}\n\n" + `{"id":"l§","model":"m","prediction":1}` + "\n", []string{"Content-Type", "application/x-ndjson"}, 202, 2, "1 decode", []string{"ml.predictions.fraud.1_10 prediction:a§", "ml.predictions.m prediction:l§"}, one},

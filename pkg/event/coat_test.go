@@ -265,6 +265,24 @@ func TestBentoMLProtobuf(t *testing.T) {
 	}
 }
 
+// TestOTLPOutsideOfATrace: the SDK of Python says so by an id of zeros.
+func TestOTLPOutsideOfATrace(t *testing.T) {
+	for name, c := range map[string]struct{ kind, body string }{
+		"protobuf": {"application/x-protobuf", strings.Replace(string(export(bentoBody())), "0123456789abcdef", strings.Repeat("\x00", 16), 1)},
+		"JSON": {"application/json", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"00000000000000000000000000000000","body":{"stringValue":
+			"{\"pred\":\"a\",\"request_id\":\"r\",\"bento_meta\":{\"bento_name\":\"b\",\"schema\":{\"pred\":{\"role\":\"prediction\",\"type\":\"categorical\"}}}}"}}]}]}]}`},
+	} {
+		d := event.NewDecoder(nil, event.DefaultLimits)
+		var b event.Batch
+		if r := d.DecodeWrapped(&b, event.Envelope{Headers: map[string][]string{"Content-Type": {c.kind}}}, "", []byte(c.body)); r != nil {
+			t.Fatal(name, r)
+		}
+		if len(b.Events) != 1 || b.Events[0].TraceID != "" {
+			t.Errorf("%s: %s", name, lines(b.Events))
+		}
+	}
+}
+
 // bentoOf is a record of one column x of a role and type.
 func bentoOf(request, role, typ string, x any) object {
 	return object{{"x", x}, {"request_id", request}, {"bento_meta", object{{"bento_name", "b"}, {"bento_version", "v"}, {"schema", object{{"x", column(role, typ)}}}}}}

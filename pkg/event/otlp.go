@@ -22,6 +22,9 @@ type logRecord struct {
 
 const otlpName = "otlp logs"
 
+// noTrace is what the SDK of Python sends for a record outside of any trace.
+var noTrace [16]byte
+
 // otlpProto reads the protobuf.
 func (d *Decoder) otlpProto(b *Batch, env Envelope, subject string, data []byte) *Reject {
 	p := protoReader{d: d}
@@ -103,7 +106,7 @@ func (p *protoReader) record(data []byte) bool {
 		case 11:
 			r.observed = v.bits
 		case 9:
-			if len(v.bytes) == 16 {
+			if len(v.bytes) == 16 && [16]byte(v.bytes) != noTrace {
 				r.trace = hex.EncodeToString(v.bytes)
 			}
 		case 5:
@@ -257,7 +260,9 @@ func (d *Decoder) jsonRecord(i int) (logRecord, int) {
 		case "observedTimeUnixNano", "observed_time_unix_nano":
 			r.observed, end = nanos(at)
 		case "traceId", "trace_id":
-			r.trace, end = d.scalar(at)
+			if r.trace, end = d.scalar(at); r.trace == hex.EncodeToString(noTrace[:]) {
+				r.trace = ""
+			}
 		case "body":
 			r.body, end = d.jsonValue(nil, at, 1)
 		default:
