@@ -61,7 +61,7 @@ func (e *env) initFromStream(ctx context.Context, o tapOptions) error {
 		return err
 	}
 	defer conn.Close()
-	from := surveyed{url: config.Address(o.nats).String(), stream: o.streamName}
+	from := surveyed{url: config.Address(t.nats).String(), context: o.context, stream: o.streamName}
 	s, err := conn.JetStream().Stream(ctx, o.streamName)
 	if err != nil {
 		return withCode(codeTemporary, fmt.Errorf("look for stream %s: %w", o.streamName, err))

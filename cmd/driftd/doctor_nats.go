@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/stream"
 )
 
@@ -20,15 +21,19 @@ func (d *doctor) nats(ctx context.Context) {
 		d.note("nats", stateSkip, "start driftd, then ask again", "JetStream runs inside the daemon (nats.embedded), which does not run")
 		return
 	}
-	o := d.config.NATSOptions()
+	o, err := d.config.NATSOptions()
+	if err != nil {
+		d.note("nats", stateFail, "correct nats.context: nats context ls names them", "%v", err)
+		return
+	}
 	o.MustConnect, o.Name, o.Timeout = true, "driftd-doctor", min(d.timeout, 3*time.Second)
 	conn, err := stream.Connect(o)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		d.note("nats", stateFail, "give credentials: nats.creds_file, nats.nkey_file or nats.context", "%s: %v", d.config.NATS.URL, cause(err))
+		d.note("nats", stateFail, "give credentials: nats.creds_file, nats.nkey_file or nats.context", "%s: %v", config.Address(o.URL), cause(err))
 		return
 	case err != nil:
-		d.note("nats", stateFail, "start nats-server with JetStream (nats-server -js), correct nats.url, or set nats.embedded: true", "%s: %v", d.config.NATS.URL, cause(err))
+		d.note("nats", stateFail, "start nats-server with JetStream (nats-server -js), correct nats.url, or set nats.embedded: true", "%s: %v", config.Address(o.URL), cause(err))
 		return
 	}
 	defer conn.Close()
@@ -218,6 +223,10 @@ const otherStream jetstream.ErrorCode = 10060
 func (d *doctor) writing(ctx context.Context, conn *stream.Conn, check, name, subject, state string) {
 	ctx, cancel := d.patience(ctx)
 	defer cancel()
+	allowed := subject
+	if prefix, ok := strings.CutSuffix(subject, "doctor"); ok {
+		allowed = prefix + ">"
+	}
 	_, err := conn.JetStream().Publish(ctx, subject, nil, jetstream.WithExpectStream("driftd-doctor-stores-nothing"), jetstream.WithRetryAttempts(0))
 	var api *jetstream.APIError
 	switch {
@@ -227,6 +236,6 @@ func (d *doctor) writing(ctx context.Context, conn *stream.Conn, check, name, su
 		d.note(check, stateWarn, "driftd serve makes it; without permission to, nats stream add DRIFTD --subjects 'driftd.>' --storage file --retention limits --max-age 30d --defaults",
 			"no stream takes %s: decisions stay owed until there is one", subject)
 	default:
-		d.note(check, state, "allow to publish "+strings.TrimSuffix(subject, "doctor")+">", "%s cannot be published: %s", subject, refusedBy(conn, err))
+		d.note(check, state, "allow to publish "+allowed, "%s cannot be published: %s", subject, refusedBy(conn, err))
 	}
 }

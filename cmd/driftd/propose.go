@@ -16,6 +16,7 @@ import (
 // A surveyed stream is where a survey comes from, as the configuration names it.
 type surveyed struct {
 	url      string
+	context  string // of the nats CLI, instead of url; "" = none
 	stream   string
 	subjects []string
 }
@@ -142,7 +143,12 @@ func (p *proposal) head(from surveyed) {
 		p.line("# Models with names that are no names here, or too many: %d left out.", n)
 	}
 	base := config.Default()
-	p.line("\nnats:\n  url: %s", yamlValue(from.url))
+	p.line("\nnats:")
+	if from.context != "" {
+		p.line("  context: %s", yamlValue(from.context))
+	} else {
+		p.line("  url: %s", yamlValue(from.url))
+	}
 	p.line("  stream: %s", yamlValue(from.stream))
 	if len(from.subjects) > 0 && !slices.Equal(from.subjects, base.NATS.Subjects) {
 		p.line("  subjects: %s", yamlValues(from.subjects))

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -26,6 +28,7 @@ type tapOptions struct {
 	nats       string
 	streamName string
 	creds      string
+	context    string // of the nats CLI
 }
 
 // A tapLine is one event, or one refusal, as tap prints it.
@@ -64,7 +67,7 @@ A line is the message's sequence, when it was stored, its subject and the event;
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.config, "config", "c", "", "driftd.yaml whose privacy rules, limits and subjects hold")
+	f.StringVarP(&o.config, "config", "c", "", "driftd.yaml whose NATS, privacy rules, limits and subjects hold")
 	f.StringVar(&o.model, "model", "", "only events of models that match, as fraud or 'fraud-*'")
 	f.BoolVar(&o.invalid, "invalid", false, "only what is refused")
 	f.Uint64Var(&o.last, "last", 0, "begin with so many messages that are in the stream already")
@@ -77,17 +80,30 @@ A line is the message's sequence, when it was stored, its subject and the event;
 // natsFlags say where NATS is.
 func (e *env) natsFlags(cmd *cobra.Command, o *tapOptions) {
 	f := cmd.Flags()
-	natsURL, ok := e.lookup("NATS_URL")
-	if !ok || natsURL == "" {
-		natsURL = "nats://127.0.0.1:4222"
-	}
-	f.StringVar(&o.nats, "nats", natsURL, "addresses of NATS; $NATS_URL")
+	f.StringVar(&o.nats, "nats", "", "addresses of NATS; $NATS_URL (default that of --config, or "+nats.DefaultURL+")")
 	f.StringVar(&o.creds, "creds", "", "NATS credentials file")
+	f.StringVar(&o.context, "nats-context", "", "context of the nats CLI to connect by, instead of --nats and --creds")
+}
+
+// link says how to reach NATS: flags, then the environment, then the configuration
+// (nil: none).
+func (o tapOptions) link(e *env, c *config.Config) (stream.Options, error) {
+	url, _ := e.lookup("NATS_URL")
+	switch {
+	case o.context != "" && (o.nats != "" || o.creds != ""):
+		return stream.Options{}, badUsage("--nats-context excludes --nats and --creds: the context says where and who")
+	case o.context != "":
+		return stream.ContextOptions(o.context)
+	case c != nil && o.nats == "" && o.creds == "" && url == "":
+		return c.NATSOptions()
+	}
+	return stream.Options{URL: cmp.Or(o.nats, url, nats.DefaultURL), CredsFile: o.creds}, nil
 }
 
 // A tap decodes what passes by.
 type tap struct {
 	tapOptions
+	config   *config.Config // nil: none was given
 	decoder  *event.Decoder
 	subjects event.SubjectTemplate
 	tick     string // subject of the daemon's own messages in the stream
@@ -139,9 +155,15 @@ func (e *env) tap(ctx context.Context, o tapOptions, named bool) error {
 
 // connectTap connects to the server of a tap, on which its stream is.
 func (e *env) connectTap(ctx context.Context, t *tap) (*stream.Conn, error) {
-	conn, err := stream.Connect(stream.Options{URL: t.nats, CredsFile: t.creds, Name: "driftd tap", MustConnect: true, Timeout: min(e.timeout, 5*time.Second)})
+	link, err := t.link(e, t.config)
 	if err != nil {
-		return nil, withCode(codeTemporary, fmt.Errorf("connect to NATS at %s: %w: is it running? (--nats, $NATS_URL)", t.nats, err))
+		return nil, err
+	}
+	t.nats = link.URL
+	link.Name, link.MustConnect, link.Timeout = "driftd tap", true, min(e.timeout, 5*time.Second)
+	conn, err := stream.Connect(link)
+	if err != nil {
+		return nil, withCode(codeTemporary, fmt.Errorf("%w: is NATS running there? (--nats, $NATS_URL, --nats-context, --config)", err))
 	}
 	if err := e.streamExists(ctx, conn, t.streamName); err != nil {
 		conn.Close()
@@ -159,6 +181,7 @@ func newTap(o tapOptions, named bool) (*tap, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.config = c
 	key := make([]byte, 32) // of this run: whoever looks on need not hold the daemon's
 	_, _ = rand.Read(key)   // it never fails: it ends the process instead
 	policy, err := event.NewPolicy(c.PolicySpec(key))

@@ -138,13 +138,17 @@ func (c *Config) StoreRetention() store.Retention {
 	return store.Retention{Panes: keep.Panes.Std(), Hours: keep.Hourly.Std(), Days: keep.Daily.Std(), Ledger: keep.Ledger.Std(), Dead: keep.Ledger.Std()}
 }
 
-// NATSOptions returns how to reach NATS. The files of a context are named in it.
-func (c *Config) NATSOptions() stream.Options {
+// NATSOptions returns how to reach NATS: what the file says, or the context that it
+// names. The error is of a context that cannot be read or used.
+func (c *Config) NATSOptions() (stream.Options, error) {
 	n := c.NATS
+	if n.Context != "" {
+		return stream.ContextOptions(n.Context)
+	}
 	return stream.Options{
 		URL: n.URL.Reveal(), CredsFile: c.Path(n.CredsFile), NKeyFile: c.Path(n.NKeyFile), InboxPrefix: n.InboxPrefix,
 		CAFile: c.Path(n.TLS.CAFile), CertFile: c.Path(n.TLS.CertFile), KeyFile: c.Path(n.TLS.KeyFile),
-	}
+	}, nil
 }
 
 // ReaderOptions returns what is read from the stream.

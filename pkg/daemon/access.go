@@ -56,10 +56,7 @@ func loopback(address string) bool {
 
 // natsOptions returns how to reach NATS: the configuration's, or its context's.
 func natsOptions(c *config.Config) (stream.Options, error) {
-	o, err := c.NATSOptions(), error(nil)
-	if c.NATS.Context != "" {
-		o, err = stream.ContextOptions(c.NATS.Context)
-	}
+	o, err := c.NATSOptions()
 	if err == nil {
 		err = o.Validate()
 	}
@@ -67,24 +64,4 @@ func natsOptions(c *config.Config) (stream.Options, error) {
 		return o, fmt.Errorf("%w: %w", ErrConfiguration, err)
 	}
 	return o, nil
-}
-
-// permissionTold is how long a refusal by NATS's permissions keeps driftd from
-// being ready: such a refusal repeats as long as the permission is missing.
-const permissionTold = time.Minute
-
-// notLinked lists what is wrong between driftd and the NATS server.
-func (d *Daemon) notLinked(now time.Time) []string {
-	if d.Link == nil {
-		return nil
-	}
-	var reasons []string
-	st := d.Link()
-	if st.Unauthorized && !st.Connected {
-		reasons = append(reasons, "nats_auth")
-	}
-	if !st.PermissionAt.IsZero() && now.Sub(st.PermissionAt) < permissionTold {
-		reasons = append(reasons, "nats_permission")
-	}
-	return reasons
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"driftd.dev/driftd/pkg/api"
@@ -296,11 +297,37 @@ http: {listen: "127.0.0.1:0"}
 			if counted := !strings.Contains(text, "driftd_nats_permission_errors_total 0\n"); counted != (c.want == `"nats_permission"`) {
 				t.Errorf("permission errors counted: %v", counted)
 			}
+			waitFor(t, "a line in the log", func() bool { return strings.Contains(book.String(), "no events can be read from NATS") })
 			end()
 			if strings.Contains(book.String(), canary) {
 				t.Errorf("a secret is logged:\n%s", book.String())
 			}
 		})
+	}
+}
+
+// TestTheLogSaysWhyNothingIsRead: and that it is over, once each.
+func TestTheLogSaysWhyNothingIsRead(t *testing.T) {
+	noLeaks(t)
+	embedded, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir(), Listen: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Shutdown()
+	i, book, end := begin(t, `
+nats: {url: "`+embedded.URL()+`", stream: ELSEWHERE, subjects: ["ml.>"]}
+http: {listen: "127.0.0.1:0"}
+`)
+	defer end()
+	waitFor(t, "a line in the log", func() bool {
+		return strings.Contains(book.String(), "no events can be read from NATS") && strings.Contains(book.String(), "stream not found")
+	})
+	if _, err := i.Conn.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "ELSEWHERE", Subjects: []string{"ml.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end", func() bool { return strings.Contains(book.String(), "events are read from NATS again") })
+	if n := strings.Count(book.String(), "no events can be read"); n != 1 {
+		t.Errorf("told %d times", n)
 	}
 }
 

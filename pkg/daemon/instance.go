@@ -375,6 +375,7 @@ func (i *Instance) Run(ctx context.Context) error {
 		parts = append(parts,
 			func() error { return i.Daemon.Run(ctx) },
 			func() error { i.ensureSignals(ctx); <-ctx.Done(); return nil },
+			func() error { i.Daemon.tellLink(ctx); return nil },
 			func() error { i.takeReloads(ctx); return nil })
 	}
 	if i.metrics != nil {
@@ -405,17 +406,14 @@ const ensureEvery = 5 * time.Second
 func (i *Instance) ensureSignals(ctx context.Context) {
 	tick := time.NewTicker(ensureEvery)
 	defer tick.Stop()
-	for warned := false; ; warned = true {
+	for warned := false; ; {
 		_, err := stream.EnsureStream(ctx, i.Conn.JetStream(), stream.SignalStream())
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		switch link := i.Conn.Status(); {
-		case warned:
-		case link.Connected:
+		if !warned && i.Conn.Status().Connected { // else tellLink says what is wrong
+			warned = true
 			i.log.Warn().Err(err).Msg("the stream DRIFTD for signals is not there yet; driftd keeps trying to make it")
-		default:
-			i.log.Warn().Strs("servers", i.Conn.NATS().Servers()).Msg("NATS cannot be reached; driftd keeps trying, and reads on where it was")
 		}
 		select {
 		case <-ctx.Done():

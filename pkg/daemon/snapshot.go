@@ -114,11 +114,7 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 
 // notReady lists why driftd should get no traffic yet.
 func (d *Daemon) notReady(*api.Snapshot) []string {
-	var reasons []string
-	if d.Status != nil && !d.Status().Ready {
-		reasons = append(reasons, "nats")
-	}
-	reasons = append(reasons, d.notLinked(time.Now())...)
+	reasons := d.notLinked(time.Now())
 	if _, full := d.disk(); full {
 		reasons = append(reasons, "disk")
 	}
