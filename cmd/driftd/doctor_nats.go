@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/stream"
 )
 
@@ -48,6 +49,10 @@ func (d *doctor) nats(ctx context.Context) {
 	d.writing(ctx, conn, "signals", stream.SignalStream().Name, "driftd.doctor", stateFail)
 	if tick := d.config.TickSubject(); tick != "" {
 		d.writing(ctx, conn, "ticks", d.config.NATS.Stream, tick, stateWarn)
+	}
+	if template, err := event.NewSubjectTemplate(d.config.NATS.SubjectTemplate); err == nil && d.config.HTTP.Ingest {
+		e := event.Event{Kind: event.Prediction, Model: "driftd", Version: "doctor"}
+		d.writing(ctx, conn, "ingest", d.config.NATS.Stream, template.Subject(&e), stateWarn)
 	}
 }
 
@@ -235,6 +240,9 @@ func (d *doctor) writing(ctx context.Context, conn *stream.Conn, check, name, su
 	case errors.Is(err, jetstream.ErrNoStreamResponse) && check == "signals":
 		d.note(check, stateWarn, "driftd serve makes it; without permission to, nats stream add DRIFTD --subjects 'driftd.>' --storage file --retention limits --max-age 30d --defaults",
 			"no stream takes %s: decisions stay owed until there is one", subject)
+	case check == "ingest":
+		d.note(check, state, "allow to publish what nats.subject_template makes, such as ml.predictions.>, or set http.ingest: false",
+			"events over HTTP cannot be stored: %s cannot be published: %s", subject, refusedBy(conn, err))
 	default:
 		d.note(check, state, "allow to publish "+allowed, "%s cannot be published: %s", subject, refusedBy(conn, err))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +94,14 @@ type Conn struct {
 	mu      sync.Mutex
 	status  Status
 	changed chan struct{} // closed and replaced at every change of status.Connected
+	refused chan struct{} // closed and replaced at every entry of refusedAt
+	// refusedAt is when the server's permissions last refused to publish on a subject.
+	// It begins anew when it is full.
+	refusedAt map[string]time.Time
 }
+
+// mostRefused is how many subjects refusedAt holds.
+const mostRefused = 1000
 
 // Connect opens a connection. Unless MustConnect is set it returns at once even
 // when no server answers: Status tells.
@@ -101,7 +109,7 @@ func Connect(o Options) (*Conn, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Conn{closed: make(chan struct{}), changed: make(chan struct{})}
+	c := &Conn{closed: make(chan struct{}), changed: make(chan struct{}), refused: make(chan struct{}), refusedAt: map[string]time.Time{}}
 	url := o.URL
 	if url == "" {
 		url = nats.DefaultURL
@@ -280,11 +288,34 @@ func (c *Conn) failed(err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		c.status.PermissionErrors++
 		c.status.PermissionAt, c.status.Permission = time.Now(), err.Error()
+		c.refuse(err.Error())
 	}
 	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired) {
 		c.status.Unauthorized = true
 	}
 	c.note(err)
+}
+
+// refuse remembers the subject of a permission that is missing; c.mu is held.
+func (c *Conn) refuse(text string) {
+	_, quoted, ok := strings.Cut(text, "Publish to ")
+	if !ok {
+		return
+	}
+	if len(c.refusedAt) >= mostRefused {
+		clear(c.refusedAt)
+	}
+	c.refusedAt[strings.Trim(quoted, `"`)] = time.Now()
+	close(c.refused)
+	c.refused = make(chan struct{})
+}
+
+// refusal returns when the server's permissions last refused a subject, and a channel
+// that is closed when they refuse any.
+func (c *Conn) refusal(subject string) (at time.Time, next <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refusedAt[subject], c.refused
 }
 
 // note counts err; c.mu is held.

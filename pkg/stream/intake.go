@@ -14,6 +14,9 @@ import (
 // the server is slower than the publishers.
 var ErrBusy = errors.New("too many events wait for their acknowledgement")
 
+// ErrNotAllowed says that the server's permissions refuse a subject to driftd.
+var ErrNotAllowed = errors.New("NATS does not allow driftd to publish there: its user needs the permission (docs/access.md)")
+
 // IntakeOptions bound an Intake; zero values stand for the defaults named.
 type IntakeOptions struct {
 	Window  int           // messages without a PubAck; 16,384
@@ -34,6 +37,7 @@ func (o IntakeOptions) Validate() error {
 //
 // Bound: Window messages without an outcome. Publish never waits for room.
 type Intake struct {
+	conn   *Conn
 	js     jetstream.JetStream
 	window int
 	wait   time.Duration
@@ -44,7 +48,7 @@ func NewIntake(conn *Conn, o IntakeOptions) (*Intake, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Intake{window: o.Window, wait: o.AckWait}
+	i := &Intake{conn: conn, window: o.Window, wait: o.AckWait}
 	if i.window == 0 {
 		i.window = 16384
 	}
@@ -71,6 +75,7 @@ func (i *Intake) Publish(ctx context.Context, events []OutgoingEvent) (duplicate
 	if i.js.PublishAsyncPending()+len(events) > i.window {
 		return nil, ErrBusy
 	}
+	began := time.Now()
 	acks := make([]jetstream.PubAckFuture, len(events))
 	for n := range events {
 		if acks[n], err = i.js.PublishMsgAsync(events[n].message(), jetstream.WithRetryAttempts(0)); err != nil {
@@ -78,18 +83,35 @@ func (i *Intake) Publish(ctx context.Context, events []OutgoingEvent) (duplicate
 		}
 	}
 	for n, ack := range acks {
-		select {
-		case a := <-ack.Ok():
-			if a.Duplicate {
-				duplicates = append(duplicates, n)
-			}
-		case err := <-ack.Err():
+		duplicate, err := i.await(ctx, ack, events[n].Subject, began)
+		if err != nil {
 			return duplicates, fmt.Errorf("publish on %s: %w", events[n].Subject, err)
-		case <-ctx.Done():
-			return duplicates, fmt.Errorf("publish on %s: no acknowledgement: %w", events[n].Subject, ctx.Err())
+		}
+		if duplicate {
+			duplicates = append(duplicates, n)
 		}
 	}
 	return duplicates, nil
+}
+
+// await waits for one PubAck. There is none for a message that the permissions refuse:
+// the server says so aside.
+func (i *Intake) await(ctx context.Context, ack jetstream.PubAckFuture, subject string, began time.Time) (duplicate bool, err error) {
+	for {
+		at, next := i.conn.refusal(subject)
+		if !at.Before(began) {
+			return false, ErrNotAllowed
+		}
+		select {
+		case a := <-ack.Ok():
+			return a.Duplicate, nil
+		case err := <-ack.Err():
+			return false, err
+		case <-ctx.Done():
+			return false, fmt.Errorf("no acknowledgement: %w", ctx.Err())
+		case <-next:
+		}
+	}
 }
 
 // Close releases the intake. What has no outcome stays without one.

@@ -1,6 +1,9 @@
 package stream_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,4 +95,24 @@ func TestPermissionErrors(t *testing.T) {
 		t.Errorf("ready without permission: %+v", st)
 	}
 	r.end()
+}
+
+// TestIntakeIsNotAllowed: what the permissions refuse is refused at once and by name,
+// not when patience ends; other subjects go on.
+func TestIntakeIsNotAllowed(t *testing.T) {
+	admin, c := guarded(t, append([]string{"ml.outcomes.>"}, least...))
+	input(t, admin, nil)
+	in, err := stream.NewIntake(c, stream.IntakeOptions{AckWait: deadline})
+	must(t, err)
+	defer in.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	for i, model := range []string{"a", "b", "a"} { // the second time it is not remembered, but refused again
+		if _, err := in.Publish(ctx, []stream.OutgoingEvent{{Subject: "ml.predictions." + model, Kind: "prediction", ID: fmt.Sprint(i)}}); !errors.Is(err, stream.ErrNotAllowed) {
+			t.Errorf("%s: %v", model, err)
+		}
+	}
+	if _, err := in.Publish(ctx, []stream.OutgoingEvent{{Subject: "ml.outcomes.a", Kind: "outcome", ID: "o"}}); err != nil {
+		t.Error(err)
+	}
 }
