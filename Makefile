@@ -72,6 +72,7 @@ packages: ## deb and rpm in dist/, with their bill of materials (VERSION, ARCH)
 	mkdir -p dist
 	$(RELEASE) -o driftd ./cmd/driftd
 	go run ./cmd/driftd sbom driftd > dist/driftd_$(VERSION)_$(ARCH).cdx.json
+	sed 's#^  dir: ./data              #  dir: /var/lib/driftd/data#' configs/driftd.yaml > dist/driftd.yaml
 	for format in deb rpm; do VERSION='$(VERSION)' ARCH=$(ARCH) go tool -modfile=packages.mod nfpm package -f deploy/packages/nfpm.yaml -p $$format -t dist/ || exit 1; done
 
 repro: ## build a release twice, in two folders, the second time with an empty cache: one sha256

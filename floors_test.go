@@ -56,7 +56,8 @@ var floors = map[string][]string{
 	// shell
 	"config":      slices.Concat(core, edges), // of edges only what it sets: see TestConfigSetsEdgesOnly
 	"daemon":      slices.Concat(core, edges, []string{"config"}),
-	"/cmd/driftd": slices.Concat(core, edges, []string{"config", "daemon", "notify/fakes", "/configs"}),
+	"/cmd/driftd": slices.Concat(core, edges, []string{"config", "daemon", "notify/fakes", "/configs", "/cmd/driftd/quiet"}),
+	"/cmd/driftd/quiet": {}, // runs before every other package
 	"/configs":    {}, // the documented defaults and the demo's, embedded
 	"/":           {}, // this test
 }

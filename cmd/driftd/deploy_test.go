@@ -282,7 +282,7 @@ func TestPackagesHoldWhatTheUnitRuns(t *testing.T) {
 	var places []string
 	for _, c := range f.Contents {
 		places = append(places, c.Dst)
-		if c.Src == "driftd" { // make packages builds it
+		if c.Src == "driftd" || c.Src == "" || strings.HasPrefix(c.Src, "dist/") { // make packages builds it; a folder
 			continue
 		}
 		if found, err := filepath.Glob("../../" + c.Src); err != nil || len(found) == 0 {
@@ -302,9 +302,27 @@ func TestPackagesHoldWhatTheUnitRuns(t *testing.T) {
 			t.Errorf("the unit runs %q, the documented defaults name %s, the packages hold %q", start, ruleLibrary, places)
 		}
 	}
-	for _, want := range []string{"\nType=notify\n", "\nWatchdogSec=30\n"} {
+	for _, want := range []string{"\nType=notify\n", "\nWatchdogSec=30\n", "\nStateDirectory=driftd\n"} {
 		if !strings.Contains(unit, want) {
 			t.Errorf("no %q in the unit", want)
 		}
 	}
+	if got, want := packaged(t).Store.Dir, "/var/lib/driftd/data"; got != want {
+		t.Errorf("the packages' store.dir is %s, want %s in the unit's StateDirectory: commands are run from anywhere", got, want)
+	}
+}
+
+// packaged reads the configuration that the packages install, as the Makefile makes it
+// from the documented defaults.
+func packaged(t *testing.T) *config.Config {
+	t.Helper()
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := regexp.MustCompile(`(?m)^\tsed 's#\^(.+)#(.+)#' configs/driftd.yaml > dist/driftd.yaml$`).FindSubmatch(makefile)
+	if edit == nil {
+		t.Fatal("make packages does not make dist/driftd.yaml")
+	}
+	return configured(t, "dist/driftd.yaml", string(bytes.Replace(configs.Defaults, edit[1], edit[2], 1)))
 }

@@ -38,7 +38,8 @@ func newService(t *testing.T) service {
 	return s
 }
 
-// start runs it until it says READY=1, and returns what it says of its status.
+// start runs it until it is ready and reads the stream, or is degraded, and returns what
+// it says of that.
 func (s service) start() (process *exec.Cmd, status string) {
 	s.t.Helper()
 	lookup, from := notified(s.t, filepath.Join(s.t.TempDir(), "notify"), nil)
@@ -48,11 +49,7 @@ func (s service) start() (process *exec.Cmd, status string) {
 	if err := process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	status, ready := strings.CutPrefix(datagram(s.t, from), "READY=1\nSTATUS=")
-	if !ready {
-		s.t.Fatalf("told %q, want READY=1", status)
-	}
-	return process, status
+	return process, settled(s.t, from)
 }
 
 func (s service) end(process *exec.Cmd, sig syscall.Signal) error {

@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 	_ "time/tzdata" // locations of time intervals, also where there are no zone files
+
+	_ "driftd.dev/driftd/cmd/driftd/quiet" // modules that log while they are initialized
 )
 
 func main() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,10 +61,13 @@ func (m *manager) tell(states ...string) error {
 	return nil
 }
 
+// ready tells that the start, or a reload, is over.
+func (m *manager) ready(status string) error { return m.tell("READY=1", "STATUS="+status) }
+
 // reload tells that the configuration is read again, and then that driftd is as
 // ready as before, whether or not it was accepted. The time is what Type=notify-reload
 // asks for.
-func (m *manager) reload(do func(), ready []string, failed func(error)) {
+func (m *manager) reload(do func(), status func() string, failed func(error)) {
 	var now unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	if err == nil {
@@ -73,9 +77,52 @@ func (m *manager) reload(do func(), ready []string, failed func(error)) {
 		failed(err)
 	}
 	do()
-	if err := m.tell(ready...); err != nil {
+	if err := m.ready(status()); err != nil {
 		failed(err)
 	}
+}
+
+// How long a start may take without a word, and how often driftd asks for that again.
+const (
+	startWithin = 2 * time.Minute
+	startTold   = 30 * time.Second
+)
+
+// starting tells what driftd does before it is ready, and keeps a manager from giving
+// it up meanwhile: how long a store takes to check is a matter of its size. The function
+// that it returns ends that.
+func (m *manager) starting(status string, failed func(error)) (ready func()) {
+	if m.conn == nil {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		every(ctx, startTold, func() {
+			if err := m.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", startWithin.Microseconds()), "STATUS="+status); err != nil {
+				failed(err)
+			}
+		})
+	})
+	return func() { stop(); wg.Wait() }
+}
+
+// report tells how driftd does whenever that changes, until ctx ends. told is what the
+// manager knows.
+func (m *manager) report(ctx context.Context, told string, status func() string, failed func(error)) {
+	if m.conn == nil {
+		return
+	}
+	every(ctx, time.Second, func() {
+		now := status()
+		if now == told {
+			return
+		}
+		told = now
+		if err := m.tell("STATUS=" + now); err != nil {
+			failed(err)
+		}
+	})
 }
 
 // feed keeps the watchdog quiet for as long as lastPass is fresh, until ctx ends.
@@ -85,14 +132,21 @@ func (m *manager) feed(ctx context.Context, lastPass func() time.Time, failed fu
 	if m.conn == nil || m.watchdog == 0 {
 		return
 	}
-	tick := time.NewTicker(m.watchdog / 4)
-	defer tick.Stop()
-	for {
+	every(ctx, m.watchdog/4, func() {
 		if time.Since(lastPass()) < m.watchdog/2 {
 			if err := m.tell("WATCHDOG=1"); err != nil {
 				failed(err)
 			}
 		}
+	})
+}
+
+// every calls do, at once and then at intervals, until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		do()
 		select {
 		case <-ctx.Done():
 			return

@@ -45,8 +45,20 @@ func datagram(t *testing.T, from *net.UnixConn) string {
 	return string(text[:n])
 }
 
-// TestServeTellsItsManager runs the daemon as systemd would: it is ready once,
-// feeds the watchdog and says that it stops.
+// settled waits until driftd has told that it is ready, and then that it reads the
+// stream or never will. It returns the status that it has told.
+func settled(t *testing.T, from *net.UnixConn) string {
+	t.Helper()
+	for ready := false; ; {
+		state, status, _ := strings.Cut(datagram(t, from), "STATUS=")
+		if ready = ready || state == "READY=1\n"; ready && !strings.HasPrefix(status, "not ready") {
+			return status
+		}
+	}
+}
+
+// TestServeTellsItsManager runs the daemon as systemd would: it asks for time, is ready
+// once, tells when it reads the stream, feeds the watchdog and says that it stops.
 func TestServeTellsItsManager(t *testing.T) {
 	for _, c := range []struct{ name, socket string }{
 		{"path", filepath.Join(t.TempDir(), "notify")},
@@ -66,16 +78,21 @@ func TestServeTellsItsManager(t *testing.T) {
 			root.SetArgs([]string{"serve", "-c", file, "-q"})
 			ended := make(chan error, 1)
 			go func() { ended <- root.ExecuteContext(ctx) }()
-			if got := datagram(t, from); !strings.HasPrefix(got, "READY=1\nSTATUS=reading ML, http://127.0.0.1:") {
-				t.Fatalf("told %q first, want READY=1", got)
+			if got := datagram(t, from); !strings.HasPrefix(got, "EXTEND_TIMEOUT_USEC=120000000\nSTATUS=checking the store ") {
+				t.Fatalf("told %q first, want EXTEND_TIMEOUT_USEC", got)
 			}
-			if got := datagram(t, from); got != "WATCHDOG=1" {
-				t.Fatalf("told %q, want WATCHDOG=1", got)
+			// The reader connects behind READY=1.
+			if got := datagram(t, from); !strings.HasPrefix(got, "READY=1\nSTATUS=not ready: nats; http://127.0.0.1:") {
+				t.Fatalf("told %q, want READY=1", got)
+			}
+			for fed, reads := false, false; !fed || !reads; {
+				got := datagram(t, from)
+				fed, reads = fed || got == "WATCHDOG=1", reads || strings.HasPrefix(got, "STATUS=reading ML, http://127.0.0.1:")
 			}
 			stop()
 			for got := datagram(t, from); got != "STOPPING=1"; got = datagram(t, from) {
-				if got != "WATCHDOG=1" {
-					t.Fatalf("told %q, want WATCHDOG=1 until STOPPING=1", got)
+				if got != "WATCHDOG=1" && !strings.HasPrefix(got, "STATUS=") {
+					t.Fatalf("told %q, want WATCHDOG=1 and STATUS until STOPPING=1", got)
 				}
 			}
 			if err := <-ended; err != nil {

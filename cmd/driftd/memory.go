@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"math"
 	"os"
@@ -9,7 +8,9 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -68,36 +69,51 @@ func tuneGC() {
 
 // groupLimit returns the memory in bytes that the process's control group may use, the
 // least of it and of those above; math.MaxInt64 when nobody has set one. groups is
-// /proc/self/cgroup, root where the groups of cgroups(7), version 2, are mounted.
+// /proc/self/cgroup, root where the groups of cgroups(7) are mounted: those of version 2,
+// or those of version 1 with a folder for each controller. Where both are, only one of
+// them has memory's files.
 func groupLimit(groups, root string) int64 {
 	limit := int64(math.MaxInt64)
 	raw, err := os.ReadFile(groups)
 	if err != nil {
 		return limit
 	}
-	for line := range bytes.Lines(raw) {
-		name, found := bytes.CutPrefix(bytes.TrimSpace(line), []byte("0::"))
-		if !found {
-			continue // of version 1
-		}
-		for group := path.Clean("/" + string(name)); ; group = path.Dir(group) {
-			limit = min(limit, readLimit(filepath.Join(root, group, "memory.max")))
-			if group == "/" {
-				return limit
-			}
+	for line := range strings.Lines(string(raw)) {
+		_, line, _ := strings.Cut(strings.TrimSpace(line), ":") // the number of the hierarchy
+		controllers, name, _ := strings.Cut(line, ":")
+		switch {
+		case controllers == "": // version 2
+			limit = min(limit, leastLimit(root, name, "memory.max", "memory.high"))
+		case slices.Contains(strings.Split(controllers, ","), "memory"):
+			limit = min(limit, leastLimit(filepath.Join(root, "memory"), name, "memory.limit_in_bytes"))
 		}
 	}
 	return limit
 }
 
-// readLimit reads a file that holds a number of bytes, or max.
+// leastLimit returns the least number in the files of a group and of those above it.
+// In a container its own group may be the root, whatever its name is outside.
+func leastLimit(root, name string, files ...string) int64 {
+	limit := int64(math.MaxInt64)
+	for group := path.Clean("/" + name); ; group = path.Dir(group) {
+		for _, file := range files {
+			limit = min(limit, readLimit(filepath.Join(root, group, file)))
+		}
+		if group == "/" {
+			return limit
+		}
+	}
+}
+
+// readLimit reads a file that holds a number of bytes, or max. Version 1 writes the
+// largest multiple of a page for none, which is no limit either.
 func readLimit(file string) int64 {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return math.MaxInt64 // the root has none
 	}
-	n, err := strconv.ParseInt(string(bytes.TrimSpace(raw)), 10, 64)
-	if err != nil || n <= 0 {
+	n, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+	if err != nil || n <= 0 || n > math.MaxInt64/2 {
 		return math.MaxInt64
 	}
 	return n

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"testing"
 )
 
@@ -13,15 +14,19 @@ func TestGroupLimit(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		groups string            // what /proc/self/cgroup says
-		files  map[string]string // memory.max by group
+		files  map[string]string // memory.max by group, or other files of it
 		want   int64
 	}{
 		{"a container sees its own group as the root", "0::/\n", map[string]string{"": "1073741824\n"}, 1 << 30},
 		{"a unit", "0::/system.slice/driftd.service\n", map[string]string{"system.slice/driftd.service": "536870912\n", "system.slice": "max\n"}, 512 << 20},
 		{"a slice allows less than its unit", "0::/system.slice/driftd.service\n", map[string]string{"system.slice/driftd.service": "536870912\n", "system.slice": "268435456\n"}, 256 << 20},
 		{"no limit", "0::/user.slice\n", map[string]string{"user.slice": "max\n"}, none},
-		{"both versions", "4:memory:/docker/1\n0::/docker/1\n", map[string]string{"docker/1": "4096\n"}, 4096},
-		{"version 1 alone", "4:memory:/docker/1\n", map[string]string{"docker/1": "4096\n"}, none},
+		{"a unit is slowed down before it is killed", "0::/u\n", map[string]string{"u": "8192\n", "u/memory.high": "4096\n"}, 4096},
+		{"both versions, memory in the second", "4:cpu:/docker/1\n0::/docker/1\n", map[string]string{"docker/1": "4096\n"}, 4096},
+		{"both versions, memory in the first", "4:memory:/docker/1\n0::/docker/1\n", map[string]string{"memory/docker/1/memory.limit_in_bytes": "4096\n"}, 4096},
+		{"version 1, seen from outside", "3:cpu,memory:/docker/1\n", map[string]string{"memory/docker/1/memory.limit_in_bytes": "4096\n", "memory/memory.limit_in_bytes": "9223372036854771712\n"}, 4096},
+		{"version 1, a container sees its own group alone", "4:memory:/docker/1\n", map[string]string{"memory/memory.limit_in_bytes": "4096\n"}, 4096},
+		{"version 1 without a limit", "4:memory:/\n", map[string]string{"memory/memory.limit_in_bytes": "9223372036854771712\n"}, none},
 		{"out of the namespace", "0::/../other\n", map[string]string{"": "8192\n"}, 8192},
 		{"what is no number", "0::/a\n", map[string]string{"a": "lots\n"}, none},
 		{"nothing at all", "", nil, none},
@@ -30,11 +35,14 @@ func TestGroupLimit(t *testing.T) {
 			root := t.TempDir()
 			groups := filepath.Join(root, "groups")
 			write(t, groups, c.groups)
-			for group, text := range c.files {
-				if err := os.MkdirAll(filepath.Join(root, group), 0o700); err != nil {
+			for file, text := range c.files {
+				if !strings.HasPrefix(filepath.Base(file), "memory.") {
+					file = filepath.Join(file, "memory.max")
+				}
+				if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				write(t, filepath.Join(root, group, "memory.max"), text)
+				write(t, filepath.Join(root, file), text)
 			}
 			if got := groupLimit(groups, root); got != c.want {
 				t.Errorf("limit %d, want %d", got, c.want)

@@ -55,10 +55,7 @@ func TestServeReloadsOnSIGHUP(t *testing.T) {
 	root.SetArgs([]string{"serve", "-c", file, "--embedded-nats", "--log-format", "json"}) // the flag holds for reloads too
 	ended := make(chan error, 1)
 	go func() { ended <- root.ExecuteContext(ctx) }()
-	ready := datagram(t, from)
-	if !strings.HasPrefix(ready, "READY=1\n") {
-		t.Fatalf("told %q first, want READY=1", ready)
-	}
+	ready := "READY=1\nSTATUS=" + settled(t, from)
 	for _, c := range []struct{ name, more, want string }{
 		{"broken", "rules: [{alert: A, expr: \"psi >\"}]\n", `"line":4,"column":31,"setting":"rules\[0\].expr","actor":"SIGHUP",.*"message":"configuration refused: `},
 		{"takes a restart", "windows: {pane: 30s}\n", `"line":4,.*"message":"configuration refused: windows.pane was changed from 1m to 30s, which takes a restart`},

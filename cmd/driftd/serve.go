@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -98,22 +99,31 @@ func (e *env) serve(cmd *cobra.Command, load func() (*config.Config, error)) err
 }
 
 func (e *env) serveOnce(ctx context.Context, c *config.Config, log zerolog.Logger, load func() (*config.Config, error)) error {
-	child, err := tryStore(ctx, c.Store.Dir)
-	if err != nil {
-		return err
-	}
 	m, err := newManager(e.lookup)
 	if err != nil {
 		return err
 	}
+	started := m.starting("checking the store "+c.Store.Dir, untold(log))
+	child, err := tryStore(ctx, c.Store.Dir)
+	if err != nil {
+		started()
+		return errors.Join(err, m.close())
+	}
 	i, err := daemon.Start(ctx, c, daemon.Extras{
 		Version: readBuildInfo().Version, Log: log, Verify: !child.complete, Store: store.Options{TablesChecked: child.opened}, Load: load,
 	})
+	started()
 	if err != nil {
 		return errors.Join(err, m.close())
 	}
 	log.Info().Str("version", readBuildInfo().Version).Str("api", i.URL()).Str("store", c.Store.Dir).Str("stream", c.NATS.Stream).Str("config", c.DecisionHash()).Msg("driftd is running")
-	return e.runManaged(ctx, i, m, log, "reading "+c.NATS.Stream+", "+i.URL(), i.LastProgress)
+	status := func() string {
+		if reasons := i.NotReady(); len(reasons) > 0 {
+			return "not ready: " + strings.Join(reasons, ", ") + "; " + i.URL()
+		}
+		return "reading " + c.NATS.Stream + ", " + i.URL()
+	}
+	return e.runManaged(ctx, i, m, log, status, i.LastProgress)
 }
 
 // serveDegraded serves the cause of the last failures until a person has looked.
@@ -127,19 +137,24 @@ func (e *env) serveDegraded(ctx context.Context, c *config.Config, log zerolog.L
 		return errors.Join(err, m.close())
 	}
 	log.Error().Str("api", i.URL()).Str("cause", cause).Msg("driftd is degraded: nothing is read, judged or told")
-	return e.runManaged(ctx, i, m, log, "degraded, "+i.URL()+": "+cause, time.Now)
+	return e.runManaged(ctx, i, m, log, func() string { return "degraded, " + i.URL() + ": " + cause }, time.Now)
+}
+
+// untold logs that the service manager could not be told something.
+func untold(log zerolog.Logger) func(error) {
+	return func(err error) { log.Warn().Err(err).Msg("the service manager may think that driftd hangs") }
 }
 
 // runManaged runs an instance to its end and tells the service manager how it does.
-func (e *env) runManaged(ctx context.Context, i *daemon.Instance, m *manager, log zerolog.Logger, status string, lastPass func() time.Time) error {
-	untold := func(err error) { log.Warn().Err(err).Msg("the service manager may think that driftd hangs") }
-	ready := []string{"READY=1", "STATUS=" + status}
-	if err := m.tell(ready...); err != nil {
+func (e *env) runManaged(ctx context.Context, i *daemon.Instance, m *manager, log zerolog.Logger, status func() string, lastPass func() time.Time) error {
+	untold, first := untold(log), status()
+	if err := m.ready(first); err != nil {
 		untold(err)
 	}
 	var wg sync.WaitGroup
 	running, ended := context.WithCancel(context.WithoutCancel(ctx)) // the last commit is made while ctx is over
 	wg.Go(func() { m.feed(running, lastPass, untold) })
+	wg.Go(func() { m.report(running, first, status, untold) })
 	reload := func() {
 		if _, err := i.Reload(running, daemon.ActorSignal); errors.Is(err, api.ErrUnavailable) { // what else came of it is in the log
 			log.Warn().Err(err).Msg("the configuration was not read again")
@@ -149,7 +164,7 @@ func (e *env) runManaged(ctx context.Context, i *daemon.Instance, m *manager, lo
 		for {
 			select {
 			case <-e.hangup:
-				m.reload(reload, ready, untold)
+				m.reload(reload, status, untold)
 			case <-running.Done():
 				return
 			}

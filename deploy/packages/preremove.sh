@@ -1,7 +1,8 @@
 #!/bin/sh
-# Stop the unit when the package goes, not when it is upgraded (deb: upgrade, rpm: 1).
+# Stop the unit when the package goes (deb: remove, rpm: 0), not when it is upgraded or
+# only deconfigured for a while. What driftd has counted, in /var/lib/private/driftd, stays.
 set -e
-case "$1" in upgrade | 1) exit 0 ;; esac
+case "$1" in remove | 0) ;; *) exit 0 ;; esac
 if [ -d /run/systemd/system ]; then
   systemctl disable --now driftd.service
 fi

@@ -89,7 +89,7 @@ func (l *loop) alerts() []api.Alert {
 func (d *Daemon) Snapshot() *api.Snapshot {
 	s := *d.snapshot.Load()
 	s.At = time.Now()
-	s.NotReady = d.notReady(&s)
+	s.NotReady = d.NotReady()
 	s.Config.LastReloadOK = !d.rejected.Load()
 	if d.Status != nil {
 		st := d.Status()
@@ -112,8 +112,8 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 	return &s
 }
 
-// notReady lists why driftd should get no traffic yet.
-func (d *Daemon) notReady(*api.Snapshot) []string {
+// NotReady lists why driftd should get no traffic yet, as api.Snapshot does.
+func (d *Daemon) NotReady() []string {
 	reasons := d.notLinked(time.Now())
 	if _, full := d.disk(); full {
 		reasons = append(reasons, "disk")

@@ -27,7 +27,10 @@ const (
 // A dirLock is held from before the first look at Badger's files until they
 // are closed. Badger locks its own directory too, but only inside its Open,
 // which is too late for sweepEmpty.
-type dirLock struct{ file *os.File }
+type dirLock struct {
+	dir  string
+	file *os.File
+}
 
 func acquire(dir string) (*dirLock, error) {
 	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -38,10 +41,10 @@ func acquire(dir string) (*dirLock, error) {
 		return nil, errors.Join(locked(file.Name(), err), file.Close())
 	}
 	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if err := errors.Join(file.Truncate(0), writeAt(file, pid)); err != nil {
+	if err := errors.Join(handBack(dir), file.Truncate(0), writeAt(file, pid)); err != nil { // of a root that was killed
 		return nil, errors.Join(err, file.Close())
 	}
-	return &dirLock{file}, nil
+	return &dirLock{dir, file}, nil
 }
 
 func writeAt(file *os.File, text string) error {
@@ -51,7 +54,9 @@ func writeAt(file *os.File, text string) error {
 
 // release leaves the file in place: removing it would let two processes lock
 // two files of one name.
-func (l *dirLock) release() error { return errors.Join(l.file.Truncate(0), l.file.Close()) }
+func (l *dirLock) release() error {
+	return errors.Join(handBack(l.dir), l.file.Truncate(0), l.file.Close())
+}
 
 // probe fails with ErrLocked if a tool has Badger's files open without us.
 func probe(data string) error {

@@ -131,7 +131,7 @@ func Open(dir string, options Options) (*Store, error) {
 
 func open(dir string, o Options) (s *Store, err error) {
 	data := filepath.Join(dir, dataName)
-	if err := os.MkdirAll(data, 0o700); err != nil {
+	if err := errors.Join(makeDir(dir), makeDir(data)); err != nil {
 		return nil, err
 	}
 	lock, err := acquire(dir)

@@ -23,7 +23,7 @@ type Vacancy struct {
 // Vacate holds a directory, which is made if need be. It fails with ErrOccupied if
 // there is a store in it, and with ErrLocked.
 func Vacate(dir string) (*Vacancy, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
 	lock, err := acquire(dir)
