@@ -14,3 +14,8 @@ var Defaults []byte
 //
 //go:embed demo/driftd.yaml
 var Demo []byte
+
+// Fleet is the configuration of `driftd bench fleet`.
+//
+//go:embed fleet/driftd.yaml
+var Fleet []byte

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"driftd.dev/driftd/configs"
 	"driftd.dev/driftd/pkg/config"
-	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/drift"
 	"driftd.dev/driftd/pkg/store"
 )
@@ -23,6 +23,8 @@ type fleetOptions struct {
 	length           time.Duration // of event time that the daemon reads as fast as it can
 	steady           time.Duration // and then at the pace of the clock
 	history          time.Duration // of hours put behind it, for the restart
+	full             bool          // instead, all that store.retention would have kept by now
+	keep             bool          // the store stays
 	dir              string        // for the store; "" = a temporary one
 	memProfile       string        // file for a heap profile at the end of the traffic; "" = none
 }
@@ -57,7 +59,10 @@ type fleetResult struct {
 	Planned   float64 `json:"planned_bytes"`
 
 	ReadyStore int64   `json:"ready_store_bytes"` // of the store that was restarted
-	Ready      float64 `json:"ready_s"`           // from its start to /-/ready
+	Ready      float64 `json:"ready_s"`           // from the start of driftd serve to /-/ready
+	ReadyRSS   float64 `json:"ready_rss_mib"`     // resident then
+
+	Dir string `json:"dir,omitempty"` // of the store, if it stays
 }
 
 func newBenchFleetCmd(e *env) *cobra.Command {
@@ -70,11 +75,15 @@ func newBenchFleetCmd(e *env) *cobra.Command {
 Every model gets an imported baseline. Then the whole daemon reads generated events,
 first as fast as it can, then for a minute as they happen: decoder, histograms, rules
 on every window size, checkpoints, and a scrape a second.
-The store is compacted and measured, hours of a long past are put into it, and it is
-started again as serve does it, with verification, until /-/ready says so. What
-store.retention would keep is extrapolated from the measured sizes and told beside
-what 'driftd doctor --plan' says.`,
-		Example: "  driftd bench fleet -o json\n  driftd bench fleet --models 100 --groups 1 --length 30m --history 0s",
+The store is compacted and measured, hours of a long past are put into it, and driftd
+serve is started on it, until /-/ready says so. What store.retention would keep is
+extrapolated from the measured sizes and told beside what 'driftd doctor --plan' says.
+
+With --full nothing is extrapolated: the store gets all the panes, hours and days, the
+ledger, the incidents and what detection knows, as of a fleet that has run for as long
+as store.retention says. 200 models of 50 features with a canary each take 24 GB and
+some 20 minutes. Its configuration is configs/fleet/driftd.yaml of the source.`,
+		Example: "  driftd bench fleet -o json\n  driftd bench fleet --models 100 --groups 1 --length 30m --history 0s\n  driftd bench fleet --full --length 171m --keep --dir /var/tmp",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if min(o.models, o.features, o.groups) < 1 || !(o.events > 0) || o.length < time.Minute || min(o.steady, o.history) < 0 {
@@ -101,6 +110,8 @@ what 'driftd doctor --plan' says.`,
 	f.DurationVar(&o.length, "length", o.length, "event time that the daemon reads as fast as it can")
 	f.DurationVar(&o.steady, "steady", o.steady, "event time behind it that is read at the pace of the clock")
 	f.DurationVar(&o.history, "history", 10*24*time.Hour, "past whose hours are put into the store before it is restarted")
+	f.BoolVar(&o.full, "full", false, "instead, put all that store.retention keeps of years of such traffic into the store")
+	f.BoolVar(&o.keep, "keep", false, "let the store stay, to start it again by hand")
 	f.StringVar(&o.dir, "dir", "", "folder for the store (default: a temporary one)")
 	f.StringVar(&o.memProfile, "mem-profile", "", "write a heap profile of the end of the traffic to this file")
 	return c
@@ -113,18 +124,34 @@ func (e *env) benchFleet(ctx context.Context, o fleetOptions) (r fleetResult, er
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c := config.Default()
-	c.Store.Dir, c.HTTP.Listen, c.NATS.Embedded, c.NATS.URL = dir, "127.0.0.1:0", true, "nats://127.0.0.1:0"
+	defer func() {
+		if !o.keep {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	vars := map[string]string{"DRIFTD_STORE": dir, "DRIFTD_LISTEN": "127.0.0.1:0", "NATS_URL": "nats://127.0.0.1:0"}
+	c, err := config.Parse("configs/fleet/driftd.yaml", configs.Fleet, config.Options{
+		LookupEnv: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
+	})
+	if err != nil {
+		return r, err
+	}
 	b := &fleetBench{env: e, fleetOptions: o, config: c, traffic: newFleetTraffic(o)}
 	r = fleetResult{
 		Models: o.models, Features: o.features, Groups: o.groups, Signals: o.models * o.groups * (o.features + fleetOutputs),
 		EventsPerSec: o.events,
 	}
-	for _, step := range []func(context.Context, *fleetResult) error{b.read, b.measure, b.restart} {
+	steps := []func(context.Context, *fleetResult) error{b.read, b.measure, b.restart}
+	if o.full {
+		steps = []func(context.Context, *fleetResult) error{b.record, b.read, b.fill, b.restart}
+	}
+	for _, step := range steps {
 		if err := step(ctx, &r); err != nil {
 			return r, err
 		}
+	}
+	if o.keep {
+		r.Dir = dir
 	}
 	b.plan(&r)
 	return r, nil
@@ -148,6 +175,9 @@ func (b *fleetBench) plan(r *fleetResult) {
 	n := f.need()
 	r.Planned, r.PlannedMemory = n.DiskPanes+n.DiskHours+n.DiskDays, n.Memory
 	r.PlannedLive = f.live(b.events / float64(b.models*b.groups) * f.spec.Pane.Seconds())
+	if b.full {
+		return
+	}
 	groups := float64(b.models * b.groups)
 	kept := func(keep config.Duration, length time.Duration) float64 {
 		return groups * keep.Std().Hours() / length.Hours()
@@ -167,33 +197,10 @@ func (r fleetResult) table() result {
 		{"an hour", mib(r.HourBytes), ""},
 		{"a day", mib(r.DayBytes), ""},
 		{"ready, store of " + mib(float64(r.ReadyStore)), fmt.Sprintf("%.1f s", r.Ready), ""},
+		{"memory, when ready", fmt.Sprintf("%.0f MiB", r.ReadyRSS), ""},
+	}
+	if r.Dir != "" {
+		out.below = []string{"The store stays in " + r.Dir + ": DRIFTD_STORE=" + r.Dir + " driftd serve -c configs/fleet/driftd.yaml starts it again."}
 	}
 	return out
-}
-
-// restart starts the store as serve does and waits until /-/ready says so.
-func (b *fleetBench) restart(ctx context.Context, r *fleetResult) error {
-	var err error
-	if r.ReadyStore, err = tableBytes(b.config.Store.Dir); err != nil {
-		return err
-	}
-	start := time.Now()
-	child, err := tryStore(ctx, b.config.Store.Dir)
-	if err != nil {
-		return err
-	}
-	i, err := daemon.Start(ctx, b.config, daemon.Extras{Version: "bench", Log: b.logger(), Verify: !child.complete, Store: store.Options{TablesChecked: child.opened}})
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- i.Run(running) }()
-	err = awaitReady(ctx, i.URL(), ended)
-	r.Ready = time.Since(start).Seconds()
-	stop()
-	if err == nil {
-		err = <-ended
-	}
-	return errors.Join(err, i.Close())
 }

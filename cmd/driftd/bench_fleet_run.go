@@ -19,7 +19,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"driftd.dev/driftd/pkg/alert"
 	"driftd.dev/driftd/pkg/api"
 	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/drift"
@@ -83,22 +82,19 @@ func (b *fleetBench) read(ctx context.Context, r *fleetResult) (err error) {
 	return account.Balance(uint64(b.traffic.count()))
 }
 
-// daemon is the daemon as serve has it by default.
+// daemon is the daemon as serve has it by the configuration, but for its edges.
 func (b *fleetBench) daemon(st *store.Store, source daemon.Source) (*daemon.Daemon, error) {
-	rules, err := benchRules()
+	settings, err := daemon.Decisions(b.config)
 	if err != nil {
 		return nil, err
 	}
-	routes, err := alert.CompileRoutes(alert.RouteSpec{Receiver: daemon.SignalReceiver}, []string{daemon.SignalReceiver})
-	if err != nil {
-		return nil, err
+	settings.Decoder = event.NewDecoder(nil, event.DefaultLimits)
+	settings.Receivers = []notify.Receiver{{Name: daemon.SignalReceiver, Sink: discard{}}}
+	for _, r := range b.config.Receivers {
+		settings.Receivers = append(settings.Receivers, notify.Receiver{Name: r.Name, Sink: discard{}})
 	}
 	return daemon.New(daemon.Options{
-		Settings: daemon.Settings{
-			Spec: b.config.DriftSpec(), Decoder: event.NewDecoder(nil, event.DefaultLimits), Rules: rules, Routes: routes,
-			Receivers: []notify.Receiver{{Name: daemon.SignalReceiver, Sink: discard{}}}, ConfigHash: "bench",
-		},
-		Store: st, Source: source, DeadLetters: noLetters{},
+		Settings: settings, Store: st, Source: source, DeadLetters: noLetters{},
 		Checkpoint: daemon.DefaultCheckpoint(), Version: "bench", Log: zerolog.Nop(),
 	})
 }
@@ -159,7 +155,7 @@ func watchMemory(ctx context.Context, d *daemon.Daemon, done <-chan struct{}, en
 		case <-scrape.C:
 			metrics.ServeHTTP(nowhere{}, page)
 		case <-look.C:
-			r, a := residentSize()
+			r, a := residentSize("self")
 			rss, anon = max(rss, r), max(anon, a)
 		}
 	}
@@ -172,10 +168,10 @@ func (nowhere) Header() http.Header         { return http.Header{} }
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (nowhere) WriteHeader(int)             {}
 
-// residentSize returns the memory of this process and the part of it that no
-// file backs, in MiB; 0 where /proc does not tell.
-func residentSize() (rss, anon float64) {
-	f, err := os.Open("/proc/self/status")
+// residentSize returns the memory of a process, "self" for this one, and the part of it
+// that no file backs, in MiB; 0 where /proc does not tell.
+func residentSize(process string) (rss, anon float64) {
+	f, err := os.Open("/proc/" + process + "/status")
 	if err != nil {
 		return 0, 0
 	}
@@ -232,7 +228,7 @@ func (b *fleetBench) roll(ctx context.Context, hours fleetKind) (days int, each 
 			return 0, 0, err
 		}
 	}
-	if days, err = b.sweepHours(ctx, fleetStart.Add(-store.DaySize)); err != nil || days == 0 {
+	if days, err = b.sweepHours(ctx, b.traffic.start.Add(-store.DaySize)); err != nil || days == 0 {
 		return 0, 0, err
 	}
 	after, err := b.compacted()
@@ -291,7 +287,7 @@ func (b *fleetBench) copyBack(ctx context.Context, k fleetKind, back time.Durati
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	batch := st.NewBatch()
-	for w, err := range k.read(st, store.Range{From: fleetStart}) {
+	for w, err := range k.read(st, store.Range{From: b.traffic.start}) {
 		if err != nil {
 			return n, err
 		}
@@ -332,33 +328,4 @@ func tableBytes(dir string) (n int64, err error) {
 		return err
 	})
 	return n, err
-}
-
-// awaitReady asks /-/ready until it answers 200.
-func awaitReady(ctx context.Context, address string, ended <-chan error) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-ended:
-			return errors.Join(errors.New("the daemon stopped before it was ready"), err)
-		case <-tick.C:
-		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/-/ready", nil)
-		if err != nil {
-			return err
-		}
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			continue // it does not listen yet
-		}
-		if err := answer.Body.Close(); err != nil {
-			return err
-		}
-		if answer.StatusCode == http.StatusOK {
-			return nil
-		}
-	}
 }

@@ -19,20 +19,25 @@ const (
 	fleetOutputs   = 4    // signals beside the features: prediction, confidence, latency, error
 )
 
-// fleetStart is where the event time of the traffic begins.
+// fleetStart is where the event time of the traffic begins, but for a full store: that
+// is of now.
 var fleetStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // A fleetTraffic makes the events of a fleet: models take turns, and so do the
 // versions of each, at even distances. Every feature is normal.
 type fleetTraffic struct {
 	fleetOptions
+	start time.Time
 	names []string // of features
 	ring  [][]byte // what stands behind the version in a message
 	seed  uint64
 }
 
 func newFleetTraffic(o fleetOptions) *fleetTraffic {
-	t := &fleetTraffic{fleetOptions: o, seed: 1}
+	t := &fleetTraffic{fleetOptions: o, start: fleetStart, seed: 1}
+	if o.full {
+		t.start = time.Now().UTC().Add(-o.length - o.steady).Truncate(time.Hour)
+	}
 	for i := range o.features {
 		t.names = append(t.names, fmt.Sprintf("feature_%03d", i))
 	}
@@ -66,7 +71,7 @@ func (t *fleetTraffic) count() int   { return t.backlog() + int(t.events*t.stead
 
 // at is when event i happens.
 func (t *fleetTraffic) at(i int) time.Time {
-	return fleetStart.Add(time.Duration(float64(i) / t.events * float64(time.Second)))
+	return t.start.Add(time.Duration(float64(i) / t.events * float64(time.Second)))
 }
 
 func (t *fleetTraffic) group(i int) int { return i / t.models % t.groups }
@@ -137,7 +142,7 @@ func (s *fleetSource) Run(ctx context.Context, from stream.Anchor, out chan<- *s
 
 // send hands over events [i, to) and returns to.
 func (s *fleetSource) send(ctx context.Context, out chan<- *stream.Batch, i, to int) int {
-	b := &stream.Batch{Anchor: stream.Anchor{Stream: "ML", Created: fleetStart, Seq: uint64(i)}}
+	b := &stream.Batch{Anchor: stream.Anchor{Stream: "ML", Created: s.fleetTraffic.start, Seq: uint64(i)}}
 	for ; i < to; i++ {
 		m := stream.Message{Seq: uint64(i + 1), Time: s.at(i).UnixNano(), Subject: "ml.predictions." + s.model(i%s.models) + "." + s.version(i), Data: s.append(nil, i)}
 		b.Messages = append(b.Messages, m)

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -60,7 +61,10 @@ func (s *Store) roll(due *dueDay) error {
 	}
 	day.Start, day.End = due.start, due.start.Add(DaySize)
 	b := s.NewBatch()
-	b.window(tableDay, day)
+	b.PutDay(day)
+	if err := b.Err(); err != nil {
+		return err
+	}
 	ops, ahead, _ := b.split(s.CommitLimit())
 	if err := s.goAhead(b, ahead); err != nil {
 		return err
@@ -70,6 +74,18 @@ func (s *Store) roll(due *dueDay) error {
 	}
 	s.remember(b)
 	return nil
+}
+
+// PutDay keeps the sum of the hours of one day, by UTC. Sweep makes days by itself; this
+// is for who makes a whole past.
+func (b *Batch) PutDay(w *drift.Window) {
+	if w.End.Sub(w.Start) != DaySize || !w.Start.Equal(floor(w.Start, DaySize)) {
+		b.fail(fmt.Errorf("put the day of %s: %v to %v is not a full day", w.Group.Model, w.Start, w.End))
+		return
+	}
+	if b.closed(w) {
+		b.window(tableDay, w)
+	}
 }
 
 // nextDay returns the first day at or behind a key of an hour that is due, nil for none.
