@@ -138,7 +138,7 @@ func (e *env) benchFleet(ctx context.Context, o fleetOptions) (r fleetResult, er
 	}
 	b := &fleetBench{env: e, fleetOptions: o, config: c, traffic: newFleetTraffic(o)}
 	r = fleetResult{
-		Models: o.models, Features: o.features, Groups: o.groups, Signals: o.models * o.groups * (o.features + fleetOutputs),
+		Models: o.models, Features: o.features, Groups: o.groups, Signals: o.models * o.groups * (o.features + planExtra),
 		EventsPerSec: o.events,
 	}
 	steps := []func(context.Context, *fleetResult) error{b.read, b.measure, b.restart}
@@ -169,7 +169,7 @@ type fleetBench struct {
 // sizes make when retention is full.
 func (b *fleetBench) plan(r *fleetResult) {
 	f := fleet{
-		models: b.models, signals: b.features + planExtra, groups: b.groups, events: b.events, eventBytes: 1,
+		models: b.models, features: b.features, signals: b.features + planExtra, budgets: true, groups: b.groups, events: b.events, eventBytes: 1,
 		spec: b.config.DriftSpec(), keep: b.config.Store.Retention, dedup: b.config.Dedup.IDs,
 	}
 	n := f.need()

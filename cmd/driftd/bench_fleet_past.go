@@ -146,8 +146,9 @@ func (p *fleetPast) hours(ctx context.Context, models []drift.ModelState, r *fle
 	return p.each(ctx, "hours", models, func(g drift.Group, mark time.Time) error {
 		own := p.own(g)
 		for at := p.firstHour(mark); own != nil && at.Before(p.traffic.start); at = at.Add(drift.RollupSize) {
+			hour := p.some(own, at)
 			r.Hours++
-			if err := p.out.add(func(b *store.Batch) { b.PutHour(moved(p.some(own), at)) }); err != nil {
+			if err := p.out.add(func(b *store.Batch) { b.PutHour(hour) }); err != nil {
 				return err
 			}
 		}
@@ -167,8 +168,8 @@ func (p *fleetPast) days(ctx context.Context, models []drift.ModelState, r *flee
 		at := mark.Add(-p.config.Store.Retention.Daily.Std() + store.DaySize - 1).Truncate(store.DaySize)
 		for ; own != nil && at.Before(p.firstHour(mark)); at = at.Add(store.DaySize) {
 			var hours []*drift.Window
-			for h := range int(store.DaySize / drift.RollupSize) {
-				hours = append(hours, moved(p.some(own), at.Add(time.Duration(h)*drift.RollupSize)))
+			for h := time.Duration(0); h < store.DaySize; h += drift.RollupSize {
+				hours = append(hours, p.some(own, at.Add(h)))
 			}
 			day, err := drift.Sum(hours)
 			if err != nil {
@@ -219,7 +220,7 @@ func (p *fleetPast) teach(l *detect.Learner, m drift.ModelState, window time.Dur
 		at := p.traffic.start.Add(-time.Duration(detect.MaxRows-n) * window)
 		groups := make([]*drift.Window, len(own))
 		for i := range own {
-			groups[i] = moved(p.some(own[i]), at)
+			groups[i] = p.some(own[i], at)
 			groups[i].Group = drift.Group{Model: m.Model}
 		}
 		total, err := drift.Sum(groups)
@@ -261,22 +262,23 @@ func (p *fleetPast) own(g drift.Group) *drift.Window {
 
 // some returns an hour of another group as if it were of own's. Edges are the quantiles
 // of a model's own reference and all models have the same laws, so that the counts of
-// one are as likely in the bins of another.
-func (p *fleetPast) some(own *drift.Window) *drift.Window {
+// one are as likely in the bins of another. Signals that have not as many bins stay
+// own's, as does what is no number.
+func (p *fleetPast) some(own *drift.Window, at time.Time) *drift.Window {
 	p.next = (p.next + 1) % len(p.pool)
-	w := *p.pool[p.next]
-	if !slices.EqualFunc(w.Signals, own.Signals, func(a, b drift.Signal) bool {
-		return a.Name == b.Name && a.Type == drift.Numeric && b.Type == drift.Numeric && len(a.Numeric.Counts) == len(b.Numeric.Counts)
-	}) {
-		return own
-	}
-	w.Group, w.Baseline, w.Signals = own.Group, own.Baseline, slices.Clone(w.Signals)
+	other := p.pool[p.next]
+	w := moved(own, at)
+	w.Events, w.Signals = other.Events, slices.Clone(own.Signals)
 	for i := range w.Signals {
-		n := *w.Signals[i].Numeric
-		n.Edges = own.Signals[i].Numeric.Edges
-		w.Signals[i].Numeric = &n
+		s, o := &w.Signals[i], other.Signal(own.Signals[i].Name)
+		if s.Type != drift.Numeric || o == nil || o.Type != drift.Numeric || len(o.Numeric.Counts) != len(s.Numeric.Counts) {
+			continue
+		}
+		n := *o.Numeric
+		n.Edges = s.Numeric.Edges
+		s.Numeric = &n
 	}
-	return &w
+	return w
 }
 
 // moved returns a window as one that begins at another time. It shares the signals.

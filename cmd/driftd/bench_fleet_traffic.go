@@ -16,7 +16,6 @@ const (
 	fleetRing      = 4096 // distinct sets of values
 	fleetReference = 3000 // rows of a baseline
 	fleetBatch     = 64   // messages
-	fleetOutputs   = 4    // signals beside the features: prediction, confidence, latency, error
 )
 
 // fleetStart is where the event time of the traffic begins, but for a full store: that

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,4 +205,48 @@ func TestPlanGrows(t *testing.T) {
 	if want := 100 * 3600 * 780.0; a.StreamBytes != want { // an hour of 100 events/s of 700 bytes and planMessage
 		t.Errorf("stream: %.0f bytes, want %.0f", a.StreamBytes, want)
 	}
+}
+
+// TestPlanOfWhatIsWatchedTogether: a plan says as many signals and axes as a baseline
+// really makes of vectors, below, at and above the number of axes.
+func TestPlanOfWhatIsWatchedTogether(t *testing.T) {
+	for _, length := range []int{2, 64, 65, 100} {
+		var names []string
+		shape := &event.Shape{}
+		for i := range length {
+			names = append(names, fmt.Sprintf("feature_%04d", i))
+		}
+		shape.Names = append(slices.Clone(names), "vector")
+		watched := config.Multivariate{Features: names, Vectors: []string{"vector"}}
+		builder := drift.NewBuilder(drift.BuilderOptions{Model: "model", Multivariate: drift.Multivariate(watched)})
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range 500 {
+			builder.Add(vectorEvent(r, shape, i))
+		}
+		w, err := builder.Build(drift.Approved, drift.Origin{Kind: "import"}).Part("").Count(func(yield func(*event.Event) bool) { yield(vectorEvent(r, shape, 0)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := planOptions{vectors: -1, length: length}
+		together, axes := o.together([]config.Model{{Multivariate: &watched}})
+		if want := len(shape.Names) + planExtra + together; len(w.Signals) != want {
+			t.Errorf("vectors of %d: %d signals, a plan says %d", length, len(w.Signals), want)
+		}
+		if want := 2 * float64(length*min(length, 64)); axes != want {
+			t.Errorf("vectors of %d: axes of %g numbers, want %g", length, axes, want)
+		}
+	}
+}
+
+// vectorEvent makes an event of which the last feature is a vector of the others.
+func vectorEvent(r *rand.Rand, shape *event.Shape, id int) *event.Event {
+	e := fleetEvent(r, shape, "model", id, time.Unix(0, 0))
+	last := len(e.Values) - 1
+	var vector []float64
+	for _, v := range e.Values[:last] {
+		vector = append(vector, v.Num)
+	}
+	e.Values[last] = event.Value{Kind: event.Vector, Num: 1}
+	e.Vectors = [][]float64{vector}
+	return e
 }

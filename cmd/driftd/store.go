@@ -65,7 +65,7 @@ daemon does the same by itself, after its start and every store.verify_every.`,
 		},
 	}
 	b.flags(cmd)
-	cmd.Flags().BoolVar(&forStart, "for-start", false, "stop reading after 10 s and leave the rest to the daemon")
+	cmd.Flags().BoolVar(&forStart, "for-start", false, "read only what can be read whole in 10 s, and leave the rest to the daemon")
 	return cmd
 }
 
@@ -81,7 +81,9 @@ func (e *env) verifyStore(ctx context.Context, dir string) error {
 		problem := strings.TrimPrefix(err.Error(), store.ErrDamaged.Error()+": ")
 		return e.verdict(verdict{Damaged: []store.Damage{{File: dir, Problem: problem, Remedy: store.Remedy}}}, err)
 	}
-	v, err := e.scanStore(ctx, dir, child.opened)
+	p := e.newProgress("verify", "records", 0)
+	v, err := scanStore(ctx, dir, child.opened, p.reach)
+	p.end()
 	if err != nil {
 		return err
 	}
@@ -89,15 +91,13 @@ func (e *env) verifyStore(ctx context.Context, dir string) error {
 }
 
 // scanStore opens and verifies a store in this process; checked is
-// store.Options.TablesChecked.
-func (e *env) scanStore(ctx context.Context, dir string, checked bool) (v store.Verification, err error) {
+// store.Options.TablesChecked, and at is told how far it is.
+func scanStore(ctx context.Context, dir string, checked bool, at func(done, total uint64)) (v store.Verification, err error) {
 	s, err := store.Open(dir, store.Options{Compactors: -1, ReserveBytes: daemon.ReserveBytes, TablesChecked: checked}) // a full disk would look like damage
 	if err != nil {
 		return v, err
 	}
-	p := e.newProgress("verify", "records", 0)
-	v, err = s.Verify(ctx, p.reach)
-	p.end()
+	v, err = s.Verify(ctx, at)
 	return v, errors.Join(err, s.Close())
 }
 
@@ -119,25 +119,42 @@ func (e *env) verdict(v verdict, damage error) error {
 	return damage
 }
 
-// scanWithin bounds the verification for which a start waits. What a larger store
-// has beyond that is read in the background.
-const scanWithin = 10 * time.Second
+// scanWithin bounds the verification for which a start waits. What a larger store has is
+// read in the background, and here only for as long as it takes to see that it is larger.
+const (
+	scanWithin = 10 * time.Second
+	scanPace   = time.Second // after which the pace is known
+)
 
-// verifyForStart is what the child of a start runs: the store is opened, and read as
-// far as the time goes.
+// verifyForStart is what the child of a start runs: the store is opened, and read whole
+// if there is time for that. Opening has compared every table with its checksums, so
+// that nothing is left on which Badger panics; a part of the records proves nothing.
 func (e *env) verifyForStart(ctx context.Context, dir string) error {
-	bounded, cancel := context.WithTimeout(ctx, scanWithin)
+	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
-	e.progress = "none"
-	v, err := e.scanStore(bounded, dir, false)
-	complete := !errors.Is(err, context.DeadlineExceeded)
-	if err == nil || !complete {
+	var start time.Time
+	v, err := scanStore(bounded, dir, false, func(done, total uint64) {
+		if start.IsZero() {
+			start = time.Now()
+		}
+		if spent := time.Since(start); spent > scanWithin || spent > scanPace && tooSlow(spent, done, total) {
+			cancel()
+		}
+	})
+	complete := !errors.Is(err, context.Canceled)
+	if err == nil || !complete && ctx.Err() == nil {
 		err = v.Err()
 	}
 	if err != nil {
 		return err
 	}
 	return writeJSON(e.out, verdict{OK: true, Complete: complete, Records: v.Records, Damaged: []store.Damage{}}, "")
+}
+
+// tooSlow reports whether reading the total will certainly take longer than scanWithin:
+// records differ in size, so that it may come to twice as many in the time that is left.
+func tooSlow(spent time.Duration, done, total uint64) bool {
+	return float64(total)/float64(max(done, 1))*spent.Seconds() > 2*scanWithin.Seconds()
 }
 
 // An attempt is what a child could do with a store.
