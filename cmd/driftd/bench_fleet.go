@@ -55,7 +55,7 @@ type fleetResult struct {
 	Days      int     `json:"days"` // made of hours
 	DayBytes  float64 `json:"day_bytes"`
 	Store     int64   `json:"store_bytes"`    // compacted
-	Retained  float64 `json:"retained_bytes"` // windows when store.retention is full, from the measured sizes
+	Retained  float64 `json:"retained_bytes"` // windows when store.retention is full, from the measured sizes; with --full all tables, as they are
 	Planned   float64 `json:"planned_bytes"`
 
 	ReadyStore int64   `json:"ready_store_bytes"` // of the store that was restarted
@@ -176,6 +176,7 @@ func (b *fleetBench) plan(r *fleetResult) {
 	r.Planned, r.PlannedMemory = n.DiskPanes+n.DiskHours+n.DiskDays, n.Memory
 	r.PlannedLive = f.live(b.events / float64(b.models*b.groups) * f.spec.Pane.Seconds())
 	if b.full {
+		r.Retained, r.Planned = float64(r.Store), r.Planned+n.DiskBaselines+n.DiskDetection
 		return
 	}
 	groups := float64(b.models * b.groups)
@@ -193,12 +194,11 @@ func (r fleetResult) table() result {
 		{"memory", fmt.Sprintf("%.0f MiB", r.RSS), mib(r.PlannedMemory)},
 		{"live heap", mib(float64(r.Live)), mib(r.PlannedLive)},
 		{"disk, retention full", mib(r.Retained), mib(r.Planned)},
-		{"a pane", mib(r.PaneBytes), ""},
-		{"an hour", mib(r.HourBytes), ""},
-		{"a day", mib(r.DayBytes), ""},
-		{"ready, store of " + mib(float64(r.ReadyStore)), fmt.Sprintf("%.1f s", r.Ready), ""},
-		{"memory, when ready", fmt.Sprintf("%.0f MiB", r.ReadyRSS), ""},
 	}
+	if r.PaneBytes > 0 { // not with --full
+		out.rows = append(out.rows, []any{"a pane", mib(r.PaneBytes), ""}, []any{"an hour", mib(r.HourBytes), ""}, []any{"a day", mib(r.DayBytes), ""})
+	}
+	out.rows = append(out.rows, []any{"ready, store of " + mib(float64(r.ReadyStore)), fmt.Sprintf("%.1f s", r.Ready), ""}, []any{"memory, when ready", fmt.Sprintf("%.0f MiB", r.ReadyRSS), ""})
 	if r.Dir != "" {
 		out.below = []string{"The store stays in " + r.Dir + ": DRIFTD_STORE=" + r.Dir + " driftd serve -c configs/fleet/driftd.yaml starts it again."}
 	}

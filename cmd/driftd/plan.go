@@ -93,7 +93,7 @@ const (
 	planGarbage    = 1.3           // resident bytes for one that is used
 	planFields     = 0.75          // of a packed window's names and moments
 	planCounts     = 0.48          // of its counts
-	planOverhead   = 1.1           // of Badger's tables: keys, indices, filters
+	planOverhead   = 1.05          // of Badger's tables: indices, filters, what is not yet compacted away
 	planDetectors  = 4             // of a signal
 	planMessage    = 80            // of a message in JetStream beside its payload: header, subject, index
 )

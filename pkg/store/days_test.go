@@ -163,3 +163,24 @@ func TestDaysCoverTheirPanes(t *testing.T) {
 		same(t, digests(t, s, store.Query{Model: "fraud", Size: size}), split(t, panes, size))
 	}
 }
+
+// A day that is put is one that a query finds; one that is none, by UTC, is refused.
+func TestPutDay(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	defer func() { must(t, s.Close()) }()
+	day := newSource(9).window(fraud, epoch, store.DaySize, 2)
+	commit(t, s, func(b *store.Batch) { b.PutDay(day) })
+	same(t, digests(t, s, store.Query{Model: "fraud", Version: fraud.Version, Size: store.DaySize}), split(t, []*drift.Window{day}, store.DaySize))
+	if v := verify(t, s); !v.OK() {
+		t.Errorf("damaged: %+v", v.Damaged)
+	}
+	for _, w := range []*drift.Window{
+		newSource(9).window(fraud, epoch, time.Hour, 1),
+		newSource(9).window(fraud, epoch.Add(time.Hour), store.DaySize, 1),
+	} {
+		b := s.NewBatch()
+		if b.PutDay(w); b.Err() == nil || b.Len() > 0 {
+			t.Errorf("a day from %v to %v was taken", w.Start, w.End)
+		}
+	}
+}
