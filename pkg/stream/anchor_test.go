@@ -273,7 +273,11 @@ func TestFilteredGap(t *testing.T) {
 	publish(t, c, 1, 30, mixed)
 	o := stream.ReaderOptions{Subjects: []string{"ml.predictions.fraud.1"}}
 	r := read(t, c, stream.Anchor{}, o)
-	eventually(t, "the end", func() bool { return r.reader.Status().Received == 30 })
+	eventually(t, "the end", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.anchor.Seq == 30
+	})
 	anchor := r.end()
 	publish(t, c, 31, 60, mixed)
 	must(t, s.Purge(testContext(t), jetstream.WithPurgeSequence(61))) // keeps 61..90, ten of them fraud
