@@ -293,7 +293,7 @@ func (b *fleetBench) copyBack(ctx context.Context, k fleetKind, back time.Durati
 		}
 		n++
 		w.Start, w.End = w.Start.Add(-back), w.End.Add(-back)
-		if k.put(batch, w); batch.Size() > daemon.DefaultCheckpoint().Bytes {
+		if k.put(batch, w); batch.Size() > st.CommitLimit()/2 {
 			if err := errors.Join(ctx.Err(), st.Commit(batch)); err != nil {
 				return n, err
 			}

@@ -18,8 +18,8 @@ import (
 // environment says otherwise: much of a small heap, where collecting often would slow
 // the counting, and little of a large one, which is counts that stay.
 const (
-	garbage   = 40 << 20
-	mostGOGC  = 100
+	garbage   = 24 << 20
+	mostGOGC  = 400
 	leastGOGC = 15
 	// tuneEvery is how often GOGC is set for the heap as it is.
 	tuneEvery = 5 * time.Second

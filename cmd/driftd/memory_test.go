@@ -76,7 +76,7 @@ func TestTheEnvironmentTunesTheCollector(t *testing.T) {
 
 // A small heap may double, a large one grows by about the same bytes whatever lives.
 func TestGOGC(t *testing.T) {
-	for live, want := range map[uint64]int{0: 100, 10 << 20: 100, 40 << 20: 100, 80 << 20: 50, 200 << 20: 20, 1 << 30: 15} {
+	for live, want := range map[uint64]int{0: 400, 6 << 20: 400, 12 << 20: 200, 40 << 20: 60, 80 << 20: 30, 200 << 20: 15, 1 << 30: 15} {
 		if got := gogc(live); got != want {
 			t.Errorf("GOGC %d for %d MiB, want %d", got, live>>20, want)
 		}

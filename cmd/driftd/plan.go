@@ -87,9 +87,9 @@ const (
 	planCheckpoint = 1.0           // seconds
 	planID         = 24            // of a remembered event id in memory
 	planProcess    = 60e6          // of a process that does nothing: code, stacks, NATS client, Badger's caches
-	planArenas     = 2*31e6 + 32e6 // Badger's tables in memory, and one that is being written
-	planMapped     = 100e6         // of its files, those written last
-	planLogs       = 2*64e6 + 64e6 // Badger's logs beside its tables
+	planArenas     = 2*9e6 + 8*8e6 // Badger's tables in memory, and its buffers for those that are written
+	planMapped     = 40e6          // of its files, those used in the last seconds
+	planLogs       = 2*14e6 + 64e6 // Badger's logs beside its tables
 	planGarbage    = 1.3           // resident bytes for one that is used
 	planFields     = 0.75          // of a packed window's names and moments
 	planCounts     = 0.48          // of its counts

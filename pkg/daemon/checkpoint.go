@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,21 +22,40 @@ const (
 	PointTold      = "told"      // the notifier and the API know
 )
 
+// fewEvents are not worth a checkpoint for the size of their open panes: each pane is
+// written whole, for one event as for thousands, so wide models would be written again
+// every few events. They rather make the store's memory tables grow.
+const fewEvents = 64
+
 // due reports whether a checkpoint must not wait for the next tick. It is asked
-// after every message: a burst over many models may fill a transaction, and one
-// that is too big could not be committed, nor the next start get past it.
+// after every message: a burst over many models may fill a transaction. The store
+// makes room for a larger one, for a price; what is beyond all that it could ever take
+// would stop the daemon, and the next start would not get past it.
 func (l *loop) due() bool {
-	room := l.Checkpoint.Bytes - l.pending.Size() - l.book.Weight()
+	limit := cmp.Or(l.Checkpoint.Bytes, l.Store.CommitLimit()/5*4) // the rest is for what one message more may close
+	closed := l.pending.Size() + l.book.Weight()
+	if l.counted < fewEvents && closed < limit/4 {
+		limit = max(limit, l.Store.CommitMost()/2)
+	}
+	room := limit - closed
 	if l.counted >= l.Checkpoint.Events || room <= 0 {
 		return true
 	}
-	if int64(l.engine.Grown()) < room {
+	if l.estimate(l.engine.Grown()) < room {
 		return false
 	}
 	// What may be too much is looked at, and taken for enough a little earlier:
 	// otherwise it would be looked at again after every message.
-	return int64(l.engine.DirtyBytes()) >= room-room/8
+	return l.estimate(l.engine.DirtyBytes()) >= room-room/8
 }
+
+// denseFrom is the least that a checkpoint's open state could take for loop.dense to
+// learn from it.
+const denseFrom = 64 << 10
+
+// estimate returns what the engine's changes will take in the store, of the bytes that
+// they take at most: the same part as at the last checkpoint.
+func (l *loop) estimate(most int) int64 { return int64(float64(most) * l.dense) }
 
 // A commit is one checkpoint on its way to the disk.
 type commit struct {
@@ -108,9 +128,13 @@ func (l *loop) changed() bool {
 
 // encode turns the changed state into the pending batch and starts a new one.
 func (l *loop) encode() (*commit, error) {
+	before, most := l.pending.Size(), l.engine.DirtyBytes()
 	l.engine.Dirty(drift.DirtySink{
 		Open: l.pending.PutOpen, Model: l.pending.PutModel, Sample: l.pending.PutLearning, Seen: l.pending.PutDedup,
 	})
+	if part := float64(l.pending.Size()-before) / float64(max(most, 1)); most >= denseFrom {
+		l.dense = min(1, max(part, (l.dense+part)/2)) // rather too much than too little
+	}
 	if err := l.account.Balance(l.progress.Seq); err != nil {
 		return nil, err
 	}

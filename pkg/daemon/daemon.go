@@ -87,6 +87,7 @@ func (d *Daemon) restore() (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
+		dense:  1,
 		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, reports: map[string][]api.Report{}, watches: map[string]*watch{}, spent: map[string][]spentPage{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
@@ -233,6 +234,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("canaries", func() error { return d.sendCanaries(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
+	spawn("trim", func() error { d.trim(ctx); return nil })
 	spawn("loop", func() error {
 		defer stopPaying()
 		defer close(d.stopped)
@@ -292,6 +294,27 @@ func (d *Daemon) sweep(ctx context.Context) error {
 		err := d.Sweep(ctx, time.Now())
 		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNoSpace) {
 			return err
+		}
+	}
+}
+
+// trimEvery is how often the pages of tables that were mapped are unmapped. It takes
+// 5 ms for a store of 22 GB, and a verification of it maps 100 MB/s.
+const trimEvery = 10 * time.Second
+
+// trim keeps resident memory to what driftd uses, not to all that it has ever read.
+func (d *Daemon) trim(ctx context.Context) {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		if err := d.Store.Trim(); err != nil && ctx.Err() == nil {
+			d.Log.Warn().Err(err).Msg("resident memory counts files that were read, until the next start")
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

@@ -3,7 +3,7 @@
 // clock.
 //
 //	Source --batches--> loop: decode, count, close, judge, decide
-//	                     |  every second, 64k events or 1.8 MB of changes:
+//	                     |  every second, 64k events or four fifths of a transaction:
 //	                     v
 //	                  committer: dead letters acked, one transaction
 //	                     |-> notify is woken      |-> a new Snapshot for api

@@ -48,6 +48,7 @@ type loop struct {
 	fresh      []past    // closed since the last commit that has ended: the store has not got them yet
 	puts       []rowsPut // since the last commit that has ended
 	counted    int       // events since the last checkpoint
+	dense      float64   // part of what the last checkpoint's open state could take that it took
 	now        time.Time // wall clock of this pass
 	lastMsg    time.Time // wall clock
 	evaluated  time.Time

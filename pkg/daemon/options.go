@@ -107,15 +107,13 @@ type Options struct {
 type Checkpoint struct {
 	Every  time.Duration
 	Events int
-	Bytes  int64
+	// Bytes of changes. What one message more may close should fit into the same commit,
+	// so 0 means four fifths of what the store takes without growing.
+	Bytes int64
 }
 
-// DefaultCheckpoint bounds what a crash makes driftd read again. What one message more
-// may close must fit into the same commit, so a checkpoint ends at half of what
-// store.Options.MemTableBytes allows by default.
-func DefaultCheckpoint() Checkpoint {
-	return Checkpoint{Every: time.Second, Events: 64 << 10, Bytes: 1800 << 10}
-}
+// DefaultCheckpoint bounds what a crash makes driftd read again.
+func DefaultCheckpoint() Checkpoint { return Checkpoint{Every: time.Second, Events: 64 << 10} }
 
 // SignalReceiver is the name of the receiver to which every decision is owed:
 // the NATS signals of contract.md section 3.
@@ -144,6 +142,6 @@ func (o Options) Validate() error {
 	faults.part(o.Store == nil, "a store")
 	faults.part(o.Source == nil, "a source")
 	faults.part(o.DeadLetters == nil, "a place for dead letters")
-	faults.part(o.Checkpoint.Every <= 0 || o.Checkpoint.Events <= 0 || o.Checkpoint.Bytes <= 0, "a checkpoint policy")
+	faults.part(o.Checkpoint.Every <= 0 || o.Checkpoint.Events <= 0 || o.Checkpoint.Bytes < 0, "a checkpoint policy")
 	return errors.Join(append(faults, o.Settings.Validate())...)
 }

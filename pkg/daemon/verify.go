@@ -52,6 +52,9 @@ func (d *Daemon) verifyNeeded(ctx context.Context) error {
 	if ended, err := verdict(v, err); err != nil || ended {
 		return err
 	}
+	if err := d.Store.Trim(); err != nil {
+		return err
+	}
 	d.Log.Info().Uint64("records", v.Records).Dur("took", time.Since(start)).Msg("what decisions are made of is verified; history follows")
 	return nil
 }

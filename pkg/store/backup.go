@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -48,33 +49,70 @@ const (
 
 // Backup writes the whole store as of one commit to w, beside everything else. at
 // is told now and then how many records of total are done. What was written before
-// an error is no backup, and nobody takes it for one: its end is missing.
+// an error is no backup, and nobody takes it for one: its end is missing. When memory
+// tables must grow meanwhile that is ErrReopened, however long w takes.
 func (s *Store) Backup(ctx context.Context, w io.Writer, at func(done, total uint64)) (head Backup, err error) {
-	err = s.view(func(t *badger.Txn) error {
-		if head, err = s.backupHead(t); err != nil {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	blocks, ended := make(chan []byte), make(chan error, 1)
+	go func() {
+		defer close(blocks)
+		ended <- s.view(func(t *badger.Txn) (err error) {
+			head, err = s.readBackup(ctx, t, blocks, at)
 			return err
-		}
-		out := newBackupWriter(w)
-		if err := out.head(head); err != nil {
-			return err
-		}
-		err := scanItems(t, nil, func(item *badger.Item) error {
-			if out.records%1024 == 0 {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				at(out.records, head.Records)
-			}
-			return item.Value(func(value []byte) error { return out.record(item.Key(), value) })
 		})
-		if err != nil {
-			return err
+	}()
+	var untaken error
+	for block := range blocks {
+		if _, untaken = w.Write(block); untaken != nil {
+			stop()
+			break
 		}
-		at(out.records, head.Records)
-		return out.end()
-	})
-	return head, wrap(err, "back up store %s", s.dir)
+	}
+	err = <-ended
+	return head, wrap(cmp.Or(untaken, err), "back up store %s", s.dir)
 }
+
+// readBackup hands over, in blocks, what a transaction sees.
+func (s *Store) readBackup(ctx context.Context, t *badger.Txn, blocks chan<- []byte, at func(done, total uint64)) (head Backup, err error) {
+	if head, err = s.backupHead(t); err != nil {
+		return head, err
+	}
+	wanted := s.gate.wanted()
+	out := newBackupWriter(writerFunc(func(b []byte) (int, error) {
+		select {
+		case blocks <- bytes.Clone(b):
+			return len(b), nil
+		case <-wanted:
+			return 0, ErrReopened
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}))
+	if err := out.head(head); err != nil {
+		return head, err
+	}
+	err = scanItems(t, nil, func(item *badger.Item) error {
+		if out.records%1024 == 0 {
+			if err := goesOn(ctx, wanted); err != nil {
+				return err
+			}
+			at(out.records, head.Records)
+		}
+		return item.Value(func(value []byte) error { return out.record(item.Key(), value) })
+	})
+	if err != nil {
+		return head, err
+	}
+	at(out.records, head.Records)
+	return head, out.end()
+}
+
+// A writerFunc is an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+// Write implements io.Writer.
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // backupHead describes what a transaction sees.
 func (s *Store) backupHead(t *badger.Txn) (head Backup, err error) {
@@ -141,13 +179,13 @@ func length(b []byte) []byte { return binary.BigEndian.AppendUint32(nil, uint32(
 // checksum of every record, and that the records are those of the directory. What
 // is not is ErrDamaged. at is as in Backup.
 func CheckBackup(ctx context.Context, r io.Reader, at func(done, total uint64)) (Backup, error) {
-	b, err := readBackup(ctx, r, at, func(_, _ []byte) error { return nil })
+	b, err := parseBackup(ctx, r, at, func(_, _ []byte) error { return nil })
 	return b, wrap(err, "read the backup")
 }
 
-// readBackup hands every record of a backup to fn. Only when it returns nil were
+// parseBackup hands every record of a backup to fn. Only when it returns nil were
 // they those that have been written.
-func readBackup(ctx context.Context, r io.Reader, at func(done, total uint64), fn func(key, value []byte) error) (head Backup, err error) {
+func parseBackup(ctx context.Context, r io.Reader, at func(done, total uint64), fn func(key, value []byte) error) (head Backup, err error) {
 	in := &backupReader{in: bufio.NewReaderSize(r, 256<<10), sum: sha256.New()}
 	if head, err = in.head(); err != nil {
 		return head, err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -276,37 +275,34 @@ func (b *Batch) drop(prefix []byte) {
 	b.drops = append(b.drops, prefix)
 }
 
-// CommitLimit returns the bytes that a batch may have.
-func (s *Store) CommitLimit() int64 {
-	return s.db.MaxBatchSize() - 64 - directoryBytes // 64: Badger's own end-of-transaction mark
-}
-
 // Commit makes the batch durable, whole or not at all, in one transaction. Only of
 // one that is too big edges and dictionaries go ahead in transactions of their own:
 // until something refers to them they mean nothing. It does not change the batch.
+// One that does not fit Badger's memory tables makes them larger first: readers wait
+// for a moment, and a backup under way fails with ErrReopened.
 // Errors are the batch's own fault, ErrTooBig,
 // ErrNoSpace, or Badger's. After the last kind nobody knows what the disk
 // holds, so every later Commit fails with ErrFailed.
 func (s *Store) Commit(b *Batch) error {
-	if err := s.enter(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	defer s.leave()
-	stale, err := s.prepare(b)
+	return s.fitting(func() error { return s.commit(b) })
+}
+
+func (s *Store) commit(b *Batch) error {
+	p, err := s.prepare(b)
 	if err != nil {
 		return fmt.Errorf("commit of %d keys: %w", len(b.ops), err)
 	}
 	if err := s.opt.Crash(BeforeCommit); err != nil {
 		return err
 	}
-	ops, ahead, _ := b.split(s.CommitLimit())
-	if err := s.goAhead(b, ahead); err != nil {
+	if err := s.goAhead(b, p.ahead); err != nil {
 		return err
 	}
-	if err := s.write(func(w *writer) error { return w.fill(b, ops, stale) }); err != nil {
+	if err := s.write(func(w *writer) error { return w.fill(b, p.ops, p.stale) }); err != nil {
 		return fmt.Errorf("commit of %d keys, %d bytes: %w", len(b.ops), b.size, err)
 	}
 	s.remember(b)
+	s.needed(p.volume)
 	return s.opt.Crash(AfterCommit)
 }
 
@@ -346,29 +342,52 @@ func (s *Store) goAhead(b *Batch, ops []op) error {
 	return nil
 }
 
-// prepare returns the committed keys that the batch makes void.
-func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
+// A commitPlan is how a batch becomes durable.
+type commitPlan struct {
+	ahead  []op     // in transactions of their own, first
+	ops    []op     // in one transaction
+	stale  [][]byte // deleted in the same: committed keys that the batch makes void
+	volume          // of the transaction
+}
+
+// prepare returns how a batch becomes durable, or a misfit.
+func (s *Store) prepare(b *Batch) (p commitPlan, err error) {
 	if b.err != nil {
-		return nil, b.err
+		return p, b.err
 	}
 	need, err := s.reserve()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := s.opt.reserve(s.dir, need); err != nil {
-		return nil, err
+		return p, err
 	}
-	if stale, err = s.dropped(b); err != nil {
-		return nil, err
+	if p.stale, err = s.dropped(b); err != nil {
+		return p, err
 	}
 	if err := s.fault(); err != nil {
-		return nil, err
+		return p, err
 	}
+	p.stale = append(p.stale, s.stale(b)...)
+	memTable := s.memTable.Load()
+	p.ops, p.ahead, p.bytes = b.split(transactionOf(memTable).bytes)
+	p.keys = int64(len(p.ops) + len(p.stale))
+	for _, key := range p.stale {
+		p.bytes += int64(len(key) + opOverhead)
+	}
+	if !p.fits(transactionOf(memTable)) {
+		return p, &misfit{p.volume, memTable}
+	}
+	return p, nil
+}
+
+// stale returns the chunks of open panes that the batch makes void.
+func (s *Store) stale(b *Batch) (keys [][]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	forget := func(span string, from, to int) {
 		for ; from < to; from++ {
-			stale = append(stale, binary.BigEndian.AppendUint16([]byte(tableOpen+span), uint16(from)))
+			keys = append(keys, binary.BigEndian.AppendUint16([]byte(tableOpen+span), uint16(from)))
 		}
 	}
 	for span, chunks := range b.opens {
@@ -377,16 +396,7 @@ func (s *Store) prepare(b *Batch) (stale [][]byte, err error) {
 	for _, span := range b.closes {
 		forget(span, 0, max(s.open[span], b.opens[span]))
 	}
-	ops, _, size := b.split(s.CommitLimit())
-	keys := len(ops) + len(stale)
-	for _, key := range stale {
-		size += int64(len(key) + opOverhead)
-	}
-	if limit, most := s.CommitLimit(), s.db.MaxBatchCount()-3; size >= limit || int64(keys) >= most {
-		return nil, fmt.Errorf("%w: %d bytes in %d keys, the memory table of %d bytes takes %d bytes in %d keys: commit more often or raise limits",
-			ErrTooBig, size, keys, s.opt.MemTableBytes, limit, most)
-	}
-	return stale, nil
+	return keys
 }
 
 // dropped returns the committed keys under the batch's dropped prefixes, less
@@ -399,7 +409,7 @@ func (s *Store) dropped(b *Batch) (keys [][]byte, err error) {
 	for _, o := range b.ops {
 		again[string(b.buf[o.key:o.value])] = true
 	}
-	err = s.db.View(func(t *badger.Txn) error {
+	err = s.view(func(t *badger.Txn) error {
 		for _, prefix := range b.drops {
 			err := scanKeys(t, prefix, func(key []byte) ([]byte, error) {
 				if !again[string(key)] {
@@ -439,12 +449,7 @@ func (w *writer) fill(b *Batch, ops []op, stale [][]byte) error {
 	return nil
 }
 
-func refused(key []byte, err error) error {
-	if errors.Is(err, badger.ErrTxnTooBig) {
-		err = fmt.Errorf("%w: %w", ErrTooBig, err)
-	}
-	return fmt.Errorf("key %.200q: %w", key, err)
-}
+func refused(key []byte, err error) error { return fmt.Errorf("key %.200q: %w", key, err) }
 
 // remember notes what is durable now.
 func (s *Store) remember(b *Batch) {

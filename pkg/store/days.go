@@ -38,7 +38,7 @@ func (s *Store) rollDays(ctx context.Context, keep time.Duration, watermarks map
 			return hours, days, err
 		}
 		var due *dueDay
-		err := s.db.View(func(t *badger.Txn) (err error) {
+		err := s.view(func(t *badger.Txn) (err error) {
 			due, err = s.nextDay(t, seek, keep, watermarks)
 			return err
 		})

@@ -83,8 +83,15 @@ func locked(pidFile string, err error) error {
 	return fmt.Errorf("%w by process %s (%s): stop it first", ErrLocked, pid, pidFile)
 }
 
-// readSidecar returns the identity in STORE.json, nil if there is none.
-func readSidecar(dir string) (*Identity, error) {
+// A sidecar is what STORE.json holds.
+type sidecar struct {
+	Identity
+	// MemTableBytes is how large memory tables were at last, 0 if they have not grown.
+	MemTableBytes int64 `json:"mem_table_bytes,omitempty"`
+}
+
+// readSidecar returns what STORE.json holds, nil if there is none.
+func readSidecar(dir string) (*sidecar, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, sidecarName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -92,19 +99,19 @@ func readSidecar(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	var id Identity
-	if err := json.Unmarshal(raw, &id); err != nil {
+	var noted sidecar
+	if err := json.Unmarshal(raw, &noted); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, sidecarName, err)
 	}
-	if id.Schema > Schema {
-		return nil, newer(id)
+	if noted.Schema > Schema {
+		return nil, newer(noted.Identity)
 	}
-	return &id, nil
+	return &noted, nil
 }
 
 // writeSidecar replaces STORE.json as a whole and durably.
-func writeSidecar(dir string, id Identity) error {
-	raw, err := json.MarshalIndent(id, "", "  ")
+func writeSidecar(dir string, s sidecar) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", sidecarName, err)
 	}

@@ -279,6 +279,10 @@ func (w *writer) commit() error {
 // write runs fn in a transaction that keeps the directory; commit makes it
 // durable unless fn failed.
 func (s *Store) write(fn func(*writer) error) error {
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.fault(); err != nil {
@@ -286,10 +290,15 @@ func (s *Store) write(fn func(*writer) error) error {
 	}
 	w := &writer{Txn: s.db.NewTransaction(true), store: s, next: s.directory, former: map[uint64]former{}}
 	defer w.Discard()
-	if err := fn(w); err != nil || len(w.former) == 0 {
-		return err
+	err := fn(w)
+	if err == nil && len(w.former) > 0 {
+		err = w.commit()
 	}
-	return w.commit()
+	if errors.Is(err, badger.ErrTxnTooBig) { // what it would have come to is not known
+		memTable := s.memTable.Load()
+		return &misfit{transactionOf(memTable), memTable}
+	}
+	return err
 }
 
 func (s *Store) fault() error {

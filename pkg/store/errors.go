@@ -14,7 +14,8 @@ var (
 
 // When writing.
 var (
-	// ErrTooBig says that a batch does not fit in one transaction.
+	// ErrTooBig says that a batch fits in no transaction, or that larger memory tables
+	// would take it and could not be had because somebody read for too long.
 	ErrTooBig = errors.New("batch is too big for one transaction")
 	// ErrNoSpace says that the disk has less room than Options.ReserveBytes.
 	// Nothing was written; the same batch may be tried again.
@@ -26,6 +27,9 @@ var (
 
 // When reading.
 var (
+	// ErrReopened says that the store was closed and opened under one who read for
+	// long, because a commit did not fit. To begin again will do.
+	ErrReopened = errors.New("memory tables have grown meanwhile: begin again")
 	// ErrDamaged says that the store contradicts itself: a value does not fit
 	// its checksum, or something that must be there is not.
 	ErrDamaged = errors.New("store is damaged")

@@ -172,7 +172,7 @@ func (s *Store) sweepIncidents(ctx context.Context, keep time.Duration, watermar
 		return 0, nil
 	}
 	needed := map[string]bool{}
-	err := s.db.View(func(t *badger.Txn) error {
+	err := s.view(func(t *badger.Txn) error {
 		return scan(t, []byte(tableOwed), nil, func(key, payload []byte) error {
 			var d ledger.Delivery
 			err := decodeJSON(key, payload, &d)
@@ -189,7 +189,7 @@ func (s *Store) sweepIncidents(ctx context.Context, keep time.Duration, watermar
 	}
 	for _, i := range old {
 		var keys [][]byte
-		err := s.db.View(func(t *badger.Txn) error {
+		err := s.view(func(t *badger.Txn) error {
 			for _, prefix := range [][]byte{toldKey(i.ID), incidentKey(i.ID)} {
 				if err := scanKeys(t, prefix, func(key []byte) ([]byte, error) { keys = append(keys, bytes.Clone(key)); return nil, nil }); err != nil {
 					return err

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,12 +20,16 @@ import (
 	"driftd.dev/driftd/pkg/store"
 )
 
-// childDir names the store that a re-executed test binary writes to.
-const childDir = "DRIFTD_TEST_STORE"
+// childDir names the store that a re-executed test binary writes to, childDies the point
+// at which it kills itself.
+const (
+	childDir  = "DRIFTD_TEST_STORE"
+	childDies = "DRIFTD_TEST_DIES"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := writeForEver(dir); err != nil {
+		if err := writeForEver(dir, os.Getenv(childDies)); err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
 		}
@@ -37,9 +43,15 @@ const (
 )
 
 // writeForEver commits checkpoint after checkpoint and prints each number once
-// it is durable. Round n writes n into every record, so a torn commit shows.
-func writeForEver(dir string) error {
-	s, err := store.Open(dir, store.Options{MemTableBytes: 1 << 20}) // rotates every few commits
+// it is durable. Round n writes n into every record, so a torn commit shows. One that is
+// to die while the store grows writes more and more.
+func writeForEver(dir, dies string) error {
+	s, err := store.Open(dir, store.Options{MemTableBytes: 1 << 20, Crash: func(point string) error { // rotates every few commits
+		if point == dies {
+			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+		return nil
+	}})
 	if err != nil {
 		return err
 	}
@@ -54,6 +66,11 @@ func writeForEver(dir string) error {
 		b.Reset()
 		if err := killRound(b, n, &chain, edges); err != nil {
 			return err
+		}
+		for i := range n {
+			if dies != "" {
+				b.PutLearning("more", int(i), make([]byte, 20_000))
+			}
 		}
 		if err := s.Commit(b); err != nil {
 			return err
@@ -129,13 +146,36 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// A process killed at a point of growing leaves the last checkpoint it was told of, and
+// the next one grows again, until it dies at that.
+func TestKillWhileGrowing(t *testing.T) {
+	for _, point := range []string{store.BeforeGrow, store.WhileGrowing, store.AfterGrow} {
+		t.Run(point, func(t *testing.T) {
+			dir := t.TempDir()
+			for range 3 {
+				acked := runUntilKilled(t, dir, math.MaxInt, childDies+"="+point)
+				s, err := store.Open(dir, store.Options{MemTableBytes: 1 << 20})
+				must(t, err)
+				verifyCheckpoint(t, s, acked)
+				if v := verify(t, s); !v.OK() {
+					t.Error(v.Err())
+				}
+				must(t, s.Close())
+			}
+			if got := noted(t, dir); got < 4<<20 {
+				t.Errorf("after three deaths the next start has memory tables of %d bytes, want at least 4 MiB", got)
+			}
+		})
+	}
+}
+
 // runUntilKilled lets a child commit until it has told of the given number of
-// checkpoints, kills it in the middle of whatever it does then, and returns
-// the last one it told of.
-func runUntilKilled(t *testing.T, dir string, checkpoints int) (acked uint64) {
+// checkpoints, kills it in the middle of whatever it does then, unless it has done so
+// itself, and returns the last one it told of.
+func runUntilKilled(t *testing.T, dir string, checkpoints int, environment ...string) (acked uint64) {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), childDir+"="+dir)
+	child.Env = append(append(os.Environ(), childDir+"="+dir), environment...)
 	out, err := child.StdoutPipe()
 	must(t, err)
 	must(t, child.Start())

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -24,9 +26,11 @@ const badgerVersion = "v4.9.6"
 type Options struct {
 	// MemTableBytes sizes Badger's memory tables, of which two exist at a time; while
 	// one is flushed it takes twice its size, and so do up to eight buffers that Badger
-	// keeps while it writes a lot. A commit may hold 15 % of it. 0: 24 MiB, for commits
-	// of 3.6 MiB.
+	// keeps while it writes a lot. A commit may hold 15 % of it; for a larger one Commit
+	// makes them larger. 0: 7 MB, for commits of 1 MB, or what the last run needed.
 	MemTableBytes int64
+	// GrowTimeout bounds how long a commit that does not fit waits for who reads. 0: 10s.
+	GrowTimeout time.Duration
 	// Compactors is the number of compaction workers: 0 means 2, negative none.
 	Compactors int
 	// TablesChecked says that another process has opened the store just now, and so
@@ -54,15 +58,27 @@ type Options struct {
 	Crash func(point string) error
 }
 
-// The points at which Options.Crash is called.
+// The points at which Options.Crash is called. Those of growing come before those of the
+// commit for which the memory tables grow.
 const (
 	BeforeCommit = "before-commit" // nothing has been written
 	AfterCommit  = "after-commit"  // all of it has been, but nobody was told
+	BeforeGrow   = "before-grow"   // the new size is noted, everybody still reads
+	WhileGrowing = "while-growing" // Badger is closed
+	AfterGrow    = "after-grow"    // it is open again, and nobody reads yet
 )
+
+// defaultMemTable is the size of memory tables of a store that has not grown. A
+// transaction takes 1.05 MB then, just more than a value may have; a memory table and the
+// transaction that filled it become a table that has room in a buffer of 8 MiB.
+const defaultMemTable = 7_000_000
 
 func (o Options) withDefaults() Options {
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 24 << 20
+		o.MemTableBytes = defaultMemTable
+	}
+	if o.GrowTimeout == 0 {
+		o.GrowTimeout = 10 * time.Second
 	}
 	if o.Compactors == 0 {
 		o.Compactors = 2
@@ -94,14 +110,17 @@ type Identity struct {
 // A Store is an open store. One goroutine commits batches; all other methods
 // are safe for concurrent use.
 type Store struct {
-	db   *badger.DB
 	dir  string
 	id   Identity
 	opt  Options
 	lock *dirLock
 	refs *registry
 
-	readers sync.WaitGroup
+	gate     gate
+	db       *badger.DB   // for whoever is inside the gate
+	memTable atomic.Int64 // bytes of a memory table of db
+	growing  sync.Mutex   // held by who exchanges db, or closes it
+	closing  atomic.Bool
 
 	writing   sync.Mutex // held by the one transaction that writes; guards the two fields below
 	directory directory
@@ -112,9 +131,9 @@ type Store struct {
 	sizedAt time.Time
 
 	mu     sync.Mutex // guards the fields below; never held over I/O
-	closed bool
 	failed error
 	open   map[string]int // span of each open pane -> its chunks
+	need   volume         // the most that a batch took
 }
 
 // Open opens the store in dir and creates it if need be. It fails with
@@ -146,7 +165,7 @@ func open(dir string, o Options) (s *Store, err error) {
 	if err := probe(data); err != nil {
 		return nil, err
 	}
-	sidecar, err := readSidecar(dir)
+	noted, err := readSidecar(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -156,18 +175,23 @@ func open(dir string, o Options) (s *Store, err error) {
 	if err := sweepEmpty(data); err != nil {
 		return nil, err
 	}
-	if err := checkFiles(data, sidecar); err != nil {
+	if err := checkFiles(data, noted); err != nil {
 		return nil, err
 	}
-	if o.MemTableBytes, err = takeLogs(data, o.MemTableBytes); err != nil {
+	grown := o
+	if noted != nil {
+		grown.MemTableBytes = max(o.MemTableBytes, min(noted.MemTableBytes, maxMemTable))
+	}
+	if grown.MemTableBytes, err = takeLogs(data, grown.MemTableBytes); err != nil {
 		return nil, err
 	}
-	db, err := openBadger(badgerOptions(data, o))
+	db, err := openBadger(badgerOptions(data, grown))
 	if err != nil {
 		return nil, err
 	}
 	s = &Store{db: db, dir: dir, opt: o, lock: lock, refs: newRegistry(), open: map[string]int{}, hashes: map[uint64]uint64{}}
-	if err := s.start(sidecar); err != nil {
+	s.memTable.Store(grown.MemTableBytes)
+	if err := s.start(noted); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -203,14 +227,14 @@ const blockBytes = 64 << 10
 
 // tableBytes is the size of the tables that compactions write. Badger keeps up to eight
 // buffers for tables in the making, and takes any of them to flush a memory table too.
-// At first they have room for two tables; one that is too small grows to twice as much
-// and more. So two tables must have room for a memory table and the commit that filled
-// it. Large ones also mean that few are in the making at a time.
-func (o Options) tableBytes() int64 { return o.MemTableBytes * 2 / 3 }
-
-// maxMemTable bounds what the length of a file can make of a memory table: four times
-// the largest that was ever the default.
-const maxMemTable = 256 << 20
+// At first they have room for two tables, rounded up to a power of two; one that is too
+// small grows to three times as much and more. So tables have half the power of two that
+// takes a memory table and the commit that filled it. Large ones also mean that few are
+// in the making at a time.
+func (o Options) tableBytes() int64 {
+	flushed := o.MemTableBytes * 115 / 100
+	return 1 << (bits.Len64(uint64(flushed)) - 1)
+}
 
 // takeLogs returns the size of memory tables that takes in what a killed process left:
 // Badger reads each log into one memory table, and ends the process over a log that is
@@ -254,8 +278,8 @@ func (o Options) valueLimit() int64 { return min(1<<20, o.MemTableBytes*15/100) 
 
 // start checks or writes the identity and loads what the store keeps in
 // memory: which edges exist and how long each open pane is.
-func (s *Store) start(sidecar *Identity) error {
-	if err := s.identify(sidecar); err != nil {
+func (s *Store) start(noted *sidecar) error {
+	if err := s.identify(noted); err != nil {
 		return err
 	}
 	return s.db.View(func(t *badger.Txn) error {
@@ -281,15 +305,15 @@ func (s *Store) start(sidecar *Identity) error {
 	})
 }
 
-func (s *Store) identify(sidecar *Identity) error {
+func (s *Store) identify(noted *sidecar) error {
 	var inside *Identity
 	err := s.db.View(func(t *badger.Txn) error {
 		return readJSON(t, []byte(keyStore), &inside)
 	})
 	switch {
-	case errors.Is(err, ErrNotFound) && sidecar != nil:
+	case errors.Is(err, ErrNotFound) && noted != nil:
 		return fmt.Errorf("%w: %s names store %s of %s, but Badger holds no such store (MANIFEST lost or files exchanged?): %s",
-			ErrDamaged, sidecarName, sidecar.UUID, sidecar.Created.Format(time.RFC3339), Remedy)
+			ErrDamaged, sidecarName, noted.UUID, noted.Created.Format(time.RFC3339), Remedy)
 	case errors.Is(err, ErrNotFound):
 		return s.create()
 	case err != nil:
@@ -298,15 +322,18 @@ func (s *Store) identify(sidecar *Identity) error {
 		return newer(*inside)
 	case inside.Schema < 1:
 		return fmt.Errorf("%w: schema %d was never in use", ErrDamaged, inside.Schema)
-	case sidecar != nil && sidecar.UUID != inside.UUID:
-		return fmt.Errorf("%w: %s names store %s, Badger's files belong to store %s", ErrDamaged, sidecarName, sidecar.UUID, inside.UUID)
+	case noted != nil && noted.UUID != inside.UUID:
+		return fmt.Errorf("%w: %s names store %s, Badger's files belong to store %s", ErrDamaged, sidecarName, noted.UUID, inside.UUID)
 	}
 	s.id = *inside
 	if err := s.enroll(); err != nil {
 		return err
 	}
-	if sidecar == nil || *sidecar != s.id { // killed between the two writes of create or enroll, or just migrated
-		return writeSidecar(s.dir, s.id)
+	switch {
+	case noted == nil: // killed between the two writes of create
+		return writeSidecar(s.dir, sidecar{Identity: s.id})
+	case noted.Identity != s.id: // killed between those of enroll, or just migrated
+		return writeSidecar(s.dir, sidecar{s.id, noted.MemTableBytes})
 	}
 	return nil
 }
@@ -329,7 +356,7 @@ func (s *Store) create() error {
 	if err := s.write(func(w *writer) error { return w.set(key, sealed(key, raw)) }); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
-	return writeSidecar(s.dir, s.id)
+	return writeSidecar(s.dir, sidecar{Identity: s.id})
 }
 
 // Dir returns the store's directory.
@@ -342,17 +369,16 @@ func (s *Store) Identity() Identity { return s.id }
 // waits no longer than Options.CloseTimeout: every commit is durable already,
 // so leaving Badger behind costs a longer start and nothing else.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	again := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if again {
+	if s.closing.Swap(true) {
 		return nil
 	}
+	s.gate.shut(ErrClosed)
 	done := make(chan error, 1)
 	go func() {
-		s.readers.Wait()
-		done <- errors.Join(s.db.Close(), s.lock.release())
+		s.growing.Lock()
+		defer s.growing.Unlock()
+		<-s.gate.emptied()
+		done <- errors.Join(s.db.Close(), s.shrink(), s.lock.release())
 	}()
 	late := time.NewTimer(s.opt.CloseTimeout)
 	defer late.Stop()
@@ -367,40 +393,24 @@ func (s *Store) Close() error {
 	}
 }
 
-// enter registers a user of the database, so that Close cannot unmap files
-// under it. Whoever enters must leave.
-func (s *Store) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	s.readers.Add(1)
-	return nil
-}
-
-func (s *Store) leave() { s.readers.Done() }
-
-// view runs fn on a consistent snapshot.
+// view runs fn on a consistent snapshot. fn must not call another method of s, which
+// would use Badger once more: see gate.enter.
 func (s *Store) view(fn func(*badger.Txn) error) error {
-	if err := s.enter(); err != nil {
+	if err := s.gate.enter(); err != nil {
 		return err
 	}
-	defer s.leave()
+	defer s.gate.leave()
 	return s.db.View(fn)
 }
 
-// update runs fn in a small transaction of its own. It may use most of the reserve
-// of the disk: without it nothing could be settled or swept when space runs out.
+// update runs fn in a transaction of its own, once more if it does not fit. It may use
+// most of the reserve of the disk: without it nothing could be settled or swept when
+// space runs out.
 func (s *Store) update(fn func(*writer) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
 	if err := s.opt.reserve(s.dir, s.opt.ReserveBytes/8); err != nil {
 		return err
 	}
-	return s.write(fn)
+	return s.fitting(func() error { return s.write(fn) })
 }
 
 type logger struct{ log func(level, message string) }

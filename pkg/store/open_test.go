@@ -27,7 +27,7 @@ func TestNewStore(t *testing.T) {
 	if len(id.UUID) != 36 || id.Schema != store.Schema || id.Created.IsZero() {
 		t.Errorf("identity %+v", id)
 	}
-	if got, want := s.CommitLimit(), int64(3_774_873-64-3428); got != want { // 15 % of 24 MiB; 3428 for the directory
+	if got, want := s.CommitLimit(), int64(1_050_000-64-3428); got != want { // 15 % of 7 MB; 3428 for the directory
 		t.Errorf("a commit may have %d bytes, want %d", got, want)
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "badger")} {
@@ -241,7 +241,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := s.Commit(s.NewBatch()); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("commit: %v, want ErrClosed", err)
 	}
-	if _, err := s.Sweep(t.Context(), store.Retention{}, nil, epoch); !errors.Is(err, store.ErrClosed) {
+	if _, err := s.Sweep(t.Context(), store.Retention{Dead: time.Hour}, nil, epoch); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("sweep: %v, want ErrClosed", err)
 	}
 }

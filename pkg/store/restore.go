@@ -108,7 +108,7 @@ func load(ctx context.Context, dir string, r io.Reader, o Options, at func(done,
 	if err := errors.Join(err, s.Close()); err != nil {
 		return head, err
 	}
-	if err := writeSidecar(dir, head.Store); err != nil {
+	if err := writeSidecar(dir, sidecar{Identity: head.Store}); err != nil {
 		return head, err
 	}
 	s, err = open(dir, o.withDefaults()) // as the daemon will
@@ -126,7 +126,7 @@ const loadBytes = 8 << 20
 func (s *Store) fill(ctx context.Context, r io.Reader, at func(done, total uint64)) (Backup, error) {
 	batch, written := s.db.NewWriteBatch(), 0
 	defer func() { batch.Cancel() }()
-	head, err := readBackup(ctx, r, at, func(key, value []byte) error {
+	head, err := parseBackup(ctx, r, at, func(key, value []byte) error {
 		if written += len(key) + len(value); written > loadBytes {
 			written = 0
 			if err := s.opt.reserve(s.dir, s.opt.ReserveBytes); err != nil {
@@ -157,7 +157,7 @@ func Compact(dir string, o Options) (before, after int64, err error) {
 		err = s.Flatten()
 	}
 	for err == nil {
-		err = s.db.RunValueLogGC(0.5)
+		err = s.collect()
 	}
 	if errors.Is(err, badger.ErrNoRewrite) { // there is nothing left to collect
 		err = nil
@@ -167,4 +167,13 @@ func Compact(dir string, o Options) (before, after int64, err error) {
 	}
 	after, err = s.SizeOnDisk()
 	return before, after, err
+}
+
+// collect rewrites one file of Badger's value log.
+func (s *Store) collect() error {
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	return s.db.RunValueLogGC(0.5)
 }

@@ -39,10 +39,6 @@ const sweepKeys = 512
 // the rest can be verified. Sweep may be interrupted at any point by ctx and
 // run beside commits.
 func (s *Store) Sweep(ctx context.Context, keep Retention, watermarks map[string]time.Time, now time.Time) (swept Swept, err error) {
-	if err := s.enter(); err != nil {
-		return swept, err
-	}
-	defer s.leave()
 	steps := []func() error{
 		func() (err error) { swept.Dead, err = s.sweepDead(ctx, keep.Dead, now); return err },
 		func() (err error) {
@@ -75,10 +71,10 @@ func (s *Store) Sweep(ctx context.Context, keep Retention, watermarks map[string
 // what was overwritten or swept. It rewrites the whole store and cannot be
 // stopped: for idle times.
 func (s *Store) Flatten() error {
-	if err := s.enter(); err != nil {
+	if err := s.gate.enter(); err != nil {
 		return err
 	}
-	defer s.leave()
+	defer s.gate.leave()
 	return wrap(s.db.Flatten(1), "flatten store %s", s.dir)
 }
 
@@ -92,7 +88,7 @@ func (s *Store) sweepWindows(ctx context.Context, table string, keep time.Durati
 	seek := []byte(table)
 	for seek != nil {
 		var keys [][]byte
-		err := s.db.View(func(t *badger.Txn) (err error) {
+		err := s.view(func(t *badger.Txn) (err error) {
 			keys, seek, err = expired(t, table, seek, keep, watermarks)
 			return err
 		})
@@ -148,7 +144,7 @@ func (s *Store) sweepDead(ctx context.Context, keep time.Duration, now time.Time
 		return 0, nil
 	}
 	var keys [][]byte
-	err := s.db.View(func(t *badger.Txn) error {
+	err := s.view(func(t *badger.Txn) error {
 		return scan(t, []byte(tableDead), nil, func(key, payload []byte) error {
 			var d DeadLetter
 			if err := decodeJSON(key, payload, &d); err != nil {

@@ -78,8 +78,16 @@ func (s *Store) VerifyNeeded(ctx context.Context, need Need, at func(done, total
 	return s.verify(ctx, need.part(), at)
 }
 
-// verify reads a part, or everything if that is nil.
+// verify reads a part, or everything if that is nil. It begins again when memory tables
+// grow.
 func (s *Store) verify(ctx context.Context, p *part, at func(done, total uint64)) (v Verification, err error) {
+	for err = ErrReopened; errors.Is(err, ErrReopened); {
+		v, err = s.verifyOnce(ctx, p, at)
+	}
+	return v, wrap(err, "verify store %s", s.dir)
+}
+
+func (s *Store) verifyOnce(ctx context.Context, p *part, at func(done, total uint64)) (v Verification, err error) {
 	err = s.view(func(t *badger.Txn) (err error) {
 		defer func() {
 			if r := recover(); r != nil { // of Badger, over a damaged block
@@ -93,11 +101,11 @@ func (s *Store) verify(ctx context.Context, p *part, at func(done, total uint64)
 		case err != nil:
 			return err
 		}
-		found, total := directory{generation: want.generation}, p.records(&want)
+		found, total, wanted := directory{generation: want.generation}, p.records(&want), s.gate.wanted()
 		var stretch int64
 		err = scanPart(t, p, func(item *badger.Item) error {
 			if stretch += item.EstimatedSize(); v.Records%1024 == 0 || stretch >= stretchBytes {
-				if err := ctx.Err(); err != nil {
+				if err := goesOn(ctx, wanted); err != nil {
 					return err
 				}
 				at(v.Records, total)
@@ -111,7 +119,17 @@ func (s *Store) verify(ctx context.Context, p *part, at func(done, total uint64)
 		}
 		return err
 	})
-	return v, wrap(err, "verify store %s", s.dir)
+	return v, err
+}
+
+// goesOn returns why one who reads for long must stop, nil if nothing says so.
+func goesOn(ctx context.Context, wanted <-chan struct{}) error {
+	select {
+	case <-wanted:
+		return ErrReopened
+	default:
+		return ctx.Err()
+	}
 }
 
 // scanPart hands every item of a part to fn, in key order.
@@ -197,7 +215,7 @@ func (v *Verification) damaged(key []byte, problem string) {
 
 // checkFiles refuses a directory from which Badger would make an empty store or
 // which it would make worse: without its MANIFEST it deletes every table.
-func checkFiles(data string, sidecar *Identity) error {
+func checkFiles(data string, noted *sidecar) error {
 	_, err := os.Stat(filepath.Join(data, badger.ManifestFilename))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -206,7 +224,7 @@ func checkFiles(data string, sidecar *Identity) error {
 	if err != nil {
 		return err
 	}
-	if sidecar != nil || len(tables) > 0 {
+	if noted != nil || len(tables) > 0 {
 		return fmt.Errorf("%w: %s is missing: %s", ErrDamaged, filepath.Join(data, badger.ManifestFilename), Remedy)
 	}
 	return nil
