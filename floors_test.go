@@ -23,7 +23,7 @@ import (
 const module = "driftd.dev/driftd/"
 
 var (
-	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "ruletest", "lifecycle", "ledger", "picture", "sim", "wording"}
+	core  = []string{"event", "stats", "drift", "detect", "detect/trial", "alert", "incident", "backtest", "ruletest", "lifecycle", "ledger", "picture", "sim", "summary", "wording"}
 	edges = []string{"store", "stream", "notify", "api", "dataset"}
 )
 
@@ -41,6 +41,7 @@ var floors = map[string][]string{
 	"incident":     {"alert", "ledger"},
 	"picture":      {"ledger"},
 	"wording":      {},
+	"summary":      {"alert", "drift", "stats"},
 	"backtest":     {"event", "drift", "alert", "detect"},
 	"lifecycle":    {"drift", "alert", "stats"},
 	"ruletest":     {"event", "stats", "drift", "alert", "incident", "ledger", "backtest", "lifecycle", "sim"},

@@ -12,8 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"driftd.dev/driftd/pkg/config"
+	"driftd.dev/driftd/pkg/daemon"
 	"driftd.dev/driftd/pkg/event"
 	"driftd.dev/driftd/pkg/stream"
+	"driftd.dev/driftd/pkg/summary"
 )
 
 // nats looks at the server, the streams, what driftd may do there, and its clock.
@@ -47,6 +49,12 @@ func (d *doctor) nats(ctx context.Context) {
 	d.clock(info.TimeStamp, asked, took)
 	d.reading(ctx, conn)
 	d.writing(ctx, conn, "signals", stream.SignalStream().Name, "driftd.doctor", stateFail)
+	if d.config.PublishesWindows() {
+		d.windows(ctx, conn)
+	}
+	if d.config.Publish.Checkpoint > 0 {
+		d.writing(ctx, conn, "audit", stream.SignalStream().Name, daemon.CheckpointSubject, stateWarn)
+	}
 	if tick := d.config.TickSubject(); tick != "" {
 		d.writing(ctx, conn, "ticks", d.config.NATS.Stream, tick, stateWarn)
 	}
@@ -237,7 +245,7 @@ func (d *doctor) writing(ctx context.Context, conn *stream.Conn, check, name, su
 	switch {
 	case errors.As(err, &api) && api.ErrorCode == otherStream:
 		d.note(check, stateOK, "", "%s takes %s", name, subject)
-	case errors.Is(err, jetstream.ErrNoStreamResponse) && check == "signals":
+	case errors.Is(err, jetstream.ErrNoStreamResponse) && name == stream.SignalStream().Name:
 		d.note(check, stateWarn, "driftd serve makes it; without permission to, nats stream add DRIFTD --subjects 'driftd.>' --storage file --retention limits --max-age 30d --defaults",
 			"no stream takes %s: decisions stay owed until there is one", subject)
 	case check == "ingest":
@@ -247,3 +255,31 @@ func (d *doctor) writing(ctx context.Context, conn *stream.Conn, check, name, su
 		d.note(check, state, "allow to publish "+allowed, "%s cannot be published: %s", subject, refusedBy(conn, err))
 	}
 }
+
+// windows looks whether closed windows can be published, and whether somebody deletes
+// them again.
+func (d *doctor) windows(ctx context.Context, conn *stream.Conn) {
+	name := stream.SignalStream().Name
+	if most := conn.NATS().MaxPayload(); most < summary.MaxBytes {
+		d.note("windows", stateWarn, "raise max_payload of the server", "it takes messages up to %s, and a closed window may have %s", size(uint64(most)), size(summary.MaxBytes))
+		return
+	}
+	asking, cancel := d.patience(ctx)
+	defer cancel()
+	s, err := conn.JetStream().Stream(asking, name)
+	if err != nil { // then it is not there, or may not be asked for: what counts is whether it takes one
+		d.writing(ctx, conn, "windows", name, windowsSubject, stateFail)
+		return
+	}
+	switch c := s.CachedInfo().Config; {
+	case c.MaxMsgSize > 0 && c.MaxMsgSize < summary.MaxBytes:
+		d.note("windows", stateWarn, fmt.Sprintf("nats stream edit %s --max-msg-size %d", name, int(summary.MaxBytes)), "%s takes messages up to %s, and a closed window may have %s", name, size(uint64(c.MaxMsgSize)), size(summary.MaxBytes))
+	case c.MaxAge <= 0 && c.MaxBytes <= 0 && c.MaxMsgs <= 0 && c.MaxMsgsPerSubject <= 0:
+		d.note("windows", stateWarn, "nats stream edit "+name+" --max-age 30d", "nothing bounds %s but the server's disk, and closed windows fill it", name)
+	default:
+		d.writing(ctx, conn, "windows", name, windowsSubject, stateFail)
+	}
+}
+
+// windowsSubject stands for that of any model.
+const windowsSubject = "driftd.windows.doctor"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"driftd.dev/driftd/pkg/config"
 	"driftd.dev/driftd/pkg/stream"
@@ -74,6 +75,8 @@ func TestDoctorSeesMissingPermissions(t *testing.T) {
 		{"no signals", "d", []string{"$JS.API.>", "ml.>"}, "signals", stateFail, "Permissions Violation", "allow to publish driftd.>"},
 		{"no ticks", "d", []string{"$JS.API.>", "driftd.>"}, "ticks", stateWarn, "Permissions Violation", "allow to publish ml.driftd.tick"},
 		{"signals without a stream", "d", []string{">"}, "signals", stateWarn, "no stream takes driftd.doctor", "nats stream add DRIFTD"},
+		{"alerts alone", "d", []string{"$JS.API.>", "ml.>", "driftd.alerts.>"}, "windows", stateFail, "Permissions Violation", "allow to publish driftd.windows.>"},
+		{"no audit", "d", []string{"$JS.API.>", "ml.>", "driftd.windows.>"}, "audit", stateWarn, "Permissions Violation", "allow to publish driftd.audit.checkpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := server.NewServer(&server.Options{
@@ -96,7 +99,10 @@ func TestDoctorSeesMissingPermissions(t *testing.T) {
 			if _, err := stream.EnsureStream(t.Context(), admin.JetStream(), stream.InputStream()); err != nil {
 				t.Fatal(err)
 			}
-			d := examined(t, func(conf *config.Config) { conf.NATS.URL = config.Address("nats://driftd:" + c.password + "@" + at) })
+			d := examined(t, func(conf *config.Config) {
+				conf.NATS.URL = config.Address("nats://driftd:" + c.password + "@" + at)
+				conf.Publish.Windows = []config.Duration{config.Duration(time.Hour)}
+			})
 			d.timeout = 250 * time.Millisecond // of each refusal, which is a request without an answer
 			d.nats(t.Context())
 			d.wants(t, c.check, c.state, c.found, c.fix)
@@ -121,6 +127,46 @@ func TestDoctorTakesTheContext(t *testing.T) {
 	d = examined(t, func(c *config.Config) { c.NATS.Context = file + "x" })
 	d.nats(t.Context())
 	d.wants(t, "nats", stateFail, "there is no "+file+"x", "nats context ls")
+}
+
+// TestDoctorLooksAtWindows: a stream that would fill the disk with them, and one that is
+// too small for them.
+func TestDoctorLooksAtWindows(t *testing.T) {
+	s, err := stream.StartEmbedded(stream.EmbeddedOptions{Dir: t.TempDir(), Listen: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	conn, err := stream.Connect(stream.Options{URL: s.URL(), MustConnect: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := stream.EnsureStream(t.Context(), conn.JetStream(), stream.InputStream()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "DRIFTD", Subjects: []string{"driftd.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		limits            jetstream.StreamConfig
+		state, found, fix string
+	}{
+		{jetstream.StreamConfig{}, stateWarn, "nothing bounds DRIFTD but the server's disk", "nats stream edit DRIFTD --max-age 30d"},
+		{jetstream.StreamConfig{MaxMsgSize: 64 << 10, MaxAge: time.Hour}, stateWarn, "DRIFTD takes messages up to 64 KiB", "--max-msg-size 524288"},
+		{jetstream.StreamConfig{MaxMsgSize: -1, MaxAge: time.Hour}, stateOK, "DRIFTD takes driftd.windows.doctor", ""},
+	} {
+		c.limits.Name, c.limits.Subjects = "DRIFTD", []string{"driftd.>"}
+		if _, err := conn.JetStream().UpdateStream(t.Context(), c.limits); err != nil {
+			t.Fatal(err)
+		}
+		d := examined(t, func(conf *config.Config) {
+			conf.NATS.URL, conf.Publish.Windows = config.Address(s.URL()), []config.Duration{config.Duration(time.Hour)}
+		})
+		d.nats(t.Context())
+		d.wants(t, "windows", c.state, c.found, c.fix)
+		d.wants(t, "audit", stateOK, "DRIFTD takes driftd.audit.checkpoint", "")
+	}
 }
 
 func TestDoctorLooksAtPortsAndStores(t *testing.T) {

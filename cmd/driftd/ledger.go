@@ -20,7 +20,9 @@ type proof struct {
 	OK      bool   `json:"ok"`
 	Entries uint64 `json:"entries"`
 	Head    string `json:"head"`
-	Error   string `json:"error,omitempty"`
+	// Checkpoints are those given that the ledger is consistent with.
+	Checkpoints int    `json:"checkpoints,omitempty"`
+	Error       string `json:"error,omitempty"`
 }
 
 func newLedgerCmd(e *env) *cobra.Command {
@@ -41,30 +43,51 @@ store.`,
 }
 
 func newLedgerVerifyCmd(e *env) *cobra.Command {
-	var b backend
+	var (
+		b        backend
+		files    []string
+		verifier string
+	)
 	cmd := &cobra.Command{
 		Use:   "verify [FILE]",
 		Short: "Prove that no entry was changed, removed or added",
 		Long: `Recompute the chain of hashes from the first entry to the tip that the last commit
 recorded. With FILE, an export, the chain is proven within the file: compare its
-head with one noted elsewhere. The exit code is 3 when the chain is broken.`,
+head with one noted elsewhere. The exit code is 3 when the chain is broken.
+
+Who can write the store can write the whole ledger anew. So driftd signs its head now
+and then, and tells it in its log and on driftd.audit.checkpoint (publish.checkpoint).
+With --checkpoint, the file of such a message, of several or of log lines, the ledger
+is proven to hold all entries of that time unchanged.`,
 		Example: `  driftd ledger verify -o json
   driftd ledger verify --store ./data
-  driftd ledger verify ledger.jsonl`,
+  driftd ledger verify ledger.jsonl
+  nats sub driftd.audit.checkpoint --raw >> heads.jsonl      # elsewhere, all the time
+  driftd ledger verify --checkpoint heads.jsonl --checkpoint-key driftd.dev/ledger/…`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			kept, err := readCheckpoints(files, verifier)
+			if err != nil {
+				return err
+			}
+			e.unsigned(kept, verifier)
 			if len(args) > 0 {
-				return e.verifyFile(args[0])
+				return e.verifyFile(args[0], kept)
 			}
 			return e.with(cmd.Context(), b, false, func(c *client) error {
 				var p proof
 				if err := c.get(cmd.Context(), "/api/v1/ledger/verify", nil, &p); err != nil {
 					return err
 				}
+				if err := kept.prove(&p, p.Entries, func(seq uint64) (ledger.Chain, error) { return c.entryBehind(cmd.Context(), seq) }); err != nil {
+					return err
+				}
 				return e.proven(p)
 			})
 		},
 	}
+	cmd.Flags().StringArrayVar(&files, "checkpoint", nil, "file of heads that were kept elsewhere, which the ledger must be consistent with; repeatable")
+	cmd.Flags().StringVar(&verifier, "checkpoint-key", "", "key that must have signed them, as their messages have it")
 	b.flags(cmd)
 	return cmd
 }
@@ -82,8 +105,8 @@ func (e *env) proven(p proof) error {
 }
 
 // verifyFile proves the chain of an export, which may begin behind entries that
-// retention removed.
-func (e *env) verifyFile(path string) error {
+// retention removed, and that it is consistent with checkpoints.
+func (e *env) verifyFile(path string, kept checkpoints) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -91,6 +114,7 @@ func (e *env) verifyFile(path string) error {
 	defer func() { _ = f.Close() }() // it was only read
 	var v ledger.Verifier
 	p := proof{OK: true}
+	tips := map[uint64]ledger.Chain{0: {}} // those that checkpoints are about
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, dataset.DefaultLimits.RecordBytes)
 	for line := 1; in.Scan() && p.OK; line++ {
@@ -100,17 +124,30 @@ func (e *env) verifyFile(path string) error {
 		}
 		if line == 1 && entry.Seq > 1 {
 			v.Tip = ledger.Chain{Seq: entry.Seq - 1, Hash: entry.Prev}
+			tips[v.Tip.Seq] = v.Tip
 		}
 		if err := v.Check(entry); err != nil {
 			p.OK, p.Error = false, fmt.Sprintf("%s:%d: %v", path, line, err)
 			break
 		}
 		p.Entries++
+		if kept.about(entry.Seq) {
+			tips[entry.Seq] = v.Tip
+		}
 	}
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	p.Head = v.Tip.Hash.String()
+	err = kept.prove(&p, v.Tip.Seq, func(seq uint64) (ledger.Chain, error) {
+		if tip, ok := tips[seq]; ok {
+			return tip, nil
+		}
+		return ledger.Chain{}, errForgotten
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	return e.proven(p)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
 
@@ -51,7 +54,7 @@ func scripts(dir string) testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted, "counting": cmdCounting, "keep": cmdKeep,
+			"exits": cmdExits, "daemon": cmdDaemon, "counted": cmdCounted, "counting": cmdCounting, "keep": cmdKeep, "heads": cmdHeads,
 		},
 	}
 }
@@ -151,6 +154,38 @@ func cmdKeep(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("nothing in stdout matches %s", args[1])
 	}
 	ts.Setenv(args[0], found)
+}
+
+// cmdHeads writes the heads of the ledger that the daemon has published to a file, once
+// there is one of so many entries, and prints the key that has signed them.
+func cmdHeads(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: heads ENTRIES FILE")
+	}
+	want, err := strconv.ParseUint(args[0], 10, 64)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	js := ts.Value(daemonKey{}).(*scriptDaemon).instance.Conn.JetStream()
+	c, err := js.OrderedConsumer(ctx, "DRIFTD", jetstream.OrderedConsumerConfig{FilterSubjects: []string{daemon.CheckpointSubject}})
+	ts.Check(err)
+	messages, err := c.Messages()
+	ts.Check(err)
+	defer messages.Stop()
+	var text []byte
+	var head struct {
+		Entries uint64
+		Key     string
+	}
+	for head.Entries < want {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		ts.Check(err)
+		ts.Check(json.Unmarshal(m.Data(), &head))
+		text = append(append(text, m.Data()...), '\n')
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), text, 0o600))
+	_, err = fmt.Fprintln(ts.Stdout(), head.Key)
+	ts.Check(err)
 }
 
 func cmdCounting(ts *testscript.TestScript, _ bool, args []string) {

@@ -175,10 +175,7 @@ func (r *Rule) input(key drift.Key, rep *drift.Report, sr *drift.SignalReport) I
 		Baseline: rep.Reference,
 	}
 	if sr != nil {
-		in.N = 0
-		if s := w.Signal(sr.Name); s != nil {
-			in.N = s.Values()
-		}
+		in.N = values(rep, sr)
 		in.Vars.signal(in.N, rep, sr)
 	}
 	in.Vars.set(varEvents, float64(w.Events))
@@ -190,6 +187,22 @@ func (r *Rule) input(key drift.Key, rep *drift.Report, sr *drift.SignalReport) I
 		in.Vars.set(varDriftingFeatures, float64(rep.Drifting))
 	}
 	return in
+}
+
+// Stats returns what a rule could know of a signal of a report, by the names of its
+// variables. What is not defined is absent.
+func Stats(rep *drift.Report, sr *drift.SignalReport) map[string]float64 {
+	var v Vars
+	v.signal(values(rep, sr), rep, sr)
+	return v.pick(Variables())
+}
+
+// values returns how many values a report's window has of a signal.
+func values(rep *drift.Report, sr *drift.SignalReport) uint64 {
+	if s := rep.Window.Signal(sr.Name); s != nil {
+		return s.Values()
+	}
+	return 0
 }
 
 // signal sets the variables of one signal. Without a reference the numbers that

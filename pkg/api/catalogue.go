@@ -43,7 +43,7 @@ type emitter = func(value float64, labels ...string)
 // series a feature come last but one: when limits.series is reached, they are
 // what is cut; the last one says by how much.
 func Catalogue() []Family {
-	return slices.Concat(streamFamilies(), ingestFamilies(), alertFamilies(), incidentFamilies(), watchFamilies(), modelFamilies(), budgetFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
+	return slices.Concat(streamFamilies(), ingestFamilies(), alertFamilies(), incidentFamilies(), watchFamilies(), publishFamilies(), modelFamilies(), budgetFamilies(), storeFamilies(), accessFamilies(), processFamilies(), featureFamilies(), []Family{{
 		Name: "driftd_metrics_series_limited_total", Type: "counter", Help: "Series left out of /metrics because of limits.series, over all scrapes.", Labels: []string{"model"},
 		series: func(s *scrape, emit emitter) { emitSorted(s.withheld, emit) },
 	}})

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"driftd.dev/driftd/pkg/drift"
 )
 
 // Times outside of these years are refused: beyond them nanoseconds overflow.
@@ -43,12 +45,7 @@ func floorTime(t time.Time, size time.Duration) time.Time {
 	if y := t.Year(); y < firstYear || y > lastYear {
 		return time.Unix(0, 0).UTC()
 	}
-	ns := t.UnixNano()
-	rest := ns % int64(size)
-	if rest < 0 {
-		rest += int64(size)
-	}
-	return time.Unix(0, ns-rest).UTC()
+	return drift.WindowStart(t, size)
 }
 
 var durationUnits = []struct {

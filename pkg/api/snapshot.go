@@ -42,6 +42,8 @@ type Snapshot struct {
 	Rules      []*alert.Rule
 	Heartbeat  time.Time // the last that a receiver confirmed, zero before the first
 	Watch      Watch
+	Published  Published
+	Attested   Attested
 	Progress   time.Time // when the process was last known to get on: what a restart can mend makes it old
 	// LastEvaluated is the wall clock time at which rules were evaluated last.
 	LastEvaluated time.Time
@@ -52,6 +54,23 @@ type Snapshot struct {
 	Checkpoint    *Histogram // seconds
 	Acknowledging *Histogram // seconds from when an incident was first to be told until it was acknowledged
 	EventDelay    *Histogram // seconds between an event's time and its message's
+}
+
+// Published says how the publication of closed windows does, since the start.
+type Published struct {
+	Pending uint64 // windows of a model and a size that have closed and are not published yet
+	Sent    uint64 // messages that NATS has confirmed
+	Failed  uint64 // attempts that it has not
+	Refused uint64 // messages that are larger than it takes: they are left out
+	Expired uint64 // windows that were not published while the store kept them
+}
+
+// Attested says how the telling of the ledger's head does, since the start.
+type Attested struct {
+	Every  time.Duration // 0: it is not told
+	Sent   uint64        // that NATS has confirmed
+	Failed uint64        // attempts that it has not
+	Last   time.Time     // when the last was confirmed, zero before the first
 }
 
 // A Watch is how driftd watches itself, by canaries: events of its own that go the way

@@ -32,6 +32,7 @@ type Config struct {
 	Receivers []Receiver `json:"receivers" jsonschema:"who is told"`
 	Incidents Incidents  `json:"incidents" jsonschema:"what people say about incidents"`
 	Digest    Digest     `json:"digest" jsonschema:"a message that sums incidents up, and proposes what to tune"`
+	Publish   Publish    `json:"publish" jsonschema:"what machines are told on NATS beside decisions: closed windows, and the head of the ledger"`
 
 	file   string // that it was loaded from, "" for none: *_file paths are relative to its folder
 	places places // of what stands in it
@@ -213,6 +214,7 @@ type Model struct {
 	Weight         float64            `json:"weight" jsonschema:"share of its budget, relative to 1 of the others; 0: it has none"`
 	Notify         Notify             `json:"notify,omitempty" jsonschema:"shadow: alerts on it are recorded, nobody is told and no action follows; receivers if absent"`
 	Features       map[string]Feature `json:"features,omitempty" jsonschema:"overrides by feature name"`
+	PublishWindows []Duration         `json:"publish_windows,omitempty" jsonschema:"sizes of its closed windows that are published on driftd.windows.<model>; replaces publish.windows, [] = none"`
 	Payload        *Payload           `json:"payload,omitempty" jsonschema:"names that the lists in its payloads lack, such as instances: [[1, 2]]"`
 	Multivariate   *Multivariate      `json:"multivariate,omitempty" jsonschema:"features watched together, and vectors such as embeddings, from the next baseline on"`
 }

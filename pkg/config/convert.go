@@ -102,7 +102,7 @@ func (c *Config) HMACKey() ([]byte, error) {
 	path := filepath.Join(c.Store.Dir, hmacKeyName)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeKey(path)
+		return makeKey(path, "privacy hmac")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of privacy hmac: %w", err)
@@ -111,10 +111,10 @@ func (c *Config) HMACKey() ([]byte, error) {
 }
 
 // makeKey writes 256 random bits in hex to a file that only the owner reads.
-func makeKey(path string) ([]byte, error) {
+func makeKey(path, what string) ([]byte, error) {
 	key := []byte(hex.EncodeToString(random(32)))
 	if err := writeDurably(path, append(key, '\n')); err != nil {
-		return nil, fmt.Errorf("make a key for privacy hmac: %w", err)
+		return nil, fmt.Errorf("make a key for %s: %w", what, err)
 	}
 	return key, nil
 }

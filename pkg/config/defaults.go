@@ -60,6 +60,7 @@ func Default() *Config {
 		Defaults:  Defaults{LabelHorizon: 30 * day},
 		Incidents: Incidents{Causes: incident.DefaultCauses()},
 		Digest:    Digest{Every: 7 * day},
+		Publish:   Publish{MinCount: 11, Checkpoint: hour},
 		Routes:    Route{GroupBy: slices.Clone(alert.DefaultGroupBy), GroupWait: new(min1 / 2), GroupInterval: new(5 * min1), RepeatInterval: new(day)},
 	}
 }

@@ -45,7 +45,7 @@ func (c *Config) DecisionHash() string {
 	d.NATS = base.NATS
 	d.NATS.Stream, d.NATS.Subjects, d.NATS.SubjectTemplate = c.NATS.Stream, c.NATS.Subjects, c.NATS.SubjectTemplate
 	d.Store.Dir, d.Store.VerifyEvery, d.HTTP, d.Metrics, d.DLQ, d.Receivers = base.Store.Dir, base.Store.VerifyEvery, base.HTTP, base.Metrics, base.DLQ, nil
-	d.Watch, d.Incidents, d.Digest = base.Watch, base.Incidents, base.Digest
+	d.Watch, d.Incidents, d.Digest, d.Publish, d.Models = base.Watch, base.Incidents, base.Digest, base.Publish, c.unpublished()
 	d.Privacy.HMACKey, d.Privacy.HMACKeyFile = Secret{}, ""
 	return d.Hash()
 }

@@ -55,6 +55,7 @@ func (c *Config) faults() Faults {
 	v.receivers(c)
 	v.incidents(c)
 	v.digest(c)
+	v.publish(c)
 	return v.faults
 }
 

@@ -65,6 +65,7 @@ type commit struct {
 	progress store.Progress
 	snapshot *api.Snapshot        // of the state that it makes durable
 	open     []*incident.Incident // of the same
+	marks    windowMarks          // of the same
 	waiting  []chan<- error
 	encoded  time.Duration
 	done     chan error // buffered
@@ -123,7 +124,7 @@ func (l *loop) flush(ctx context.Context) bool {
 
 // changed reports whether there is anything to commit.
 func (l *loop) changed() bool {
-	return l.progress.Seq != l.saved.Seq || l.progress.Epoch != l.saved.Epoch || l.pending.Len() > 0 || len(l.waiting) > 0
+	return l.progress.Seq != l.saved.Seq || l.progress.Epoch != l.saved.Epoch || l.pending.Len() > 0 || len(l.waiting) > 0 || l.herald.waiting()
 }
 
 // encode turns the changed state into the pending batch and starts a new one.
@@ -139,7 +140,8 @@ func (l *loop) encode() (*commit, error) {
 		return nil, err
 	}
 	l.flushIncidents()
-	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent, l.marks, l.digested})
+	l.takePublished()
+	counters, err := json.Marshal(books{l.account, l.triggers, l.gaps, l.rewinds, l.dead, l.acts, nil, l.second, l.halves(), l.spent, l.marks, l.digested, l.published})
 	if err != nil {
 		return nil, fmt.Errorf("encode counters: %w", err)
 	}
@@ -148,7 +150,7 @@ func (l *loop) encode() (*commit, error) {
 	if err := l.pending.Err(); err != nil {
 		return nil, err
 	}
-	c := &commit{batch: l.pending, fresh: len(l.fresh), puts: len(l.puts), progress: l.progress, snapshot: l.view(), open: l.book.Open(), waiting: l.waiting, done: make(chan error, 1)}
+	c := &commit{batch: l.pending, fresh: len(l.fresh), puts: len(l.puts), progress: l.progress, snapshot: l.view(), open: l.book.Open(), marks: l.published.clone(), waiting: l.waiting, done: make(chan error, 1)}
 	l.pending, l.waiting, l.saved = l.spare(), nil, l.progress
 	l.counted = 0
 	return c, nil
@@ -200,6 +202,7 @@ func (l *loop) committed(err error) error {
 	l.canaries.committed(c.snapshot.Watch.Seen, l.lastCommit)
 	l.snapshot.Store(c.snapshot)
 	l.open.Store(&c.open)
+	l.herald.commit(c.marks)
 	l.dispatcher.Wake()
 	if l.Committed != nil && c.progress.Epoch == l.progress.Epoch {
 		l.Committed(anchorOf(c.progress))
@@ -221,6 +224,8 @@ type books struct {
 	Spent    map[string][]spentPage     `json:"spent,omitempty"`  // pages, by budget
 	Marks    []mark                     `json:"marks,omitempty"`
 	Digested int64                      `json:"digested,omitempty"`
+
+	Published windowMarks `json:"published,omitempty"` // how far closed windows are, by model and size in ns
 }
 
 // halves returns what the joiner holds, nil if it never held anything.

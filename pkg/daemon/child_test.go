@@ -76,7 +76,7 @@ func child(text string) (err error) {
 			return err
 		case <-tick.C:
 			s := d.Snapshot()
-			fmt.Println(s.Stream.CommittedSeq, s.Notifier.Pending)
+			fmt.Println(s.Stream.CommittedSeq, s.Notifier.Pending+int(s.Published.Pending))
 		}
 	}
 }
@@ -121,9 +121,9 @@ func (o order) daemon(st *store.Store, conn *stream.Conn) (*daemon.Daemon, error
 			Receivers: []notify.Receiver{
 				{Name: daemon.SignalReceiver, Sink: notify.NewSignal(signals{publisher})}, {Name: "people", Sink: hook},
 			},
-			ConfigHash: "test",
+			ConfigHash: "test", Summaries: published,
 		},
-		Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status, Committed: reader.Committed,
+		Publish: signals{publisher}.Publish, Store: st, Source: reader, DeadLetters: publisher, Status: reader.Status, Committed: reader.Committed,
 		Notify:     notify.Options{Poll: 100 * time.Millisecond, BackoffBase: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond},
 		Checkpoint: daemon.Checkpoint{Every: 50 * time.Millisecond, Events: 4096, Bytes: 4 << 20},
 		Version:    "test", Log: zerolog.Nop(),
@@ -144,7 +144,7 @@ type process struct {
 	errors    *os.File
 	started   time.Time
 	committed atomic.Uint64
-	pending   atomic.Int64  // deliveries owed; -1 before the first report
+	pending   atomic.Int64  // deliveries owed and windows not published; -1 before the first report
 	alive     chan struct{} // closed at the first report
 	reported  chan struct{} // closed when its stdout has ended
 }

@@ -45,6 +45,8 @@ type Daemon struct {
 	rejected    atomic.Bool              // the last reload was refused
 	canaries    *canaries
 	pulse       *pulse
+	herald      *herald
+	attested    attested
 	loop        *loop
 }
 
@@ -61,7 +63,7 @@ func New(o Options) (*Daemon, error) {
 		Options: o, commands: make(chan command),
 		checkpoints: api.NewHistogram("driftd_checkpoint_duration_seconds", checkpointBounds...),
 		delays:      api.NewHistogram("driftd_event_delay_seconds", delayBounds...), stopped: make(chan struct{}), verified: make(chan struct{}), started: time.Now(),
-		canaries: newCanaries(o), pulse: newPulse(),
+		canaries: newCanaries(o), pulse: newPulse(), herald: newHerald(),
 		heeded: api.NewHistogram("driftd_incident_acknowledge_seconds", heededBounds...),
 	}
 	d.settings.Store(&o.Settings)
@@ -76,6 +78,7 @@ func New(o Options) (*Daemon, error) {
 	d.snapshot.Store(l.view())
 	open := l.book.Open()
 	d.open.Store(&open)
+	d.herald.commit(l.published.clone())
 	d.alive()
 	return d, nil
 }
@@ -91,7 +94,7 @@ func (d *Daemon) restore() (*loop, error) {
 		Daemon: d, engine: drift.NewEngine(d.Spec), joiner: event.NewJoiner(event.JoinLimits{}), progress: r.Progress, saved: r.Progress, chain: r.Progress.Chain,
 		account: &drift.Account{}, reports: map[string][]api.Report{}, watches: map[string]*watch{}, spent: map[string][]spentPage{},
 		acts: map[string]lifecycle.State{}, triggers: map[string]uint64{}, dead: map[string]uint64{},
-		pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(), Settings: d.Settings, loaded: d.started,
+		published: windowMarks{}, pending: d.Store.NewBatch(), now: time.Now(), lastMsg: time.Now(), Settings: d.Settings, loaded: d.started,
 	}
 	if l.canaryJudge, err = newCanaryJudge(d.canaries); err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (l *loop) restoreBooks() (legacy map[string]firingAlert, err error) {
 	if l.progress.Seq == 0 && len(l.progress.Counters) == 0 {
 		return nil, nil
 	}
-	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Spent: l.spent}
+	b := books{Account: l.account, Triggers: l.triggers, Dead: l.dead, Acts: l.acts, Spent: l.spent, Published: l.published}
 	if err := json.Unmarshal(l.progress.Counters, &b); err != nil {
 		return nil, fmt.Errorf("%w: counters: %w", store.ErrDamaged, err)
 	}
@@ -172,7 +175,7 @@ func (d *Daemon) closed(g drift.Group, from, to time.Time, unit time.Duration) (
 func (l *loop) restoreReports() error {
 	for _, m := range l.engine.Models() {
 		for _, size := range l.Spec.Sizes {
-			end := time.Unix(0, m.Watermark.UnixNano()/int64(size)*int64(size)).UTC() // from the Unix epoch, as windows are
+			end := drift.WindowStart(m.Watermark, size)
 			c := drift.Closing{Model: m.Model, Size: size, Start: end.Add(-size), End: end}
 			for _, gs := range m.Groups {
 				if gs.LastSeen.Before(c.Start) {
@@ -233,6 +236,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	spawn("refusals", func() error { return d.tellRefusals(ctx) })
 	spawn("refresh", func() error { return d.refresh(ctx) })
 	spawn("canaries", func() error { return d.sendCanaries(ctx) })
+	spawn("windows", func() error { return d.publishWindows(ctx) })
+	spawn("audit", func() error { return d.attest(ctx) })
 	spawn("retention", func() error { return d.sweep(ctx) })
 	spawn("trim", func() error { d.trim(ctx); return nil })
 	spawn("loop", func() error {
@@ -246,6 +251,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		if err == nil && d.trusted() {
 			d.drain()
+			d.attestLast()
 		}
 		return err
 	})

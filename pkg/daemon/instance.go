@@ -213,6 +213,10 @@ func (i *Instance) options(c *config.Config) (o Options, err error) {
 	if o.Checkpoint == (Checkpoint{}) {
 		o.Checkpoint = DefaultCheckpoint()
 	}
+	o.Publish, o.AttestEvery = signaller{publisher}.Publish, c.Publish.Checkpoint.Std()
+	if o.AttestKey, err = c.CheckpointKey(); err != nil {
+		return o, config.Faults{c.Fault("publish.checkpoint_key_file", "%v", err)}
+	}
 	if o.Tick != "" {
 		t := ticker{publisher, o.Tick}
 		o.Ticker, o.Canary, o.Watch = t, t.canary, c.Watch.Every.Std()
@@ -263,6 +267,7 @@ func Decisions(c *config.Config, receivers ...string) (s Settings, err error) {
 		Grouped:     func(name string) bool { return !slices.Contains(receivers, name) && c.Grouped(name) },
 		ExpectedGap: func(model string) time.Duration { return c.Model(model).ExpectedGap.Std() },
 		Policy:      c.IncidentPolicy(), Digests: Digests{Receiver: c.Digest.Receiver, Every: c.Digest.Every.Std()},
+		Summaries: Summaries{Sizes: c.PublishedWindows, MinCount: uint64(c.Publish.MinCount)},
 	}, nil
 }
 

@@ -35,6 +35,7 @@ func (l *loop) judge(c *drift.Closing) error {
 		l.fresh = append(l.fresh, past{base.Total.Window, true})
 	}
 	l.remember(c, base.Groups)
+	l.publishing(c)
 	explain := l.explainer(c)
 	var fired []lifecycle.Trigger
 	for f, err := range j.Findings(c, base, func(r *alert.Rule) map[alert.Series]alert.State { return l.states[r][c.Model] }) {

@@ -139,6 +139,7 @@ func (w *world) kills(durable string, kills int, rate int64, messages int) *traf
 	}
 	compareTold(t, st, people.Calls())
 	x.compareSignals(st)
+	w.compareWindows(st)
 	return x
 }
 
@@ -194,7 +195,7 @@ func (x *traffic) settle(p *process) {
 		case <-p.reported:
 			x.t.Fatalf("run: %s", p.end(x.t, syscall.SIGTERM))
 		case <-deadline:
-			x.t.Fatalf("at %d of %d messages, %d deliveries owed", p.committed.Load(), x.seq, p.pending.Load())
+			x.t.Fatalf("at %d of %d messages, %d deliveries owed and windows to publish", p.committed.Load(), x.seq, p.pending.Load())
 		}
 	}
 	if c := x.pub.Counters(); c.Acked != x.seq+x.dropped || c.Duplicates != x.dropped || c.Retried != 0 {

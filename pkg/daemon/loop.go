@@ -43,6 +43,8 @@ type loop struct {
 	marks    []mark                 // of the ledger, the oldest first
 	silences *incident.Silences
 
+	published windowMarks // how far what has closed is published
+
 	letters    []stream.DeadLetter // since the last checkpoint
 	pending    *store.Batch
 	fresh      []past    // closed since the last commit that has ended: the store has not got them yet

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"time"
 
@@ -54,6 +55,7 @@ type Settings struct {
 	Grouped   func(receiver string) bool
 	Policy    incident.Policy // of what people say about incidents
 	Digests   Digests
+	Summaries Summaries
 	Retention store.Retention
 
 	TimeIntervals incident.TimeIntervals // that routes name
@@ -80,6 +82,15 @@ type Options struct {
 	// driftd does not watch itself, and sends no heartbeats.
 	Watch  time.Duration
 	Canary func(ctx context.Context, id string, body []byte) error
+
+	// Publish publishes to machines what is no decision, closed windows and heads of the
+	// ledger, and returns when the stream has confirmed it; nil: nothing is published. id
+	// is the Nats-Msg-Id.
+	Publish func(ctx context.Context, subject, id string, body []byte) error
+	// AttestEvery is how often the head of the ledger is signed by AttestKey and told;
+	// 0: never.
+	AttestEvery time.Duration
+	AttestKey   ed25519.PrivateKey
 
 	Checkpoint Checkpoint
 	Version    string
@@ -143,5 +154,6 @@ func (o Options) Validate() error {
 	faults.part(o.Source == nil, "a source")
 	faults.part(o.DeadLetters == nil, "a place for dead letters")
 	faults.part(o.Checkpoint.Every <= 0 || o.Checkpoint.Events <= 0 || o.Checkpoint.Bytes < 0, "a checkpoint policy")
+	faults.part(o.AttestEvery > 0 && len(o.AttestKey) != ed25519.PrivateKeySize, "a key to sign the head of the ledger")
 	return errors.Join(append(faults, o.Settings.Validate())...)
 }

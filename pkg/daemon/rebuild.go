@@ -75,6 +75,7 @@ func (i *Instance) rebuild(ctx context.Context, c *config.Config, x Extras, dir 
 		return r, err
 	}
 	o.Receivers, o.DeadLetters, o.Ticker, o.Canary, o.Committed, o.Verify = nil, toldBefore{}, nil, nil, nil, false
+	o.Publish, o.Summaries = nil, Summaries{}
 	if i.Daemon, err = New(o); err != nil {
 		return r, err
 	}

@@ -108,6 +108,7 @@ func (d *Daemon) Snapshot() *api.Snapshot {
 		s.Verified = time.Unix(0, at)
 	}
 	s.Notifier, s.Progress = d.notifier(), d.LastProgress()
+	s.Published, s.Attested = d.published(&s), d.attestedHeads()
 	d.examine(&s)
 	return &s
 }

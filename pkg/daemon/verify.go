@@ -175,12 +175,22 @@ func (d *Daemon) trusted() bool {
 
 // pay tells receivers what they are owed, once the store can be trusted.
 func (d *Daemon) pay(ctx context.Context) error {
-	if d.Verify {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-d.verified:
-		}
+	if !d.proven(ctx) {
+		return nil
 	}
 	return d.dispatcher.Run(ctx)
+}
+
+// proven waits until the store can be trusted: before that nobody is told anything. It is
+// false if ctx ends first.
+func (d *Daemon) proven(ctx context.Context) bool {
+	if !d.Verify {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-d.verified:
+		return true
+	}
 }

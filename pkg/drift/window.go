@@ -8,9 +8,16 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"driftd.dev/driftd/pkg/stats"
 )
+
+// WindowStart returns where the window of a size begins that has t: the last multiple of
+// the size since the Unix epoch at or before t, also before the epoch.
+func WindowStart(t time.Time, size time.Duration) time.Time {
+	return time.Unix(0, floor(t.UnixNano(), int64(size))).UTC()
+}
 
 // Merge adds src to dst. Counts are added as integers, so the order of merges
 // does not matter; means are for display. Signals counted on different edges

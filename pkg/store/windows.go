@@ -64,11 +64,7 @@ type bucket struct {
 	start int64
 }
 
-// floor returns the last multiple of size since the Unix epoch at or before t.
-func floor(t time.Time, size time.Duration) time.Time {
-	ns := t.UnixNano()
-	return time.Unix(0, ns-((ns%int64(size))+int64(size))%int64(size)).UTC()
-}
+func floor(t time.Time, size time.Duration) time.Time { return drift.WindowStart(t, size) }
 
 func (u *summer) sums() ([]*drift.Window, error) {
 	u.buckets = map[bucket]*drift.Window{}

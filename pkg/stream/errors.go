@@ -4,8 +4,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// tooLong is the server's error for a message above the max_msg_size of the stream.
+const tooLong jetstream.ErrorCode = 10054
+
+// TooLarge reports whether a message was refused for its size: by the server's
+// max_payload or the stream's max_msg_size. To repeat it is of no use.
+func TooLarge(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == tooLong
+}
 
 // Reasons for which a reading session ends; they appear in ReaderStatus.Reason.
 var (

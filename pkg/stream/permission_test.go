@@ -75,8 +75,10 @@ func TestLeastPermissions(t *testing.T) {
 	must(t, err)
 	_, err = p.Signal(testContext(t), stream.Signal{Subject: "driftd.triggers.retrain.fraud", ID: "2"})
 	must(t, err)
-	_, err = p.Signal(testContext(t), stream.Signal{Subject: "ml.driftd.tick", ID: "tick:300"})
-	must(t, err)
+	for _, subject := range []string{"ml.driftd.tick", "driftd.windows.fraud", "driftd.audit.checkpoint"} {
+		_, err = p.Signal(testContext(t), stream.Signal{Subject: subject, ID: subject})
+		must(t, err)
+	}
 	p.DeadLetter(time.Unix(0, 0), stream.DeadLetter{Reason: "decode", Stream: "ML", Seq: 1})
 	must(t, p.Flush(testContext(t)))
 	_, err = stream.EnsureStream(testContext(t), c.JetStream(), stream.SignalStream()) // that it is there is enough
