@@ -251,10 +251,6 @@ func refusal(answer *http.Response, body []byte) error {
 		p.Detail = fmt.Sprintf("%s answered %s", answer.Request.URL.Redacted(), answer.Status)
 	}
 	p.Status = answer.StatusCode
-	switch p.Status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return withCode(codeTemporary, p)
-	}
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,7 @@ func codeOf(err error) code {
 		usage     usageError
 		faults    config.Faults
 		retention *stream.RetentionError
+		refused   *problem
 	)
 	switch {
 	case err == nil:
@@ -45,6 +47,8 @@ func codeOf(err error) code {
 		return coded.code
 	case errors.As(err, &usage):
 		return codeUsage
+	case errors.As(err, &refused):
+		return refused.code()
 	case errors.As(err, &faults):
 		return codeConfig
 	case errors.Is(err, daemon.ErrConfiguration), errors.As(err, &retention):
@@ -55,6 +59,19 @@ func codeOf(err error) code {
 		return codeRefused
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrConnectionClosed):
+		return codeTemporary
+	}
+	return codeFailed
+}
+
+// code is that of what the daemon refuses. Who may not do it (401, 403), what there is
+// not (404) and what cannot be as things are (409) has failed: other arguments, or the same
+// later, may do.
+func (p *problem) code() code {
+	switch p.Status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity: // what was typed, as only the daemon can see
+		return codeUsage
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return codeTemporary
 	}
 	return codeFailed

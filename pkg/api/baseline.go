@@ -220,6 +220,12 @@ func (s *Server) captureBaseline(r *request, body []byte) (int, any, error) {
 	if c.To, err = parseTime(in.To, r.now); err != nil {
 		return 0, nil, badParameter("to", in.To, err.Error())
 	}
+	if whole := func(t time.Time) bool { return t.Equal(drift.WindowStart(t, s.Pane)) }; !(whole(c.From) && whole(c.To)) {
+		return 0, nil, badParameter("from", in.From, "and to must be multiples of "+formatDuration(s.Pane))
+	}
+	if !c.From.Before(c.To) {
+		return 0, nil, badParameter("to", in.To, "must be after from")
+	}
 	b, err := s.Commander.CaptureBaseline(r.Context(), c, r.actor())
 	if err != nil {
 		return 0, nil, commandProblem(err)

@@ -171,13 +171,13 @@ var (
 
 // Begin returns the silence as it is created at a wall time. One by that cannot begin in
 // the past, as in Alertmanager; what goes by event time may, and holds for windows that
-// close from now on.
+// close from now on. The error is as Validate's.
 func (s Silence) Begin(now time.Time) (Silence, error) {
 	if s.Kind.ByEventTime() {
 		return s, nil
 	}
 	if !s.EndsAt.After(now) {
-		return s, fmt.Errorf("ends_at %s is not in the future: %w", s.EndsAt.UTC().Format(time.RFC3339), ErrSilenceOver)
+		return s, errors.Join(&alert.Fault{Field: "ends_at", Message: s.EndsAt.UTC().Format(time.RFC3339) + " is not in the future"})
 	}
 	if s.StartsAt.Before(now) {
 		s.StartsAt = now
