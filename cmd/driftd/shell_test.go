@@ -157,8 +157,8 @@ func TestClientErrors(t *testing.T) {
 		want   string
 		code   code
 	}{
-		{"problem", 400, `{"title":"Bad Request","detail":"window: must be positive","errors":[{"path":"window","message":"must be positive"}]}`, "window: must be positive", codeFailed},
-		{"more than one", 400, `{"detail":"two","errors":[{"path":"a","message":"x"}]}`, "two; a: x", codeFailed},
+		{"problem", 400, `{"title":"Bad Request","detail":"window: must be positive","errors":[{"path":"window","message":"must be positive"}]}`, "window: must be positive", codeUsage},
+		{"more than one", 400, `{"detail":"two","errors":[{"path":"a","message":"x"}]}`, "two; a: x", codeUsage},
 		{"defect", 500, `{"detail":"driftd failed","request_id":"r1"}`, "driftd failed (request r1)", codeFailed},
 		{"later", 503, `{"detail":"replay"}`, "replay", codeTemporary},
 		{"too often", 429, `{"detail":"slow down"}`, "slow down", codeTemporary},

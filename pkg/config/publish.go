@@ -16,7 +16,7 @@ import (
 // Publish says what machines are told on NATS beside decisions.
 type Publish struct {
 	Windows           []Duration `json:"windows" jsonschema:"closed windows of these sizes are published on driftd.windows.<model>, some of windows.sizes; models may have their own"`
-	MinCount          int        `json:"min_count" jsonschema:"in published windows rarer categories count together, and of a feature with fewer values none is told; 0: all are"`
+	MinCount          int        `json:"min_count" jsonschema:"in published windows rarer categories count together, and of a feature with fewer values none is told, and of a segment with fewer events nothing; 0: all are"`
 	Checkpoint        Duration   `json:"checkpoint" config:"restart" jsonschema:"how often the head of the ledger is signed, logged and published on driftd.audit.checkpoint; 0 = never"`
 	CheckpointKey     Secret     `json:"checkpoint_key" config:"restart" jsonschema:"Ed25519 seed in 64 hex digits that signs it; without one driftd makes one and keeps it in the store's folder"`
 	CheckpointKeyFile string     `json:"checkpoint_key_file" config:"restart" jsonschema:"file that holds the seed; at most one of checkpoint_key and checkpoint_key_file"`

@@ -67,7 +67,9 @@ func (l *loop) publishing(c *drift.Closing) {
 	case wanted && !marked:
 		l.published.set(c.Model, c.Size, c.Start)
 	case !wanted && marked:
-		delete(l.published[c.Model], c.Size)
+		if delete(l.published[c.Model], c.Size); len(l.published[c.Model]) == 0 {
+			delete(l.published, c.Model)
+		}
 	}
 }
 
@@ -140,7 +142,7 @@ func (d *Daemon) publishWindows(ctx context.Context) error {
 	if d.Publish == nil || !d.proven(ctx) {
 		return nil
 	}
-	p := windowPublisher{d, windowMarks{}}
+	p := &windowPublisher{Daemon: d, done: windowMarks{}}
 	for wait := time.Duration(0); ; {
 		err := p.round(ctx)
 		switch {
@@ -190,13 +192,16 @@ var errUnpublished = errors.New("not published")
 type windowPublisher struct {
 	*Daemon
 	done windowMarks // further than the committed ones by what the loop has not committed yet
+	next int         // the model that a round begins with
 }
 
-// round publishes what has closed since the last one.
-func (p windowPublisher) round(ctx context.Context) error {
+// round publishes what has closed since the last one. Behind a failure the next round
+// begins with the model after it: one whose subject NATS refuses does not keep the others.
+func (p *windowPublisher) round(ctx context.Context) error {
 	s, marks, settings := p.snapshot.Load(), *p.herald.committed.Load(), p.settings.Load()
-	for i := range s.Models {
-		m := &s.Models[i]
+	for range s.Models {
+		m := &s.Models[p.next%len(s.Models)]
+		p.next = (p.next + 1) % len(s.Models)
 		for size, from := range marks[m.Model] {
 			if done := p.done[m.Model][size]; done.After(from) {
 				from = done
@@ -214,7 +219,7 @@ func (p windowPublisher) round(ctx context.Context) error {
 
 // kept returns from, or the start of the first window behind it that retention can not
 // have taken. A publisher that is so far behind must not stop for it.
-func (p windowPublisher) kept(m *api.Model, size time.Duration, from time.Time, r store.Retention) time.Time {
+func (p *windowPublisher) kept(m *api.Model, size time.Duration, from time.Time, r store.Retention) time.Time {
 	keep := keptFor(size, r)
 	left := drift.WindowStart(m.Watermark.Add(-keep), size).Add(size)
 	if keep <= 0 || !from.Before(left) {
@@ -237,18 +242,13 @@ func keptFor(size time.Duration, r store.Retention) time.Duration {
 	return r.Panes
 }
 
-// heraldSpan bounds what is read at a time, and so what is in memory.
-const heraldSpan = time.Hour
-
 // catchUp publishes the windows of one model and size from a time on, as far as the
-// snapshot's watermark.
-func (p windowPublisher) catchUp(ctx context.Context, s *api.Snapshot, m *api.Model, size time.Duration, from time.Time) error {
+// snapshot's watermark. It reads those of one time after another, however far behind it
+// is: the groups of one window are in memory where it closes, too.
+func (p *windowPublisher) catchUp(ctx context.Context, s *api.Snapshot, m *api.Model, size time.Duration, from time.Time) error {
 	end := drift.WindowStart(m.Watermark, size)
-	for span := max(size, heraldSpan/size*size); from.Before(end); {
-		to := from.Add(span)
-		if to.After(end) {
-			to = end
-		}
+	for from.Before(end) && ctx.Err() == nil {
+		to := from.Add(size)
 		windows, err := p.Windows(api.Query{Model: m.Model, From: from, To: to, Size: size, Segments: true})
 		if err != nil {
 			return err
@@ -266,7 +266,7 @@ func (p windowPublisher) catchUp(ctx context.Context, s *api.Snapshot, m *api.Mo
 }
 
 // tell publishes one window.
-func (p windowPublisher) tell(ctx context.Context, s *api.Snapshot, w *drift.Window) error {
+func (p *windowPublisher) tell(ctx context.Context, s *api.Snapshot, w *drift.Window) error {
 	messages, err := summary.Build(w, p.Compare(w), summary.Options{
 		MinCount: p.settings.Load().Summaries.MinCount, Stream: s.Stream.Name, Epoch: s.Epoch,
 	})
@@ -293,12 +293,12 @@ func (p windowPublisher) tell(ctx context.Context, s *api.Snapshot, w *drift.Win
 
 // published says how the publication of windows does.
 func (d *Daemon) published(s *api.Snapshot) api.Published {
-	h, marks := d.herald, *d.herald.committed.Load()
+	h, marks, wanted := d.herald, *d.herald.committed.Load(), d.settings.Load().Summaries
 	out := api.Published{Sent: h.published.Load(), Failed: h.failed.Load(), Refused: h.refused.Load(), Expired: h.expired.Load()}
 	for i := range s.Models {
 		m := &s.Models[i]
 		for size, through := range marks[m.Model] {
-			if closed := drift.WindowStart(m.Watermark, size); closed.After(through) {
+			if closed := drift.WindowStart(m.Watermark, size); closed.After(through) && wanted.wants(m.Model, size) {
 				out.Pending += uint64(closed.Sub(through) / size)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func (w *world) closedWindows(st *store.Store, s daemon.Summaries) map[toldWindo
 				w.t.Fatal(err)
 			}
 			for _, win := range windows {
-				if win.State != drift.Open {
+				if win.State != drift.Open && (win.Group.Segment == "" || win.Events >= s.MinCount) {
 					out[toldWindow{win.Group, win.Start, win.End}] = win.Digest()
 				}
 			}
@@ -149,6 +150,33 @@ func TestNATSAway(t *testing.T) {
 	away.Store(false)
 	w.told(d)
 	w.compareWindows(st)
+	if err := errors.Join(stop(), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneModelIsRefused: a model whose subject NATS refuses does not keep the others.
+func TestOneModelIsRefused(t *testing.T) {
+	w := newWorld(t, hour())
+	dir := t.TempDir()
+	w.prepare(dir)
+	st := open(t, dir)
+	o := w.publishing(st)
+	reach := o.Publish
+	o.Publish = func(ctx context.Context, subject, id string, body []byte) error {
+		if subject == "driftd.windows.churn" { // which comes before fraud
+			return nats.ErrPermissionViolation
+		}
+		return reach(ctx, subject, id, body)
+	}
+	d, stop := w.start(o)
+	w.caughtUp(d)
+	want := w.closedWindows(st, published)
+	maps.DeleteFunc(want, func(win toldWindow, _ string) bool { return win.group.Model != "fraud" })
+	w.until(func() bool { return d.Snapshot().Published.Sent >= uint64(len(want)) }, "the windows of fraud are published")
+	if diff := cmp.Diff(want, w.toldWindows(), cmp.AllowUnexported(toldWindow{})); diff != "" || len(want) == 0 {
+		t.Errorf("of %d closed windows of fraud:\n%s", len(want), diff)
+	}
 	if err := errors.Join(stop(), st.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -25,8 +25,8 @@ const (
 // Options say what is told.
 type Options struct {
 	// MinCount is the least number of values that is told of by itself: rarer
-	// categories count as Other, and of a feature with fewer values none is told. 0
-	// and 1: everything is.
+	// categories count as Other, of a feature with fewer values none is told, and of a
+	// segment with fewer events nothing. 0 and 1: everything is.
 	MinCount uint64
 	// Stream is the input stream, and Epoch how often it began anew: sequences are
 	// of these.
@@ -108,9 +108,13 @@ type Histogram struct {
 	Counts []uint64  `json:"counts"`
 }
 
-// Build returns the messages about a window and its report, at least one. An error is
-// a defect: what cannot be JSON.
+// Build returns the messages about a window and its report: none about a segment with
+// fewer than MinCount events, whose name is a value that few events gave, and else at
+// least one. An error is a defect: what cannot be JSON.
 func Build(w *drift.Window, r *drift.Report, o Options) ([]Message, error) {
+	if w.Group.Segment != "" && w.Events < o.MinCount {
+		return nil, nil
+	}
 	head := Window{
 		Type: "window", Model: w.Group.Model, ModelVersion: w.Group.Version, Variant: w.Group.Variant.String(), Segment: w.Group.Segment,
 		Span:     Span{w.Start.UTC(), w.End.UTC(), int64(w.End.Sub(w.Start) / time.Second)},

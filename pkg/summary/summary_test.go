@@ -185,6 +185,22 @@ func TestFewValues(t *testing.T) {
 	}
 }
 
+// TestRareSegments: the name of a segment is a value, and hidden as others are.
+func TestRareSegments(t *testing.T) {
+	b := baseline()
+	w := window(b, amounts(10), map[string]uint64{"DE": 10})
+	w.Events = 10
+	for least, want := range map[uint64]int{0: 1, 10: 1, 11: 0} {
+		if got := build(t, w, report(b, w), summary.Options{MinCount: least}); len(got) != want {
+			t.Errorf("of 10 events with a least count of %d there are %d messages, want %d", least, len(got), want)
+		}
+	}
+	w.Group.Segment = ""
+	if got := only(t, b, w, summary.Options{MinCount: 11}); got.Events != 10 {
+		t.Errorf("the whole has %d events, want 10", got.Events)
+	}
+}
+
 // TestIDs: the same counts have one id, others another.
 func TestIDs(t *testing.T) {
 	b := baseline()
