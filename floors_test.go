@@ -55,12 +55,12 @@ var floors = map[string][]string{
 	"api":            core,
 	"dataset":        {"event"},
 	// shell
-	"config":      slices.Concat(core, edges), // of edges only what it sets: see TestConfigSetsEdgesOnly
-	"daemon":      slices.Concat(core, edges, []string{"config"}),
-	"/cmd/driftd": slices.Concat(core, edges, []string{"config", "daemon", "notify/fakes", "/configs", "/cmd/driftd/quiet"}),
+	"config":            slices.Concat(core, edges), // of edges only what it sets: see TestConfigSetsEdgesOnly
+	"daemon":            slices.Concat(core, edges, []string{"config"}),
+	"/cmd/driftd":       slices.Concat(core, edges, []string{"config", "daemon", "notify/fakes", "/configs", "/cmd/driftd/quiet"}),
 	"/cmd/driftd/quiet": {}, // runs before every other package
-	"/configs":    {}, // the documented defaults and the demo's, embedded
-	"/":           {}, // this test
+	"/configs":          {}, // the documented defaults and the demo's, embedded
+	"/":                 {}, // this test
 }
 
 // impure are packages whose mere import means I/O, time-keeping or sharing.

@@ -83,21 +83,28 @@ func (cs checkpoints) prove(p *proof, entries uint64, find func(seq uint64) (led
 			return nil
 		}
 		if c.Seq > entries {
-			p.OK, p.Error = false, fmt.Sprintf("%v: it has %d entries, and had %d when the checkpoint of %s was signed: it was cut off, or is of another store",
-				ledger.ErrBroken, entries, c.Seq, c.At.Format(timeLayout))
+			p.refuted(fmt.Errorf("%w: it has %d entries, and had %d when the checkpoint of %s was signed: it was cut off, or is of another store",
+				ledger.ErrBroken, entries, c.Seq, c.At.Format(timeLayout)))
 			return nil
 		}
 		entry, err := find(c.Seq)
 		if err != nil {
 			return fmt.Errorf("checkpoint of %s at entry %d: %w", c.At.Format(timeLayout), c.Seq, err)
 		}
-		if err := c.Holds(entry); err != nil {
-			p.OK, p.Error = false, err.Error()
+		if p.refuted(c.Holds(entry)) {
 			return nil
 		}
 		p.Checkpoints++
 	}
 	return nil
+}
+
+// refuted reports whether there is an error of the ledger, and notes it.
+func (p *proof) refuted(err error) bool {
+	if err != nil {
+		p.OK, p.Error = false, err.Error()
+	}
+	return err != nil
 }
 
 // entryBehind returns how the chain of the daemon's ledger, which it has verified, was

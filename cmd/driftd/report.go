@@ -98,7 +98,7 @@ func shadowReport(ctx context.Context, c *client, span time.Duration) (*backtest
 			to = entry.Time
 		}
 	}
-	to = to.Add(time.Nanosecond) // what fired at the end counts too
+	to = to.Truncate(time.Second).Add(time.Second) // what fired at the end counts too
 	return backtest.Shadow(a.shadow, a.told, to.Add(-span), to, func(model string) bool {
 		return slices.ContainsFunc(rules, func(r api.RuleJSON) bool {
 			return r.Notify == alert.NotifyShadow && (r.Model == "" || event.Match(r.Model, model))

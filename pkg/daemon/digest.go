@@ -82,7 +82,7 @@ func (d *Daemon) Digest(span time.Duration) (*ledger.Digest, error) {
 			in.To = st.MaxTime
 		}
 	}
-	in.To = in.To.Add(time.Nanosecond) // what opened at the end counts too
+	in.To = in.To.Truncate(time.Second).Add(time.Second) // what opened at the end counts too
 	in.From = in.To.Add(-span)
 	all, err := d.Store.Incidents(func(*incident.Incident) bool { return true })
 	if err != nil {

@@ -146,10 +146,8 @@ func (d *Daemon) publishWindows(ctx context.Context) error {
 	for wait := time.Duration(0); ; {
 		err := p.round(ctx)
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case errors.Is(err, errUnpublished):
-			if wait == 0 {
+			if wait == 0 && ctx.Err() == nil {
 				d.Log.Warn().Err(err).Msg("a closed window could not be published; it waits in the store, and is tried again")
 			}
 			wait = min(max(2*wait, firstHeraldWait), lastHeraldWait)
@@ -262,7 +260,7 @@ func (p *windowPublisher) catchUp(ctx context.Context, s *api.Snapshot, m *api.M
 		p.herald.through(m.Model, size, to)
 		from = to
 	}
-	return ctx.Err()
+	return nil
 }
 
 // tell publishes one window.
