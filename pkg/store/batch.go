@@ -179,11 +179,7 @@ func (b *Batch) window(table string, w *drift.Window) (chunks int) {
 	for i := range w.Signals {
 		b.refer(&w.Signals[i])
 	}
-	if table == tableOpen {
-		b.scratch = appendWindow(b.scratch[:0], w) // written again and again, and soon gone
-	} else {
-		b.scratch = b.packer.append(b.scratch[:0], w)
-	}
+	b.scratch = b.packer.append(b.scratch[:0], w)
 	return b.long(appendSpan(nil, table, w.Group, w.Start), b.scratch)
 }
 

@@ -31,11 +31,16 @@ func (s *Store) DecodeBaseline(key, record []byte) (b *drift.Baseline, err error
 
 func DecodeEntry(key, record []byte) (ledger.Entry, error) { return decodeEntry(key, record) }
 
+// EncodeWindow encodes a window as it was before it was packed.
 func EncodeWindow(w *drift.Window) (key, record []byte) {
-	return appendSpan(nil, tablePane, w.Group, w.Start), appendWindow(nil, w)
+	record = appendHead(nil, w)
+	for i := range w.Signals {
+		record = appendSignal(record, &w.Signals[i])
+	}
+	return appendSpan(nil, tablePane, w.Group, w.Start), record
 }
 
-// PackWindow encodes a window as a closed one is stored.
+// PackWindow encodes a window as it is stored.
 func PackWindow(w *drift.Window) (key, record []byte) {
 	return appendSpan(nil, tablePane, w.Group, w.Start), new(packer).append(nil, w)
 }

@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/keys.golden")
 
-// everything puts at least one record into each table.
-func everything(t *testing.T, s *store.Store) {
+// everything puts at least one record into each table, and returns a closed window.
+func everything(t *testing.T, s *store.Store) *drift.Window {
 	edges := stats.BuildEdges([]float64{1, 2, 3}, 2)
 	dict, _ := stats.BuildDictionary(map[string]uint64{"DE": 2, "FR": 1}, 10)
 	number := stats.NewNumeric(edges)
@@ -87,6 +87,7 @@ func everything(t *testing.T, s *store.Store) {
 	must(t, s.Settle(other, store.Outcome{Result: store.Dead, At: epoch}))
 	_, err = s.Sweep(t.Context(), store.Retention{Ledger: time.Hour, Hours: 24 * time.Hour}, map[string]time.Time{"": epoch.Add(48 * time.Hour), "fraud": epoch}, epoch)
 	must(t, err) // both deliveries still need the entry: the anchor stays away
+	return w
 }
 
 // The whole key map, byte by byte, as keys.go documents it. JSON values are

@@ -11,8 +11,8 @@ import (
 	"driftd.dev/driftd/pkg/stats"
 )
 
-// Closed windows are most of what a store holds, so they are packed: the same
-// fields as in window.go, sorted into columns of one kind each, for these shrink
+// Windows are most of what a store holds, and open ones of what a checkpoint writes, so
+// they are packed: the same fields as in window.go, sorted into columns of one kind each, for these shrink
 // by half and the whole does not.
 //
 //	0              1 byte; a window that is not packed begins with its length, never 0

@@ -140,23 +140,18 @@ func TestVerifyCanBeStopped(t *testing.T) {
 	}
 }
 
-// plain writes every closed pane as schemas before 4 did: as an open one.
-func plain(t *testing.T, txn *badger.Txn) {
+// plain writes every closed pane as schemas before 4 did.
+func plain(t *testing.T, txn *badger.Txn, w *drift.Window) {
 	t.Helper()
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("o/")})
-	it.Rewind()
-	pane, err := it.Item().ValueCopy(nil)
-	must(t, err)
-	it.Close()
-	pane[6+6] = byte(drift.Closed) // behind the envelope, the flag of the chunk and the length
+	_, record := store.EncodeWindow(w)
 	var keys [][]byte
-	it = txn.NewIterator(badger.IteratorOptions{Prefix: []byte("p/")})
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte("p/")})
 	for it.Rewind(); it.Valid(); it.Next() {
 		keys = append(keys, it.Item().KeyCopy(nil))
 	}
 	it.Close()
 	for _, key := range keys {
-		must(t, txn.Set(key, seal(key, pane[5:])))
+		must(t, txn.Set(key, seal(key, append([]byte{1}, record...)))) // 1: the only chunk
 	}
 }
 
@@ -186,18 +181,18 @@ func redirect(txn *badger.Txn, change func([]byte) []byte) error {
 func TestMigration(t *testing.T) {
 	tests := []struct {
 		schema int
-		lost   int                     // records, beside those of incidents and silences
-		undo   func(*badger.Txn) error // what later schemas brought
+		lost   int                                    // records, beside those of incidents and silences
+		undo   func(*badger.Txn, *drift.Window) error // what later schemas brought
 	}{
-		{1, 1, func(txn *badger.Txn) error {
-			plain(t, txn)
+		{1, 1, func(txn *badger.Txn, w *drift.Window) error {
+			plain(t, txn, w)
 			must(t, remove(txn, "y/"))
 			return txn.Delete([]byte("m/directory"))
 		}},
-		{2, 1, func(txn *badger.Txn) error { return shorten(txn, 14) }},
-		{3, 1, func(txn *badger.Txn) error { return shorten(txn, 16) }},
-		{4, 1, func(txn *badger.Txn) error { return shorten(txn, 16) }},
-		{5, 0, func(txn *badger.Txn) error {
+		{2, 1, func(txn *badger.Txn, _ *drift.Window) error { return shorten(txn, 14) }},
+		{3, 1, func(txn *badger.Txn, _ *drift.Window) error { return shorten(txn, 16) }},
+		{4, 1, func(txn *badger.Txn, _ *drift.Window) error { return shorten(txn, 16) }},
+		{5, 0, func(txn *badger.Txn, _ *drift.Window) error {
 			return redirect(txn, func(d []byte) []byte { return slices.Concat(d[:8+16*17], d[8+16*20:]) })
 		}},
 	}
@@ -205,7 +200,7 @@ func TestMigration(t *testing.T) {
 		t.Run(fmt.Sprintf("from %d", test.schema), func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir, small())
-			everything(t, s)
+			w := everything(t, s)
 			commit(t, s, func(b *store.Batch) { b.DeleteDetection("fraud") })
 			want := verify(t, s)
 			want.Records -= uint64(test.lost + 3)
@@ -216,7 +211,7 @@ func TestMigration(t *testing.T) {
 			must(t, s.SetIdentity(body))
 			must(t, s.Close())
 			raw(t, dir, func(txn *badger.Txn) error {
-				return errors.Join(remove(txn, "i/"), remove(txn, "t/"), remove(txn, "z/"), test.undo(txn))
+				return errors.Join(remove(txn, "i/"), remove(txn, "t/"), remove(txn, "z/"), test.undo(txn, w))
 			})
 			must(t, os.WriteFile(filepath.Join(dir, "STORE.json"), body, 0o600))
 			s = open(t, dir, small())

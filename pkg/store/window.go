@@ -9,9 +9,9 @@ import (
 	"driftd.dev/driftd/pkg/stats"
 )
 
-// A window that is open is one long record as follows; so were closed ones up to
-// schema 2, and now they are packed (pack.go). Group and start are in its key; numbers are
-// unsigned varints (LEB128) unless said otherwise.
+// A window was one long record as follows, closed ones up to schema 3 and open ones in
+// schema 6 too, and is read so; now it is packed (pack.go). Group and start are in its key;
+// numbers are unsigned varints (LEB128) unless said otherwise.
 //
 //	length in nanoseconds
 //	state          1 byte: 0 open, 1 closed, 2 incomplete
@@ -40,14 +40,6 @@ const (
 	hasNew      = 1
 	hasDistinct = 2
 )
-
-func appendWindow(b []byte, w *drift.Window) []byte {
-	b = appendHead(b, w)
-	for i := range w.Signals {
-		b = appendSignal(b, &w.Signals[i])
-	}
-	return b
-}
 
 // appendHead writes what is before the signals.
 func appendHead(b []byte, w *drift.Window) []byte {
