@@ -155,7 +155,7 @@ receivers:
 		r.wait(name+" has failed", func() bool { return failed(name) })
 	}
 	mended.Store(true)
-	resp, err := http.Post(r.URL()+"/api/v1/receivers/tested/test", "application/json", http.NoBody) //nolint:noctx // a test
+	resp, err := http.Post(r.URL()+"/api/v1/receivers/tested/test", "application/json", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
