@@ -151,7 +151,7 @@ func TestDueOfAGroup(t *testing.T) {
 		"the wait is that of the first":            {all: []ledger.Delivery{owed(1, 0, "ticket"), owed(2, 20*time.Second, "page")}, at: 30 * time.Second},
 		"the next after the interval":              {all: []ledger.Delivery{told(), owed(2, time.Minute, "ticket")}, at: 5 * time.Minute},
 		"what is less too":                         {all: []ledger.Delivery{told(), owed(2, time.Minute, "info")}, at: 5 * time.Minute},
-		"what is worse does not wait":              {all: []ledger.Delivery{told(), owed(2, time.Minute, "page")}, at: time.Minute},
+		"what is worse does not wait":              {all: []ledger.Delivery{told(), owed(2, 0, "page")}, at: 0},
 		"an interval that is over":                 {all: []ledger.Delivery{told(), owed(2, time.Hour, "ticket")}, at: time.Hour + 30*time.Second},
 		"the same again":                           {all: []ledger.Delivery{told()}, at: 4 * time.Hour, repeat: true},
 		"never again":                              {all: []ledger.Delivery{told(func(d *ledger.Delivery) { d.Timing.Repeat = 0 })}, at: -1},
