@@ -207,7 +207,7 @@ func alternatives(path string) []string {
 		return []string{path}
 	}
 	var out []string
-	for _, one := range strings.Split(list, ",") {
+	for one := range strings.SplitSeq(list, ",") {
 		out = append(out, before+one+after)
 	}
 	return out
@@ -268,8 +268,7 @@ func TestWhatTakesARestartIsSaid(t *testing.T) {
 	var are []string
 	var visit func(reflect.Type, string)
 	visit = func(of reflect.Type, path string) {
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for f := range of.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			switch {
 			case strings.Contains(f.Tag.Get("config"), "restart"):

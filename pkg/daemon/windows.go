@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,12 +34,7 @@ func (s Summaries) wants(model string, size time.Duration) bool {
 	if s.Sizes == nil {
 		return false
 	}
-	for _, d := range s.Sizes(model) {
-		if d == size {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Sizes(model), size)
 }
 
 // marks of windows: up to where those of a model and a size are published.
