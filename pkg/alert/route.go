@@ -141,6 +141,29 @@ func (m Matcher) Matches(labels map[string]string) bool {
 	return !m.re.MatchString(value)
 }
 
+// closedLabels are those whose values are known: every alert has one of these, or none.
+var closedLabels = map[string][]string{
+	"severity": {SeverityPage, SeverityTicket, SeverityInfo},
+	"variant":  {"primary", "canary", "shadow"},
+}
+
+// Check returns why no alert can ever have what the matcher asks for, or asks to be
+// without: a value of severity or variant that there is not. It is nil for all others.
+func (m Matcher) Check() error {
+	known := closedLabels[m.Label]
+	if known == nil || m.Value == "" || slices.Contains(known, m.Value) {
+		return nil
+	}
+	if m.re != nil && slices.ContainsFunc(append([]string{""}, known...), m.re.MatchString) {
+		return nil
+	}
+	message := fmt.Sprintf("no alert has the %s %.80q: it is one of %s", m.Label, m.Value, strings.Join(known, ", "))
+	if best := suggest(m.Value, known); best != "" {
+		message += fmt.Sprintf("; did you mean %q?", best)
+	}
+	return errors.New(message)
+}
+
 // Routes is a compiled route tree. It never changes.
 type Routes struct{ root route }
 
@@ -204,10 +227,17 @@ func (c *routeCompiler) compile(spec RouteSpec, parent Target, at string, depth 
 		if !labelName(label) {
 			c.fault(at+".match", "%.40q is not a label name", label)
 		}
-		out.matchers = append(out.matchers, Matcher{Label: label, Operator: "=", Value: spec.Match[label]})
+		m := Matcher{Label: label, Operator: "=", Value: spec.Match[label]}
+		if err := m.Check(); err != nil {
+			c.fault(at+".match."+label, "%v", err)
+		}
+		out.matchers = append(out.matchers, m)
 	}
 	for i, text := range spec.Matchers {
 		m, err := ParseMatcher(text)
+		if err == nil {
+			err = m.Check()
+		}
 		if err != nil {
 			c.fault(fmt.Sprintf("%s.matchers[%d]", at, i), "%v", err)
 			continue

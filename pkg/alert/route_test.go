@@ -65,6 +65,30 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
+// TestMatcherCheck: severities and variants that there are not are refused, whatever the
+// operator, and a label that anybody may set has any value.
+func TestMatcherCheck(t *testing.T) {
+	for text, want := range map[string]string{
+		"severity=page": "", `severity!=""`: "", `severity=~"page|critical"`: "", `variant=~"can.*"`: "", "team=pgae": "", `severity!~".+"`: "",
+		"severity=pgae":         `no alert has the severity "pgae": it is one of page, ticket, info; did you mean "page"?`,
+		"severity!=critical":    `no alert has the severity "critical": it is one of page, ticket, info`,
+		`severity=~"crit|warn"`: `no alert has the severity "crit|warn": it is one of page, ticket, info`,
+		"variant!~blue":         `no alert has the variant "blue": it is one of primary, canary, shadow`,
+	} {
+		m, err := alert.ParseMatcher(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := m.Check(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestBadRoutes(t *testing.T) {
 	deep := alert.RouteSpec{}
 	for range 20 {

@@ -96,11 +96,17 @@ func (v *validator) route(path string, r Route, c *Config, root bool) {
 	for _, name := range slices.Sorted(maps.Keys(r.Match)) {
 		if !labelName.MatchString(name) {
 			v.fault(join(path+".match", name), "%q is no name of a label", name)
+		} else if err := (alert.Matcher{Label: name, Operator: "=", Value: r.Match[name]}).Check(); err != nil {
+			v.fault(join(path+".match", name), "%v", err)
 		}
 	}
 	for i, text := range r.Matchers {
 		at := fmt.Sprintf("%s.matchers[%d]", path, i)
-		if _, err := alert.ParseMatcher(text); err != nil {
+		m, err := alert.ParseMatcher(text)
+		if err == nil {
+			err = m.Check()
+		}
+		if err != nil {
 			v.fault(at, "%v", err)
 		}
 	}

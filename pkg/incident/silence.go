@@ -127,7 +127,14 @@ func (s Silence) Validate() error {
 	if len(faults) == 0 && !s.EndsAt.After(s.StartsAt) {
 		fault("ends_at", "it must be after starts_at")
 	}
-	_, wrong := compileMatchers(s.Matchers)
+	matchers, wrong := compileMatchers(s.Matchers)
+	if len(wrong) == 0 { // one that is stored already may have any
+		for i, m := range matchers {
+			if err := m.Check(); err != nil {
+				fault(fmt.Sprintf("matchers[%d]", i), "%v", err)
+			}
+		}
+	}
 	return errors.Join(append(faults, wrong...)...)
 }
 

@@ -46,6 +46,7 @@ func TestSilenceValidate(t *testing.T) {
 		"no operator":               {func(s *incident.Silence) { s.Matchers = []string{"a=b", "fraud"} }, `matchers[1]: matcher "fraud"`},
 		"no regular expression":     {func(s *incident.Silence) { s.Matchers = []string{`model=~"("`} }, "matchers[0]: matcher of model"},
 		"long matcher":              {func(s *incident.Silence) { s.Matchers = []string{"a=" + strings.Repeat("x", 3000)} }, "matchers[0]: it has 3002 bytes"},
+		"unknown severity":          {func(s *incident.Silence) { s.Matchers = []string{"model=fraud", "severity=pgae"} }, `matchers[1]: no alert has the severity "pgae"`},
 		"33 matchers":               {func(s *incident.Silence) { s.Matchers = slices.Repeat([]string{"a=b"}, 33) }, "matchers: there are 33"},
 		"several faults, in order":  {func(s *incident.Silence) { s.Comment, s.Matchers = "", []string{"x"} }, "comment: say why; matchers[0]: matcher"},
 		"expected, before any wall": {func(s *incident.Silence) { s.Kind, s.StartsAt = incident.KindExpected, noon.AddDate(-3, 0, 0) }, ""},
