@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -121,20 +122,41 @@ var (
 	userInfo   = regexp.MustCompile(`://[^/@\s"']+@`)
 )
 
-// snippet shows line and the one before it, with a caret under column.
+// snippetWidth is how much of a line a snippet shows, in characters.
+const snippetWidth = 160
+
+// snippet shows line and the one before it, with a caret under column; of long lines
+// what is around it.
 func snippet(lines []string, line, column int, secrets []string) string {
 	if line < 1 || line > len(lines) {
 		return ""
 	}
+	last := []rune(mask(lines[line-1], secrets))
+	column = max(1, min(column, len(last)+1))
+	from := 0
+	if len(last) > snippetWidth {
+		from = max(0, min(column-snippetWidth/2, len(last)-snippetWidth))
+	}
 	var b strings.Builder
-	for n := max(1, line-1); n <= line; n++ {
-		fmt.Fprintf(&b, "%5d | %s\n", n, mask(lines[n-1], secrets))
+	if line > 1 {
+		fmt.Fprintf(&b, "%5d | %s\n", line-1, part([]rune(mask(lines[line-2], secrets)), from))
 	}
-	if column = min(column, len([]rune(mask(lines[line-1], secrets)))+1); column < 1 {
-		column = 1
-	}
-	fmt.Fprintf(&b, "      | %s^", strings.Repeat(" ", column-1))
+	fmt.Fprintf(&b, "%5d | %s\n", line, part(last, from))
+	fmt.Fprintf(&b, "      | %s^", strings.Repeat(" ", column-1-from))
 	return b.String()
+}
+
+// part returns what a snippet shows of a line, from a character on; an ellipsis
+// stands for the rest.
+func part(line []rune, from int) string {
+	shown := slices.Clone(line[min(from, len(line)):min(from+snippetWidth, len(line))])
+	if from > 0 && len(shown) > 0 {
+		shown[0] = '…'
+	}
+	if len(line) > from+snippetWidth {
+		shown[len(shown)-1] = '…'
+	}
+	return string(shown)
 }
 
 // mask hides the secrets of a source line.

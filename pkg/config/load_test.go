@@ -360,3 +360,26 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSnippetsOfLongLines: they show what is around the fault, and the caret points at it.
+func TestSnippetsOfLongLines(t *testing.T) {
+	for name, text := range map[string]string{
+		"in the middle":    "store: {dir: " + strings.Repeat("ä", 5000) + ", dri: x, retention: {panes: 7d}}" + strings.Repeat(" ", 5000),
+		"at the end":       "store: {dir: " + strings.Repeat("x", 5000) + ", dri: x}",
+		"at the beginning": "store: {dri: " + strings.Repeat("x", 5000) + "}",
+		"below":            strings.Repeat("#", 5000) + "\nstore: {dri: x}",
+	} {
+		_, err := config.Parse("driftd.yaml", []byte(text), config.Options{})
+		fs := faults(t, err)
+		lines := strings.Split(fs[0].Snippet, "\n")
+		shown, caret := []rune(lines[len(lines)-2]), strings.IndexByte(lines[len(lines)-1], '^')
+		if caret < 0 || !strings.HasPrefix(string(shown[min(caret, len(shown)):]), "dri") {
+			t.Errorf("%s:\n%s", name, fs[0].Snippet)
+		}
+		for _, line := range lines {
+			if n := len([]rune(line)); n > 170 { // 160 and the line's number
+				t.Errorf("%s: a line of %d characters", name, n)
+			}
+		}
+	}
+}
